@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# native/test/NAME_test.c    a test program that prints TAP: build/test/NAME_test
+# native/test/NAME_helper.c  a program that tests start:     build/test/NAME_helper
+# native/test/*.c otherwise  linked into every one of them
+# native/fuzz/NAME_fuzz.c    a libFuzzer target:             build-fuzz/fuzz/NAME_fuzz
+
+set(usher_test_uses registration channel options os launcher)
+
+file(GLOB test_programs CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/native/test/*_test.c"
+    "${CMAKE_SOURCE_DIR}/native/test/*_helper.c")
+file(GLOB test_support CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/native/test/*.c")
+foreach(program IN LISTS test_programs)
+    list(REMOVE_ITEM test_support "${program}")
+endforeach()
+
+foreach(program IN LISTS test_programs)
+    get_filename_component(name "${program}" NAME_WE)
+    add_executable(${name} "${program}" ${test_support})
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${USHER_OUT}/test")
+    target_compile_definitions(${name} PRIVATE USHER_TEST_BUILD="${USHER_OUT}")
+    target_link_libraries(${name} PRIVATE Threads::Threads)
+    usher_own(${name})
+    usher_uses(${name} PRIVATE ${usher_test_uses})
+    if(TARGET usher-launcher)
+        add_dependencies(${name} usher-launcher)
+    endif()
+endforeach()
+
+if(USHER_SANITIZE STREQUAL "fuzz")
+    file(GLOB fuzz_programs CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/native/fuzz/*_fuzz.c")
+    foreach(program IN LISTS fuzz_programs)
+        get_filename_component(name "${program}" NAME_WE)
+        add_executable(${name} "${program}")
+        set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${USHER_OUT}/fuzz")
+        target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+        usher_own(${name})
+        usher_uses(${name} PRIVATE ${usher_test_uses})
+    endforeach()
+endif()
