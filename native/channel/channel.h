@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The channel as web servers use it: a master opens it, workers attach, requests meet instances.
+ * The manager's side is in manager.h. The library never logs, prints or exits.
+ */
+#ifndef USHER_CHANNEL_H
+#define USHER_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "channel/terms.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    USHER_OK = 0,
+    USHER_AGAIN = -1,     /* not now: wait and ask again */
+    USHER_REFUSED = -2,   /* the request has a verdict */
+    USHER_FULL = -3,      /* no free slot, entry or record */
+    USHER_NOT_FOUND = -4, /* no such class, endpoint or server */
+    USHER_STALE = -5,     /* the reference's generation is over */
+    USHER_TIMEOUT = -6,   /* the deadline passed */
+    USHER_CORRUPT = -7,   /* bytes another process wrote are not what they must be */
+    USHER_VERSION = -8,   /* the file has another layout version */
+    USHER_SYSTEM = -9,    /* a system call failed: error.errno_value */
+    USHER_INVALID = -10,  /* an argument is out of its range */
+} usher_status_t;
+
+/* Why a cold call failed: one line that names the thing, the place and what is allowed. */
+typedef struct {
+    int errno_value; /* 0 = no system call was at fault */
+    char text[512];
+} usher_error_t;
+
+/* A record of the table. Generation 0 is never given out, so {0, 0} refers to nothing. */
+typedef struct {
+    uint32_t index;
+    uint32_t generation;
+} usher_ref_t;
+
+typedef struct usher_channel usher_channel_t; /* the mappings of one server */
+
+/* FNV-1a, 64 bits, never 0: the hash of keys and of server names. */
+uint64_t usher_hash(const char *bytes, size_t length);
+
+/* ---- master ------------------------------------------------------------------------------ */
+
+/*
+ * Map the channel of `server` in `runtime_dir`, creating table, places and cells (mode 0600) where
+ * they are missing. Descriptors are closed: workers inherit mappings only. `runtime_dir`/channel
+ * must exist. Errors: VERSION (names both versions and the file), SYSTEM, CORRUPT, INVALID (name
+ * or path too long).
+ */
+usher_status_t usher_channel_open(const char *runtime_dir, const char *server,
+                                  usher_channel_t **channel, usher_error_t *error);
+void usher_channel_close(usher_channel_t *channel); /* unmaps; NULL is allowed */
+
+/* Begin a new generation of the server's registration and return its number (≥ 1). */
+uint32_t usher_channel_next_generation(usher_channel_t *channel);
+
+/* Wake the manager, if it sleeps. Any process that has the channel may call it. */
+void usher_channel_ring(usher_channel_t *channel);
+
+/* usher_manager_state_t as the table says it now. */
+uint32_t usher_channel_manager_state(const usher_channel_t *channel);
+
+/* ---- worker ------------------------------------------------------------------------------ */
+
+/*
+ * Claim a worker slot after the fork: lock its byte in `live_path` (an own open file description:
+ * OFD lock) and, under the channel's lock, mark it used. `may_block` says whether calls may sleep
+ * (Apache) or must return AGAIN (nginx). Errors: FULL (more than USHER_WORKERS_MAX workers),
+ * SYSTEM, TIMEOUT (the lock's owner is stopped).
+ */
+usher_status_t usher_worker_attach(usher_channel_t *channel, const char *live_path,
+                                   uint32_t generation, bool may_block, usher_error_t *error);
+/* Give the slot back at an orderly exit. What it still counts is left to the manager to settle. */
+void usher_worker_detach(usher_channel_t *channel);
+
+/* ---- a request --------------------------------------------------------------------------- */
+
+typedef enum {
+    USHER_WARM = 0,        /* took a place at once */
+    USHER_COLD = 1,        /* waited for a class without a ready instance */
+    USHER_QUEUED = 2,      /* waited for a free place */
+    USHER_TURNED_DOWN = 3, /* got a verdict: "refused" in logs */
+} usher_request_state_t;
+
+const char *usher_request_state_name(usher_request_state_t state); /* warm cold queued refused */
+
+#define USHER_REQUEST_AVOIDS 4
+
+/* One request on its way to an instance. Owned by the shim, which fills nothing but reads the
+ * fields under "told". */
+typedef struct {
+    const char *key; /* borrowed until usher_request_end */
+    uint32_t key_length;
+    usher_ref_t class_ref;    /* told: {0,0} until the class is known */
+    usher_ref_t endpoint_ref; /* told while a place is held */
+    uint64_t arrived_ns;
+    uint64_t waiting_since_ns; /* 0 = not in the waiting gauge */
+    uint64_t admitted_ns;      /* 0 = holds no place */
+    uint64_t start_requested_ns;
+    usher_request_state_t state; /* told */
+    uint32_t avoids;             /* endpoints that refused a connection to this request */
+    usher_ref_t avoid[USHER_REQUEST_AVOIDS];
+    /* told by REFUSED */
+    int verdict_status;           /* 403, 404 or 503 */
+    uint32_t retry_after_s;       /* 0 = no Retry-After */
+    char reason[USHER_REASON_MAX]; /* one line for the error log */
+} usher_request_t;
+
+/* Limits of the request's class, copied when the place was taken. */
+typedef struct {
+    uint32_t flags;              /* USHER_CLASS_* */
+    uint32_t kind;               /* usher_kind_t */
+    uint32_t idle_timeout_ms;    /* 0 = the host's own */
+    uint32_t request_timeout_ms; /* 0 = none */
+    uint32_t connect_timeout_ms; /* 0 = until the manager's verdict */
+    uint32_t pid;                /* of the instance, 0 = external */
+} usher_admission_t;
+
+/* Start a request for the class `key` (absolute path or name; 1 ≤ length < USHER_KEY_MAX).
+ * INVALID: the key is too long or holds a NUL. */
+usher_status_t usher_request_begin(usher_channel_t *channel, usher_request_t *request,
+                                   const char *key, size_t key_length);
+
+/*
+ * Take a place at the least loaded endpoint. OK: `address` says where to connect to. AGAIN: wait
+ * (usher_request_wait, or a timer) and call again; the manager has been asked for what is missing.
+ * REFUSED: the verdict fields say why; the request is over and holds nothing.
+ * Never blocks when the worker was attached with may_block = false.
+ */
+usher_status_t usher_request_admit(usher_channel_t *channel, usher_request_t *request,
+                                   struct sockaddr_storage *address, socklen_t *address_length,
+                                   usher_admission_t *admission);
+
+/* Sleep until the class changes or a place comes free, at most `timeout_ms`. Workers that may
+ * block only. */
+void usher_request_wait(usher_channel_t *channel, usher_request_t *request, uint32_t timeout_ms);
+
+/* connect() failed (`refused`) or found the backlog full: give the place back and avoid that
+ * endpoint. Call usher_request_admit again. */
+void usher_request_retry(usher_channel_t *channel, usher_request_t *request);
+
+/* The request is over: gives back its place or its turn in the queue, counts the outcome. May be
+ * called at any stage, and again without effect. */
+void usher_request_end(usher_channel_t *channel, usher_request_t *request, usher_outcome_t outcome);
+
+/* µs from arrival to the place, or to the verdict or now while there is none. */
+uint64_t usher_request_waited_us(const usher_request_t *request);
+
+/* Requests of this worker that wait for the class now: newcomers of a worker go behind them. */
+uint32_t usher_worker_waiting(const usher_channel_t *channel, usher_ref_t class_ref);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The channel as the manager uses it: publish classes and endpoints, read what workers count.
+ * Used by the addon and by tests; shims include channel.h only.
+ *
+ * The manager never takes a server's lock. Whatever it reads from places and cells is checked.
+ */
+#ifndef USHER_CHANNEL_MANAGER_H
+#define USHER_CHANNEL_MANAGER_H
+
+#include "channel/channel.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct usher_manager usher_manager_t;
+
+/* Map table and places of `runtime_dir` for writing, creating them when missing. What a former
+ * manager published stays: list it with usher_manager_class and usher_manager_endpoint. */
+usher_status_t usher_manager_open(const char *runtime_dir, usher_manager_t **manager,
+                                  usher_error_t *error);
+void usher_manager_close(usher_manager_t *manager);
+
+void usher_manager_set_state(usher_manager_t *manager, usher_manager_state_t state, uint32_t pid);
+void usher_manager_beat(usher_manager_t *manager); /* stores manager_seen_ns */
+
+/* Sleep until the doorbell rings or `timeout_ms` passes. OK: it rang since the last call;
+ * TIMEOUT. Any thread. */
+usher_status_t usher_manager_wait(usher_manager_t *manager, uint32_t timeout_ms);
+/* Make a thread in usher_manager_wait return (at close). */
+void usher_manager_interrupt(usher_manager_t *manager);
+
+/* ---- classes ----------------------------------------------------------------------------- */
+
+typedef struct {
+    usher_kind_t kind;
+    const char *key;
+    uint32_t key_length;
+    uint64_t server_id; /* 0 = visible to every server */
+} usher_class_identity_t;
+
+typedef struct {
+    uint32_t flags;
+    uint32_t queue_limit;
+    uint32_t queue_timeout_ms;
+    uint32_t connect_timeout_ms;
+    uint32_t idle_timeout_ms;
+    uint32_t request_timeout_ms;
+} usher_class_limits_t;
+
+typedef struct {
+    usher_ref_t ref;
+    usher_kind_t kind;
+    usher_class_state_t state;
+    uint64_t server_id;
+    usher_class_limits_t limits;
+    char key[USHER_KEY_MAX];
+} usher_class_info_t;
+
+/* Publish a class (COLD unless said otherwise later). FULL: USHER_CLASSES_MAX are known.
+ * INVALID: key empty, too long, or known already for this server. */
+usher_status_t usher_manager_add_class(usher_manager_t *manager,
+                                       const usher_class_identity_t *identity,
+                                       const usher_class_limits_t *limits, usher_ref_t *ref);
+usher_status_t usher_manager_set_limits(usher_manager_t *manager, usher_ref_t ref,
+                                        const usher_class_limits_t *limits);
+/* State with its verdict; `reason` one line (cut to fit), may be NULL; wakes waiting threads. */
+usher_status_t usher_manager_set_class(usher_manager_t *manager, usher_ref_t ref,
+                                       usher_class_state_t state, uint32_t verdict_status,
+                                       uint32_t retry_after_s, const char *reason);
+/* REMOVED, then FREE: holders of the reference find it stale. Its endpoints must be gone. */
+usher_status_t usher_manager_remove_class(usher_manager_t *manager, usher_ref_t ref);
+/* The class record at `index` (0 … USHER_CLASSES_MAX − 1); NOT_FOUND when free. */
+usher_status_t usher_manager_class(usher_manager_t *manager, uint32_t index,
+                                   usher_class_info_t *info);
+
+/* ---- endpoints --------------------------------------------------------------------------- */
+
+typedef struct {
+    usher_address_kind_t kind;
+    uint32_t length;
+    uint8_t bytes[USHER_ADDRESS_MAX]; /* a name, a path, or a sockaddr (see the kind) */
+} usher_endpoint_address_t;
+
+typedef struct {
+    usher_ref_t ref;
+    usher_ref_t class_ref;
+    usher_endpoint_state_t state;
+    uint32_t concurrency;
+    uint32_t pid;
+    usher_endpoint_address_t address;
+} usher_endpoint_info_t;
+
+/* Publish an endpoint of a class. FULL: the class has USHER_CLASS_ENDPOINTS_MAX, or no record is
+ * free. STALE: the class is gone. */
+usher_status_t usher_manager_add_endpoint(usher_manager_t *manager, usher_ref_t class_ref,
+                                          const usher_endpoint_address_t *address,
+                                          uint32_t concurrency, usher_endpoint_state_t state,
+                                          uint32_t pid, usher_ref_t *ref);
+/* New state and pid; wakes waiting threads of the class. */
+usher_status_t usher_manager_set_endpoint(usher_manager_t *manager, usher_ref_t ref,
+                                          usher_endpoint_state_t state, uint32_t pid);
+usher_status_t usher_manager_remove_endpoint(usher_manager_t *manager, usher_ref_t ref);
+usher_status_t usher_manager_endpoint(usher_manager_t *manager, uint32_t index,
+                                      usher_endpoint_info_t *info);
+/* Requests at the endpoint now: the sum of all workers' cells of all attached servers. */
+usher_status_t usher_manager_in_flight(usher_manager_t *manager, usher_ref_t ref,
+                                       uint32_t *in_flight);
+
+/* ---- servers ----------------------------------------------------------------------------- */
+
+/* Map the cells of `server` and open its live file `live_path`; gives a small handle
+ * (0 … 63). NOT_FOUND when the cells are not there (yet). */
+usher_status_t usher_manager_attach_server(usher_manager_t *manager, const char *server,
+                                           const char *live_path, uint32_t *handle,
+                                           usher_error_t *error);
+void usher_manager_detach_server(usher_manager_t *manager, uint32_t handle);
+
+typedef struct {
+    uint32_t workers;            /* alive now */
+    uint32_t settled;            /* dead ones whose counts were given back in this call */
+    uint32_t generation;         /* of the newest registration */
+    uint32_t oldest_generation;  /* that a living worker serves; 0 = none lives */
+    uint64_t start_requests_refused, lock_timeouts, lock_successions; /* since the cells exist */
+} usher_server_info_t;
+
+/* Look which workers live; give back what dead ones still count and free their slots. */
+usher_status_t usher_manager_settle(usher_manager_t *manager, uint32_t handle,
+                                    usher_server_info_t *info);
+/* Does a living worker of the server serve this generation? */
+bool usher_manager_generation_lives(usher_manager_t *manager, uint32_t handle, uint32_t generation);
+
+/* Look at the next start request (`cursor` starts at 0) without consuming it; `key` has room for
+ * USHER_KEY_MAX. NOT_FOUND at the end. Damaged entries are freed and skipped. */
+usher_status_t usher_manager_next_start_request(usher_manager_t *manager, uint32_t handle,
+                                                uint32_t *cursor, uint32_t *entry, char *key,
+                                                uint32_t *key_length);
+/* Free an entry once its class is published. */
+void usher_manager_finish_start_request(usher_manager_t *manager, uint32_t handle, uint32_t entry);
+
+/* ---- load data --------------------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t arrivals, admitted, finished, failed, aborted, refused; /* totals since attached */
+    uint64_t waiting_us, serving_us;                                 /* totals */
+    uint32_t waiting;                                                /* now */
+    uint32_t in_flight;                                              /* now, all endpoints */
+    uint64_t waiting_histogram[USHER_HISTOGRAM_BUCKETS];
+    uint64_t serving_histogram[USHER_HISTOGRAM_BUCKETS];
+} usher_load_t;
+
+/* Indices of the classes whose load data changed, or for which the doorbell rang, since the last
+ * call; at most `max`, the rest stays for the next call. Returns how many. */
+uint32_t usher_manager_changed(usher_manager_t *manager, uint32_t *indices, uint32_t max);
+/* Totals of a class over all attached servers, dead workers included. */
+usher_status_t usher_manager_load(usher_manager_t *manager, usher_ref_t class_ref,
+                                  usher_load_t *load);
+/* When nothing waits or is served, make the shared hints (waiting, places) agree with the cells.
+ * Returns how many were wrong. */
+uint32_t usher_manager_repair_hints(usher_manager_t *manager, usher_ref_t class_ref);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

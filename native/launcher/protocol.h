@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The words between launcher and manager: one SOCK_SEQPACKET packet per message, fd 3 of usherd.
+ *
+ * A message is a verb and fields, each ended by NUL: verb\0name=value\0name=value\0…
+ * Values are text without NUL; numbers are decimal; a repeated name is a list. At most
+ * USHER_MESSAGE_MAX bytes. `id`s are chosen by the manager, ≥ 1, never reused by it. `tag` is text
+ * the launcher keeps and gives back to a restarted manager without reading it.
+ *
+ * launcher → manager, at the beginning of every manager's life
+ *   hello     runtime_dir= launcher_pid= uid= version= [config=] [log=] mode=       + descriptor: control socket, listening
+ *   endpoint  id= name= tag= inode= [server=…]                       one per kept endpoint
+ *   instance  id= endpoint= pid= tag= started_ns= state=starting|ready|exited
+ *             [exit_code= | exit_signal=] [output=]                   one per kept instance
+ *   welcome   next_id=                                                end of the list
+ *
+ * manager → launcher                                   answers
+ *   ready                                               (none; from now on a death is restarted at once)
+ *   bind      id= name= tag= backlog= [server=…]        bound id= inode=      | failed id= step= errno= error=
+ *             binds <runtime>/sockets/NAME, listens, links into <runtime>/SERVER/ for each server
+ *   link      id= server=                               linked id=            | failed …
+ *   close     id=                                       closed id=            (unlinks; closes)
+ *   start     id= endpoint= tag= arg=… env=… cwd= [user=] [group=] [nice=] [start_timeout_ms=]
+ *                                                       started id= pid=      | failed id= step= errno= error=
+ *             steps: endpoint, user, pipe, fork, cwd, group, setuid, nice, exec …
+ *   signal    id= signal=                               (none; to the process group)
+ *   snapshot  id=                                       snapshot id= text=    (wchan, syscall, descriptors)
+ *   forget    id=                                       (none; drops an exited instance's status)
+ *   finish    first=1                                   last-look             exclusive lock held
+ *   resume                                              (none; lock given back: a server came after all)
+ *   quit      remove=0|1                                (none; ends everything, exits; remove=1: the runtime directory too)
+ *
+ * launcher → manager, events
+ *   ready     id= ready_ns=          seen sleeping in accept/poll/epoll on its endpoint, or it took a connection
+ *   output    id= text=              lines of stdout and stderr, whole where possible
+ *   exited    id= exit_code= | exit_signal=  lived_ms= rss_kb= output=   output: the last 4 kB
+ *   dropped   bytes=                 output not passed on because the manager did not read
+ */
+#ifndef USHER_LAUNCHER_PROTOCOL_H
+#define USHER_LAUNCHER_PROTOCOL_H
+
+#define USHER_MESSAGE_MAX 131072
+#define USHER_MANAGER_LINK_FD 3
+#define USHER_OUTPUT_KEPT 4096
+
+#endif

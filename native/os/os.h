@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every call that only Linux has. A port to another system replaces os_linux.c; nothing else of
+ * ours includes linux/ headers. Functions return 0 or a value, and -1 with errno set.
+ */
+#ifndef USHER_OS_H
+#define USHER_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+uint64_t usher_os_now_ns(void);        /* CLOCK_MONOTONIC */
+uint64_t usher_os_coarse_now_ns(void); /* CLOCK_MONOTONIC_COARSE: cheaper, a few ms late */
+
+/* Futex on a word of a shared mapping (`word` points to a uint32_t, atomic or not). Wait: 0 woken,
+ * -1 EAGAIN (value differs), ETIMEDOUT, EINTR. timeout_ns 0 returns ETIMEDOUT at once. */
+int usher_os_futex_wait(const void *word, uint32_t value, uint64_t timeout_ns);
+int usher_os_futex_wake(const void *word, int count);
+
+/* Open-file-description write lock on one byte; -1 EAGAIN when another description holds it. */
+int usher_os_lock_byte(int fd, off_t offset);
+int usher_os_unlock_byte(int fd, off_t offset);
+/* 1 another description holds the byte, 0 nobody else does. */
+int usher_os_byte_is_locked(int fd, off_t offset);
+
+int usher_os_pidfd_open(pid_t pid);
+int usher_os_pidfd_send_signal(int pidfd, int signal);
+int usher_os_close_range(unsigned first, unsigned last);
+int usher_os_set_no_new_privs(void);
+int usher_os_set_parent_death_signal(int signal);
+
+/* Connections waiting in accept() of the listening UNIX socket with inode
+ * `inode`, by sock_diag. -1 ENOENT when there is no such socket. */
+int usher_os_accept_queue(uint32_t inode);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
