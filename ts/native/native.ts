@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole boundary to the addon, typed once. Names are the C library's in camelCase; meanings,
+// units and errors are documented in native/channel/manager.h, native/options/options.h and
+// native/os/os.h. A failing call throws a NativeError; a bad argument throws a TypeError.
+import { createRequire } from 'node:module';
+
+export interface NativeError extends Error {
+  /** ERR_USHER_FULL, ERR_USHER_NOT_FOUND, ERR_USHER_STALE, ERR_USHER_VERSION, ERR_USHER_SYSTEM … */
+  code: string;
+  /** errno of the failed system call, where one failed. */
+  errno?: number;
+}
+
+/** A record of the table: valid while its generation is. */
+export interface Ref {
+  readonly index: number;
+  readonly generation: number;
+}
+
+export type Kind = 'static' | 'dynamic' | 'external';
+export type ClassState = 'cold' | 'starting' | 'ready' | 'failed' | 'refused' | 'removed';
+export type EndpointState = 'starting' | 'ready' | 'draining' | 'down';
+export type ManagerState = 'absent' | 'running' | 'stopped';
+
+export interface ClassLimits {
+  flags: number;
+  queueLimit: number;
+  queueTimeoutMs: number;
+  connectTimeoutMs: number;
+  idleTimeoutMs: number;
+  requestTimeoutMs: number;
+}
+
+export interface ClassInfo {
+  ref: Ref;
+  kind: Kind;
+  state: ClassState;
+  /** Name of the only server that sees it, as a hash; '0' = every server. */
+  serverId: string;
+  limits: ClassLimits;
+  key: string;
+}
+
+export type Address =
+  | { kind: 'serverSocket'; name: string }
+  | { kind: 'unix'; path: string }
+  | { kind: 'inet' | 'inet6'; host: string; port: number };
+
+export interface EndpointInfo {
+  ref: Ref;
+  classRef: Ref;
+  state: EndpointState;
+  concurrency: number;
+  pid: number;
+  address: Address;
+}
+
+export interface ServerInfo {
+  workers: number;
+  settled: number;
+  generation: number;
+  /** 0 = no worker lives. */
+  oldestGeneration: number;
+  startRequestsRefused: number;
+  lockTimeouts: number;
+  lockSuccessions: number;
+}
+
+/** Totals since the servers were attached; `waiting` and `inFlight` are now. */
+export interface Load {
+  arrivals: number;
+  admitted: number;
+  finished: number;
+  failed: number;
+  aborted: number;
+  refused: number;
+  waitingUs: number;
+  servingUs: number;
+  waiting: number;
+  inFlight: number;
+  /** Bucket b counts times in [2^b, 2^(b+1)) µs. */
+  waitingHistogram: number[];
+  servingHistogram: number[];
+}
+
+export interface StartRequest {
+  entry: number;
+  key: string;
+}
+
+/** The manager's side of the channel of one runtime directory. */
+export declare class Channel {
+  constructor(runtimeDir: string);
+  /** Stops the doorbell thread and unmaps. Idempotent; every later call throws. */
+  close(): void;
+
+  setManagerState(state: ManagerState, pid: number): void;
+  beat(): void;
+  /** Calls `onRing(rang)` on the event loop after each ring, or each `timeoutMs` without one. Rings
+   * that come while a call is pending are merged into one. Once per channel. */
+  listen(timeoutMs: number, onRing: (rang: boolean) => void): void;
+
+  addClass(kind: Kind, key: string, server: string | null, limits: ClassLimits): Ref;
+  setLimits(ref: Ref, limits: ClassLimits): void;
+  setClass(ref: Ref, state: ClassState, verdictStatus: number, retryAfterS: number, reason: string): void;
+  removeClass(ref: Ref): void;
+  /** Every class in the table, also what a former manager left. */
+  classes(): ClassInfo[];
+
+  addEndpoint(classRef: Ref, address: Address, concurrency: number, state: EndpointState, pid: number): Ref;
+  setEndpoint(ref: Ref, state: EndpointState, pid: number): void;
+  removeEndpoint(ref: Ref): void;
+  endpoints(): EndpointInfo[];
+  /** Requests at the endpoint now, by the cells. */
+  inFlight(ref: Ref): number;
+
+  attachServer(server: string, livePath: string): number;
+  detachServer(handle: number): void;
+  settle(handle: number): ServerInfo;
+  generationLives(handle: number, generation: number): boolean;
+  /** All start requests of the server; each stays until finishStartRequest. */
+  startRequests(handle: number): StartRequest[];
+  finishStartRequest(handle: number, entry: number): void;
+
+  /** Indices of classes whose load changed or that rang since the last call. */
+  changed(): number[];
+  load(classRef: Ref): Load;
+  repairHints(classRef: Ref): number;
+}
+
+/** The manager's end of the link to the launcher: packets and descriptors (native/launcher/protocol.h). */
+export declare class LauncherLink {
+  /** `onMessage` gets each packet with the descriptors that came with it (the receiver owns them);
+   * `onClose` is called once, when the launcher is gone. */
+  constructor(fd: number, onMessage: (packet: Buffer, descriptors: number[]) => void, onClose: () => void);
+  /** False when the socket's buffer is full: try again later. Throws when the launcher is gone. */
+  send(packet: Buffer): boolean;
+  close(): void;
+}
+
+export type OptionScope = 'static' | 'external' | 'dynamic';
+
+export interface OptionRow {
+  id: string;
+  name: string;
+  aliases: string[];
+  type: string;
+  unit: string;
+  defaultText: string;
+  scopes: OptionScope[];
+  hosts: ('apache' | 'nginx' | 'usher')[];
+  repeatable: boolean;
+  doc: string;
+}
+
+/** A parsed option: number for COUNT, TIME (ms), SIZE (bytes), RATIO (0 … 1), SIGNAL; true for FLAG;
+ * text for the rest; a list when the option is repeatable. */
+export type OptionValue = number | boolean | string | string[];
+
+export interface Native {
+  Channel: typeof Channel;
+  LauncherLink: typeof LauncherLink;
+  /** Limits of the layout: classesMax, endpointsMax, keyMax … */
+  limits: Readonly<Record<string, number>>;
+  /** Offsets and sizes, for the test that a change of layout bumps the version. */
+  layout: Readonly<Record<string, number>>;
+  classFlags: Readonly<{ keepConn: number; flush: number; nph: number }>;
+  options(): OptionRow[];
+  /** Words after the class's name, in httpd.conf's spelling → values by id; only those given.
+   * Throws ERR_USHER_INVALID with the validator's sentence. */
+  parseOptions(scope: OptionScope, words: string[]): Record<string, OptionValue>;
+  /** A COMMAND value → program and arguments. */
+  splitCommand(command: string): string[];
+  /** Throws ERR_USHER_INVALID when `name` is no class name or path. */
+  checkClassName(name: string): void;
+  /** CLOCK_MONOTONIC, ms. */
+  nowMs(): number;
+  /** Connections waiting in accept() of the listening UNIX socket with this inode; -1 = no such socket. */
+  acceptQueue(inode: number): number;
+  /** flock probes: true when another process holds the file's exclusive lock. */
+  isLocked(path: string): boolean;
+}
+
+const require = createRequire(import.meta.url);
+
+/** The addon stands in build/, two folders above both ts/native and dist/native. */
+export const native = require('../../build/addon.node') as Native;
