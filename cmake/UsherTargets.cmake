@@ -129,6 +129,7 @@ function(usher_server_module target file symbols)
         LIBRARY_OUTPUT_DIRECTORY "${USHER_OUT}" LINK_DEPENDS "${map}")
     target_link_options(${target} PRIVATE "-Wl,--version-script=${map}")
     target_link_libraries(${target} PRIVATE Threads::Threads)
-    target_compile_options(${target} PRIVATE ${usher_warnings} -Wno-unused-parameter)
+    target_compile_options(${target} PRIVATE ${usher_warnings} -Wno-unused-parameter
+        -Wno-missing-field-initializers)
     usher_uses(${target} PRIVATE registration channel options os)
 endfunction()

@@ -1,76 +1,86 @@
 // SPDX-License-Identifier: Apache-2.0
-// Builds what changed: `node scripts/build.mjs [native|ts]`, without a word both.
-// Runs without any npm dependency of its own; needs node_modules (scripts/setup.mjs sees to that).
+// Builds what changed: `node scripts/build.mjs [native|ts|asan|tsan|fuzz]`, without a word native
+// and ts. Needs node_modules (scripts/setup.mjs sees to that).
 
-import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
-import { join, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import './node-version.mjs';
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { isMain, npmProgram, root, run } from './run.mjs';
 
-const root = resolve(import.meta.dirname, '..')
-
-/** Runs a command with its output shown; throws when it fails. */
-function run(command, args, options = {}) {
-  const { status, error, signal } = spawnSync(command, args, {
-    cwd: root,
-    stdio: 'inherit',
-    ...options,
-  })
-  if (error) throw new Error(`${command} did not start: ${error.message}`)
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ended with ${signal ?? status}`)
-}
-
-/** The cache keeps "not found" for ever, and one made by plain cmake has no addon in it. */
-function needsConfigure() {
-  const cache = join(root, 'build/cmake/CMakeCache.txt')
-  if (!existsSync(cache)) return true
-  const text = readFileSync(cache, 'utf8')
+/**
+ * Whether a build directory has to be configured (again): CMake keeps "not found" for ever, a cache
+ * made by plain cmake has no addon in it, and one of another checkout is of no use.
+ */
+function needsConfigure(directory, { withAddon }) {
+  const cache = `${root}/${directory}/CMakeCache.txt`;
+  if (!existsSync(cache)) return true;
+  const text = readFileSync(cache, 'utf8');
   if (!text.includes(`CMAKE_HOME_DIRECTORY:INTERNAL=${root}\n`)) {
-    rmSync(join(root, 'build/cmake'), { recursive: true })
-    return true
+    rmSync(`${root}/${directory}`, { recursive: true });
+    return true;
   }
-  return !text.includes('CMAKE_JS_VERSION') || /^USHER_\w+:FILEPATH=.*-NOTFOUND$/m.test(text)
+  if (withAddon && !text.includes('CMAKE_JS_VERSION')) return true;
+  return /^USHER_\w+:FILEPATH=.*-NOTFOUND$/m.test(text);
 }
 
-export function buildNative() {
-  if (needsConfigure()) {
-    const cmakeJs = join(root, 'node_modules/cmake-js/bin/cmake-js')
+function compile(directory) {
+  run('cmake', ['--build', directory, '--parallel', String(availableParallelism())]);
+}
+
+/** Everything native, the Node addon included; `defines` are CMake's, as NAME=VALUE. */
+export function buildNative(directory = 'build/cmake', defines = []) {
+  if (needsConfigure(directory, { withAddon: true })) {
     run(process.execPath, [
-      cmakeJs,
+      npmProgram('cmake-js/bin/cmake-js'),
       'configure',
-      '--out=build/cmake',
+      `--out=${directory}`,
       '--config=RelWithDebInfo',
       '--log-level=warn',
-    ])
+      ...defines.map((define) => `--CD${define}`),
+    ]);
   }
-  run('cmake', ['--build', 'build/cmake', '--parallel', String(availableParallelism())])
+  compile(directory);
 }
 
-/** Configures (first time) and builds build-NAME/, a build of libraries and tests without Node. */
+const sanitizers = { asan: 'address', tsan: 'thread', fuzz: 'fuzz' };
+
+/** The libraries, the launcher and their tests in build-NAME/, under a sanitizer, without Node. */
 export function buildSanitized(name) {
-  const sanitizer = { asan: 'address', tsan: 'thread', fuzz: 'fuzz' }[name]
-  const directory = `build-${name}`
-  if (!existsSync(join(root, directory, 'CMakeCache.txt'))) {
-    const compiler = name === 'fuzz' ? ['-DCMAKE_C_COMPILER=clang', '-DCMAKE_CXX_COMPILER=clang++'] : []
-    run('cmake', ['-S', '.', '-B', directory, `-DUSHER_SANITIZE=${sanitizer}`, ...compiler])
+  const directory = `build-${name}`;
+  if (needsConfigure(directory, { withAddon: false })) {
+    const clang = ['-DCMAKE_C_COMPILER=clang', '-DCMAKE_CXX_COMPILER=clang++'];
+    run('cmake', [
+      ...['-S', '.', '-B', directory, `-DUSHER_SANITIZE=${sanitizers[name]}`],
+      ...(name === 'fuzz' ? clang : []),
+    ]);
   }
-  run('cmake', ['--build', directory, '--parallel', String(availableParallelism())])
+  compile(directory);
 }
 
+/** ts/ into dist/. */
 export function buildTypeScript() {
-  const tsc = join(root, 'node_modules/typescript/bin/tsc')
-  run(process.execPath, [tsc, '-p', 'tsconfig.build.json'])
+  const hasSources = readdirSync(`${root}/ts`, { recursive: true }).some(
+    (name) => name.endsWith('.ts') && !name.endsWith('.test.ts'),
+  );
+  if (!hasSources) return;
+  run(process.execPath, [npmProgram('typescript/bin/tsc'), '-p', 'tsconfig.build.json']);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const what = process.argv[2]
+export function build(what) {
+  if (what === undefined || what === 'native') buildNative();
+  if (what === undefined || what === 'ts') buildTypeScript();
+  if (what !== undefined && what in sanitizers) buildSanitized(what);
+}
+
+if (isMain(import.meta.url)) {
   try {
-    if (what === undefined || what === 'native') buildNative()
-    if (what === undefined || what === 'ts') buildTypeScript()
-    if (what === 'asan' || what === 'tsan' || what === 'fuzz') buildSanitized(what)
+    const what = process.argv[2];
+    if (what !== undefined && !['native', 'ts', ...Object.keys(sanitizers)].includes(what)) {
+      throw new Error(`unknown: ${what}; expected native, ts, asan, tsan, fuzz or nothing`);
+    }
+    build(what);
   } catch (error) {
-    console.error(`build: ${error.message}`)
-    process.exitCode = 1
+    console.error(`build: ${error.message}`);
+    process.exitCode = 1;
   }
 }
