@@ -3,7 +3,7 @@
 // and ts. Needs node_modules (scripts/setup.mjs sees to that).
 
 import './node-version.mjs';
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { isMain, npmProgram, root, run } from './run.mjs';
 

@@ -27,7 +27,9 @@ const ok = { status: 0, output: '' };
 const problems = (lines) => ({ status: lines.length === 0 ? 0 : 1, output: lines.join('\n') });
 
 function checkLicenceLines(files) {
-  const kinds = new Set('.c .cc .h .def .ts .mjs .js .cmake .gyp .sh .py .pl .map .jsonc'.split(' '));
+  const kinds = new Set(
+    '.c .cc .h .def .ts .mjs .js .cmake .gyp .sh .py .pl .map .jsonc'.split(' '),
+  );
   const named = new Set(['CMakeLists.txt', '.clang-format', 'nginx/config', '.ci/run']);
   const expected = files.filter((file) => kinds.has(extname(file)) || named.has(file));
   return problems(
@@ -49,7 +51,8 @@ function checkIncludes(files) {
 
 function checkLockFile() {
   const foreign = Object.entries(JSON.parse(read('package-lock.json')).packages).filter(
-    ([, entry]) => !(entry.resolved ?? 'https://registry.npmjs.org/').startsWith('https://registry.npmjs.org/'),
+    ([, entry]) =>
+      !(entry.resolved ?? 'https://registry.npmjs.org/').startsWith('https://registry.npmjs.org/'),
   );
   return problems(foreign.map(([name, entry]) => `${name}: comes from ${entry.resolved}`));
 }
@@ -61,9 +64,15 @@ async function checkWarnings() {
 }
 
 const checks = {
-  'biome: format, lint, who imports whom': () => biome('ci', '--colors=off', '--max-diagnostics=50'),
+  'biome: format, lint, who imports whom': () =>
+    biome('ci', '--colors=off', '--max-diagnostics=50'),
   'tsc: types': () =>
-    capture(process.execPath, [npmProgram('typescript/bin/tsc'), '--noEmit', '-p', 'tsconfig.json']),
+    capture(process.execPath, [
+      npmProgram('typescript/bin/tsc'),
+      '--noEmit',
+      '-p',
+      'tsconfig.json',
+    ]),
   'clang-format: native, apache': (files) => {
     const ours = files.filter(isFormattedC);
     return ours.length === 0 ? ok : capture('clang-format', ['--dry-run', '--Werror', ...ours]);

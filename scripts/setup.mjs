@@ -127,7 +127,8 @@ async function aptGet(title, args) {
  */
 async function withoutStartingServices(action) {
   const policy = '/usr/sbin/policy-rc.d';
-  const mark = '#!/bin/sh\n# Placed by the setup of Usher while apt-get runs; may be removed.\nexit 101\n';
+  const mark =
+    '#!/bin/sh\n# Placed by the setup of Usher while apt-get runs; may be removed.\nexit 101\n';
   const isOurs = !existsSync(policy) || readFileSync(policy, 'utf8') === mark;
   const remove = () => rmSync(policy, { force: true });
   const interrupted = () => process.exit(130);

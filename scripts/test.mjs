@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// `npm test`: from a fresh machine to all tests; the last line is `N passed, N failed`.
+// `node scripts/test.mjs [STAGE [FILE...]]`, STAGE one of
+//
+//   all           what follows, without containers (the default)
+//   check         scripts/check.mjs
+//   unit          ts/**/*.test.ts
+//   native        C tests of the plain build; asan, tsan: the same under a sanitizer
+//   integration   integration-tests/**/*.test.ts, one at a time
+//   containers    integration-tests/containers/**/*.test.ts, which need podman
+//
+// FILEs run instead of the stage's own. For one file with coverage: npx tap FILE.
+
+import './node-version.mjs';
+import { existsSync, readdirSync } from 'node:fs';
+import { buildSanitized } from './build.mjs';
+import { check } from './check.mjs';
+import { isMain, root } from './run.mjs';
+import { setup } from './setup.mjs';
+import { runTap, Tally } from './tap.mjs';
+
+function testFiles(directory) {
+  if (!existsSync(`${root}/${directory}`)) return [];
+  return readdirSync(`${root}/${directory}`, { recursive: true })
+    .filter((file) => file.endsWith('.test.ts'))
+    .map((file) => `${directory}/${file}`)
+    .sort();
+}
+
+const isForContainers = (file) => file.startsWith('integration-tests/containers/');
+
+async function runFiles(files, options) {
+  return files.length === 0 ? new Tally() : runTap(files, options);
+}
+
+function runNative(builds) {
+  return runTap(['native/test/all.test.ts'], {
+    flags: ['--timeout=600'],
+    env: { USHER_TEST_BUILDS: builds },
+  });
+}
+
+const stages = {
+  async check() {
+    const tally = new Tally();
+    for (const { name, passed, output } of await check()) {
+      console.log(`  ${name}: ${passed ? 'passed' : 'FAILED'}`);
+      if (passed) tally.pass();
+      else tally.fail(name, [output.trimEnd()]);
+    }
+    return tally;
+  },
+  unit: (files) =>
+    runFiles(files.length > 0 ? files : testFiles('ts'), { flags: ['--timeout=120'] }),
+  native: () => runNative('build'),
+  asan() {
+    buildSanitized('asan');
+    return runNative('build-asan');
+  },
+  tsan() {
+    buildSanitized('tsan');
+    return runNative('build-tsan');
+  },
+  integration: (files) =>
+    runFiles(
+      files.length > 0
+        ? files
+        : testFiles('integration-tests').filter((file) => !isForContainers(file)),
+      { flags: ['--jobs=1', '--timeout=600'] },
+    ),
+  containers: (files) =>
+    runFiles(
+      files.length > 0
+        ? files
+        : testFiles('integration-tests').filter((file) => isForContainers(file)),
+      { flags: ['--jobs=1', '--timeout=1800'] },
+    ),
+};
+
+function report(tally, startedMs) {
+  for (const name of tally.skipped) console.log(`skipped: ${name}`);
+  for (const { name, details } of tally.failures) {
+    console.log(`\nFAILED: ${name}`);
+    const lines = details.flatMap((text) => text.split('\n'));
+    for (const line of lines.slice(0, 80)) console.log(`    ${line}`);
+    if (lines.length > 80) console.log(`    … ${lines.length - 80} more lines`);
+  }
+  const seconds = ((performance.now() - startedMs) / 1000).toFixed(0);
+  const skipped = tally.skipped.length > 0 ? `, ${tally.skipped.length} skipped` : '';
+  console.log(`\n${seconds} s${skipped}`);
+  console.log(`${tally.passed} passed, ${tally.failed} failed`);
+}
+
+async function main(stage, files) {
+  const startedMs = performance.now();
+  const tally = new Tally();
+  try {
+    const isKnown = stage === 'all' || Object.hasOwn(stages, stage);
+    if (!isKnown) throw new Error(`${stage}: expected all or ${Object.keys(stages).join(', ')}`);
+    await setup(stage === 'containers' ? 'containers' : 'test');
+    const wanted =
+      stage === 'all' ? Object.keys(stages).filter((name) => name !== 'containers') : [stage];
+    for (const name of wanted) {
+      console.log(`\n== ${name}`);
+      try {
+        tally.add(await stages[name](files));
+      } catch (error) {
+        tally.fail(name, [error.message]);
+      }
+    }
+  } catch (error) {
+    tally.fail('before the tests', [error.message]);
+  }
+  report(tally, startedMs);
+  process.exitCode = tally.failed === 0 ? 0 : 1;
+}
+
+if (isMain(import.meta.url)) await main(process.argv[2] ?? 'all', process.argv.slice(3));
