@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// What manager and its clients say to each other over the control socket: JSON bodies of the routes
+// in server.ts. The only thing both ends share. Times of day are ISO 8601 in UTC.
+
+export const statusSchema = 1;
+
+export interface Status {
+  schema: typeof statusSchema;
+  manager: ManagerStatus;
+  servers: ServerStatus[];
+  classes: ClassStatus[];
+}
+
+export interface ManagerStatus {
+  pid: number;
+  version: string;
+  startedAt: string;
+}
+
+export interface ServerStatus {
+  name: string;
+  /** "nginx", "apache". */
+  kind: string;
+  /** Of its master, as registered. */
+  pid: number;
+  /** Of its newest registration. */
+  generation: number;
+  /** Workers alive now. */
+  workers: number;
+  /** Its configuration file. */
+  configuration: string;
+}
+
+export type ClassKind = 'static' | 'dynamic' | 'external';
+export type ClassState = 'cold' | 'starting' | 'ready' | 'failed' | 'refused' | 'removed';
+export type InstanceState = 'starting' | 'ready' | 'draining' | 'stopping';
+export type BackendState = 'up' | 'down' | 'draining';
+
+export interface ClassStatus {
+  /** Name or path as configured. */
+  name: string;
+  kind: ClassKind;
+  /** "fastcgi", "cgi", "ajp", "ajp12". */
+  protocol: string;
+  state: ClassState;
+  /** Instances the policy wants now. */
+  wanted: number;
+  /** Requests at its endpoints now. */
+  inFlight: number;
+  /** Requests waiting for a place now. */
+  waiting: number;
+  instances: InstanceStatus[];
+  /** Addresses of an external class. */
+  backends: BackendStatus[];
+  lastEvent: ClassEvent | null;
+  totals: ClassTotals;
+  /** The last start that failed; null when none did since the manager knows the class. */
+  lastFailure: Journey | null;
+}
+
+export interface InstanceStatus {
+  pid: number;
+  state: InstanceState;
+  startedAt: string;
+  /** Requests it was given. */
+  requests: number;
+  rssBytes: number;
+}
+
+export interface BackendStatus {
+  address: string;
+  state: BackendState;
+  inFlight: number;
+}
+
+export interface ClassEvent {
+  at: string;
+  /** As in the log: "instance.ready", "class.failed" … */
+  event: string;
+  /** One line for people. */
+  text: string;
+}
+
+/** Requests since the manager knows the class. */
+export interface ClassTotals {
+  arrivals: number;
+  admitted: number;
+  finished: number;
+  failed: number;
+  aborted: number;
+  refused: number;
+}
+
+/**
+ * The timed record of one start. `ready`: it succeeded; `not-started`: a step failed before the
+ * program ran; `exited`: the program ended before it was ready, or right after; `timed-out`: it
+ * was not ready within -start-timeout.
+ */
+export interface Journey {
+  /** Name of the class. */
+  class: string;
+  /** As it was run, quoted for reading. */
+  command: string;
+  startedAt: string;
+  steps: JourneyStep[];
+  outcome: 'ready' | 'not-started' | 'exited' | 'timed-out';
+  exitCode?: number;
+  /** "SIGSEGV" … */
+  exitSignal?: string;
+  livedMs?: number;
+  /** The last 4 kB of the program's stdout and stderr. */
+  output: string;
+  /** What happened and what to do about it, in a sentence or two. */
+  explanation: string;
+}
+
+export interface JourneyStep {
+  /** "endpoint", "fork", "cwd", "setuid", "exec", "ready" … */
+  name: string;
+  /** From the beginning of the start to the end of this step. */
+  ms: number;
+  /** Set on the step that failed. */
+  error?: string;
+}
+
+export interface Pong {
+  pid: number;
+  version: string;
+}
+
+export interface StopRequest {
+  /** Kill at once instead of draining first. */
+  force: boolean;
+}
+
+/** The manager has begun to stop; the control socket disappears when all has ended. */
+export interface Stopping {
+  pid: number;
+  /** Instances that were running when it began. */
+  instances: number;
+}
+
+/** The body of every answer that is not 2xx. */
+export interface ErrorBody {
+  error: { code: string; message: string };
+}
