@@ -79,9 +79,8 @@ function follow(parser, path, tally, onFile) {
     }
   });
   parser.on('comment', (text) => {
-    if (!text.startsWith('# Subtest') && !text.startsWith('# time=')) {
-      lastFailure?.details.push(text.trimEnd());
-    }
+    const isOfTap = /^# (Subtest|time=|No coverage|\{ total)/.test(text);
+    if (!isOfTap) lastFailure?.details.push(text.trimEnd());
   });
   parser.on('extra', (text) => {
     extra.push(text.trimEnd());
