@@ -1,0 +1,21 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: Apache-2.0
+# A FastCGI program over FCGI.pm: its parameters, the length of the body, and how often it ran.
+use strict;
+use warnings;
+use FCGI;
+
+my $request  = FCGI::Request();
+my $requests = 0;
+
+while ($request->Accept() >= 0) {
+    $requests++;
+    my $body = '';
+    my $length = $ENV{CONTENT_LENGTH} || 0;
+    while (length($body) < $length) {
+        read(STDIN, $body, $length - length($body), length($body)) or last;
+    }
+    print "Content-Type: text/plain\r\n\r\n";
+    print "$_=$ENV{$_}\n" for sort keys %ENV;
+    print "\nlanguage=perl $^V\npid=$$\nrequests=$requests\nbody_bytes=", length($body), "\n";
+}
