@@ -48,15 +48,15 @@ typedef struct {
     const char *name;    /* canonical, as in httpd.conf without the dash: maxClassProcesses */
     const char *aliases; /* comma-separated further names, "" = none */
     usher_option_type_t type;
-    const char *unit;          /* for the manual: "s", "bytes", "" */
-    const char *default_text;  /* as one would write it; "" = none */
-    int64_t minimum, maximum;  /* in the type's stored unit (ms, bytes, …) */
-    unsigned scopes;           /* usher_scope_t */
-    unsigned hosts;            /* usher_host_t that take it */
-    const char *instead;       /* what the other hosts use instead: said when refused */
+    const char *unit;         /* for the manual: "s", "bytes", "" */
+    const char *default_text; /* as one would write it; "" = none */
+    int64_t minimum, maximum; /* in the type's stored unit (ms, bytes, …) */
+    unsigned scopes;          /* usher_scope_t */
+    unsigned hosts;           /* usher_host_t that take it */
+    const char *instead;      /* what the other hosts use instead, or why not: said when refused */
     int repeatable;
-    const char *choices;       /* CHOICE: space-separated */
-    const char *doc;           /* one line for the manual */
+    const char *choices; /* CHOICE: space-separated */
+    const char *doc;     /* one line for the manual */
 } usher_option_t;
 
 /* The table in order; `*count` rows. */
@@ -64,7 +64,7 @@ const usher_option_t *usher_options(size_t *count);
 
 typedef struct {
     const usher_option_t *option;
-    const char *text; /* borrowed from the words given; "" for a FLAG */
+    const char *text; /* borrowed from the words given, or constant; "" for a FLAG */
     int64_t number;   /* COUNT, TIME (ms), SIZE (bytes), RATIO (millionths), SIGNAL, FLAG (1) */
 } usher_option_value_t;
 
@@ -72,7 +72,9 @@ typedef struct {
 
 typedef struct {
     size_t count;
-    usher_option_value_t values[USHER_OPTION_VALUES_MAX]; /* in the order given */
+    usher_option_value_t values[USHER_OPTION_VALUES_MAX]; /* in the order given; -on-demand N comes
+                                                             out as -maxClassProcesses N and
+                                                             -processes 0 */
 } usher_option_values_t;
 
 /*
@@ -92,9 +94,16 @@ int usher_options_parse(usher_scope_t scope, usher_host_t host, const char *cons
 int usher_command_split(const char *command, char *buffer, size_t buffer_size, char **words,
                         size_t words_max, char *error, size_t error_size);
 
+#define USHER_CLASS_NAME_MAX 1024 /* bytes of a class's name or path with its NUL */
+
 /* A class's name or path: 0, or -1 with `error`: empty, too long, control characters, or neither
  * absolute nor a plain name (letters, digits, . _ - @). */
 int usher_class_name_check(const char *name, char *error, size_t error_size);
+
+/* The name together with the values: as above, and a static class whose name is no path needs
+ * -command. */
+int usher_class_check(usher_scope_t scope, usher_host_t host, const char *name,
+                      const usher_option_values_t *values, char *error, size_t error_size);
 
 #ifdef __cplusplus
 }

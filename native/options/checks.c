@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "options/checks.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "options/table.h"
+#include "options/text.h"
+#include "options/values.h"
+
+static const usher_option_value_t *given(const usher_option_values_t *values, int row) {
+    for (size_t i = 0; i < values->count; i++)
+        if (values->values[i].option == &usher_option_table[row])
+            return &values->values[i];
+    return NULL;
+}
+
+static int64_t number_or_default(const usher_option_values_t *values, int row) {
+    const usher_option_value_t *value = given(values, row);
+    if (value != NULL)
+        return value->number;
+    char expected[256];
+    int64_t number;
+    usher_value_parse(&usher_option_table[row], usher_option_table[row].default_text, &number,
+                      expected, sizeof expected);
+    return number;
+}
+
+typedef struct {
+    char text[USHER_SPELLING_MAX];
+} spelling_t;
+
+static spelling_t spell(usher_host_t host, int row) {
+    spelling_t spelling;
+    usher_option_spell(host, &usher_option_table[row], spelling.text, sizeof spelling.text);
+    return spelling;
+}
+
+static int check_static(usher_host_t host, const usher_option_values_t *values, char *error,
+                        size_t size) {
+    spelling_t on_demand = spell(host, USHER_OPTION_onDemand);
+    spelling_t processes = spell(host, USHER_OPTION_processes);
+    spelling_t most = spell(host, USHER_OPTION_maxClassProcesses);
+    const usher_option_value_t *processes_value = given(values, USHER_OPTION_processes);
+    const usher_option_value_t *most_value = given(values, USHER_OPTION_maxClassProcesses);
+
+    if (given(values, USHER_OPTION_onDemand) != NULL) {
+        if (processes_value != NULL || most_value != NULL)
+            return usher_text_fail(
+                error, size, "%s cannot stand beside %s: it is short for %s 0 with %s",
+                on_demand.text, processes_value != NULL ? processes.text : most.text,
+                processes.text, most.text);
+        return 0;
+    }
+    int64_t kept = number_or_default(values, USHER_OPTION_processes);
+    if (kept == 0 && most_value == NULL)
+        return usher_text_fail(error, size,
+                               "%s 0 alone would never start the program: add %s (or write %s)",
+                               processes.text, most.text, on_demand.text);
+    if (most_value != NULL && kept > most_value->number)
+        return usher_text_fail(error, size, "%s (%lld) must not be above %s (%lld)", processes.text,
+                               (long long)kept, most.text, (long long)most_value->number);
+    return 0;
+}
+
+static int check_dynamic(usher_host_t host, const usher_option_values_t *values, char *error,
+                         size_t size) {
+    int64_t least = number_or_default(values, USHER_OPTION_minProcesses);
+    int64_t most = number_or_default(values, USHER_OPTION_maxProcesses);
+    if (least > most)
+        return usher_text_fail(error, size, "%s (%lld) must not be above %s (%lld)",
+                               spell(host, USHER_OPTION_minProcesses).text, (long long)least,
+                               spell(host, USHER_OPTION_maxProcesses).text, (long long)most);
+    return 0;
+}
+
+static int check_external(usher_host_t host, const usher_option_values_t *values, char *error,
+                          size_t size) {
+    char host_form[USHER_SPELLING_MAX + 16], socket_form[USHER_SPELLING_MAX + 16];
+    usher_option_form(host, &usher_option_table[USHER_OPTION_host], host_form, sizeof host_form);
+    usher_option_form(host, &usher_option_table[USHER_OPTION_socket], socket_form,
+                      sizeof socket_form);
+    const usher_option_value_t *socket = given(values, USHER_OPTION_socket);
+    const usher_option_value_t *address = given(values, USHER_OPTION_host);
+
+    if (socket == NULL && address == NULL)
+        return usher_text_fail(error, size, "no address: an external class needs %s or %s",
+                               host_form, socket_form);
+    if (socket != NULL && address != NULL)
+        return usher_text_fail(error, size, "%s and %s contradict each other: give one of them",
+                               spell(host, USHER_OPTION_host).text,
+                               spell(host, USHER_OPTION_socket).text);
+    struct sockaddr_un *unix_address = NULL;
+    if (socket != NULL && strlen(socket->text) >= sizeof unix_address->sun_path)
+        return usher_text_fail(error, size, "%s: the path has %zu bytes, a socket's at most %zu",
+                               spell(host, USHER_OPTION_socket).text, strlen(socket->text),
+                               sizeof unix_address->sun_path - 1);
+    return 0;
+}
+
+int usher_options_check_together(usher_scope_t scope, usher_host_t host,
+                                 const usher_option_values_t *values, char *error,
+                                 size_t error_size) {
+    switch (scope) {
+    case USHER_SCOPE_STATIC:
+        return check_static(host, values, error, error_size);
+    case USHER_SCOPE_DYNAMIC:
+        return check_dynamic(host, values, error, error_size);
+    case USHER_SCOPE_EXTERNAL:
+        return check_external(host, values, error, error_size);
+    }
+    return 0;
+}
+
+/* ---- the class's name ------------------------------------------------------------------------- */
+
+static int is_plain_name(const char *name) {
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return 0;
+    for (; *name != '\0'; name++)
+        if (!isalnum((unsigned char)*name) && strchr("._-@", *name) == NULL)
+            return 0;
+    return 1;
+}
+
+int usher_class_name_check(const char *name, char *error, size_t error_size) {
+    char quoted[USHER_QUOTED_MAX];
+    size_t length = strlen(name);
+    usher_text_quote(name, length, quoted, sizeof quoted);
+    if (length == 0)
+        return usher_text_fail(error, error_size, "the name or path of the class is empty");
+    if (length >= USHER_CLASS_NAME_MAX)
+        return usher_text_fail(error, error_size, "%s: %zu bytes long, at most %d are allowed",
+                               quoted, length, USHER_CLASS_NAME_MAX - 1);
+    if (usher_text_has_control(name))
+        return usher_text_fail(error, error_size, "%s: control characters are not allowed", quoted);
+    if (*name == '-')
+        return usher_text_fail(error, error_size,
+                               "%s: the name or path of the class must stand before its options",
+                               quoted);
+    if (*name != '/' && !is_plain_name(name))
+        return usher_text_fail(error, error_size,
+                               "%s: expected an absolute path, or a name of letters, digits and "
+                               ". _ - @",
+                               quoted);
+    return 0;
+}
+
+int usher_class_check(usher_scope_t scope, usher_host_t host, const char *name,
+                      const usher_option_values_t *values, char *error, size_t error_size) {
+    if (usher_class_name_check(name, error, error_size) < 0)
+        return -1;
+    if (scope == USHER_SCOPE_STATIC && *name != '/' &&
+        given(values, USHER_OPTION_command) == NULL) {
+        char quoted[USHER_QUOTED_MAX], form[USHER_SPELLING_MAX + 16];
+        usher_text_quote(name, strlen(name), quoted, sizeof quoted);
+        usher_option_form(host, &usher_option_table[USHER_OPTION_command], form, sizeof form);
+        return usher_text_fail(error, error_size,
+                               "%s is a name, not a path: say what to run with %s", quoted, form);
+    }
+    return 0;
+}
