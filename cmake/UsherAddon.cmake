@@ -3,7 +3,8 @@
 # addon.node: what the TypeScript side sees of the C libraries. cmake-js hands in CMAKE_JS_INC
 # (node-api-headers and node-addon-api).
 
-file(GLOB addon_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/native/addon/*.cc")
+file(GLOB addon_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/native/addon/*.cc"
+    "${CMAKE_SOURCE_DIR}/native/addon/*.c")
 if(NOT addon_sources)
     message(STATUS "addon.node: left out, native/addon holds no sources")
     return()

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// addon.node: what ts/native/native.ts declares, in the same order. Each method checks its
+// arguments, calls C and converts; nothing is decided here.
+#include <fcntl.h>
+#include <napi.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "addon/arguments.h"
+#include "addon/channel.h"
+#include "addon/errors.h"
+#include "addon/layout.h"
+#include "addon/link.h"
+#include "addon/options.h"
+#include "launcher/protocol.h"
+#include "os/os.h"
+
+namespace usher {
+
+namespace {
+
+Napi::Object Frozen(Napi::Object object) {
+    object.Freeze();
+    return object;
+}
+
+Napi::Object Limits(Napi::Env env) {
+    Napi::Object limits = Napi::Object::New(env);
+    limits.Set("layoutVersion", USHER_LAYOUT_VERSION);
+    limits.Set("classesMax", USHER_CLASSES_MAX);
+    limits.Set("endpointsMax", USHER_ENDPOINTS_MAX);
+    limits.Set("classEndpointsMax", USHER_CLASS_ENDPOINTS_MAX);
+    limits.Set("workersMax", USHER_WORKERS_MAX);
+    limits.Set("startRequestsMax", USHER_START_REQUESTS_MAX);
+    limits.Set("keyMax", USHER_KEY_MAX);
+    limits.Set("reasonMax", USHER_REASON_MAX);
+    limits.Set("addressMax", USHER_ADDRESS_MAX);
+    limits.Set("serverNameMax", USHER_SERVER_NAME_MAX);
+    limits.Set("histogramBuckets", USHER_HISTOGRAM_BUCKETS);
+    limits.Set("messageMax", USHER_MESSAGE_MAX);
+    limits.Set("managerLinkFd", USHER_MANAGER_LINK_FD);
+    limits.Set("outputKept", USHER_OUTPUT_KEPT);
+    return Frozen(limits);
+}
+
+Napi::Object Layout(Napi::Env env) {
+    size_t count = 0;
+    const usher_layout_entry_t *entries = usher_layout_entries(&count);
+    Napi::Object layout = Napi::Object::New(env);
+    for (size_t i = 0; i < count; i++) {
+        layout.Set(entries[i].name, static_cast<double>(entries[i].bytes));
+    }
+    return Frozen(layout);
+}
+
+Napi::Object ClassFlags(Napi::Env env) {
+    Napi::Object flags = Napi::Object::New(env);
+    flags.Set("keepConn", USHER_CLASS_KEEP_CONN);
+    flags.Set("flush", USHER_CLASS_FLUSH);
+    flags.Set("nph", USHER_CLASS_NPH);
+    return Frozen(flags);
+}
+
+Napi::Value NowMs(const Napi::CallbackInfo &info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(usher_os_now_ns()) / 1e6);
+}
+
+Napi::Value AcceptQueue(const Napi::CallbackInfo &info) {
+    const uint32_t inode = Arguments(info).Number("inode", 1);
+    const int length = usher_os_accept_queue(inode);
+    if (length < 0 && errno != ENOENT) {
+        throw MakeSystemError(info.Env(), "acceptQueue", errno);
+    }
+    return Napi::Number::New(info.Env(), length);
+}
+
+Napi::Value IsLocked(const Napi::CallbackInfo &info) {
+    const std::string path = Arguments(info).Text("path");
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        if (errno == ENOENT) {
+            return Napi::Boolean::New(info.Env(), false);
+        }
+        throw MakeSystemError(info.Env(), "isLocked: " + path, errno);
+    }
+    const int errno_value = flock(fd, LOCK_SH | LOCK_NB) == 0 ? 0 : errno;
+    close(fd);
+    if (errno_value != 0 && errno_value != EWOULDBLOCK) {
+        throw MakeSystemError(info.Env(), "isLocked: " + path, errno_value);
+    }
+    return Napi::Boolean::New(info.Env(), errno_value == EWOULDBLOCK);
+}
+
+} // namespace
+
+Napi::Object Export(Napi::Env env, Napi::Object exports) {
+    exports.Set("Channel", ChannelWrap::Define(env));
+    exports.Set("LauncherLink", LinkWrap::Define(env));
+    exports.Set("limits", Limits(env));
+    exports.Set("layout", Layout(env));
+    exports.Set("classFlags", ClassFlags(env));
+    exports.Set("options", Napi::Function::New<Options>(env, "options"));
+    exports.Set("parseOptions", Napi::Function::New<ParseOptions>(env, "parseOptions"));
+    exports.Set("splitCommand", Napi::Function::New<SplitCommand>(env, "splitCommand"));
+    exports.Set("checkClassName", Napi::Function::New<CheckClassName>(env, "checkClassName"));
+    exports.Set("nowMs", Napi::Function::New<NowMs>(env, "nowMs"));
+    exports.Set("acceptQueue", Napi::Function::New<AcceptQueue>(env, "acceptQueue"));
+    exports.Set("isLocked", Napi::Function::New<IsLocked>(env, "isLocked"));
+    return exports;
+}
+
+} // namespace usher
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) {
+    return usher::Export(env, exports);
+}
+
+NODE_API_MODULE(usher, Init)
