@@ -102,17 +102,31 @@ export declare class Channel {
 
   addClass(kind: Kind, key: string, server: string | null, limits: ClassLimits): Ref;
   setLimits(ref: Ref, limits: ClassLimits): void;
-  setClass(ref: Ref, state: ClassState, verdictStatus: number, retryAfterS: number, reason: string): void;
+  setClass(
+    ref: Ref,
+    state: ClassState,
+    verdictStatus: number,
+    retryAfterS: number,
+    reason: string,
+  ): void;
   removeClass(ref: Ref): void;
   /** Every class in the table, also what a former manager left. */
   classes(): ClassInfo[];
 
-  addEndpoint(classRef: Ref, address: Address, concurrency: number, state: EndpointState, pid: number): Ref;
+  addEndpoint(
+    classRef: Ref,
+    address: Address,
+    concurrency: number,
+    state: EndpointState,
+    pid: number,
+  ): Ref;
   setEndpoint(ref: Ref, state: EndpointState, pid: number): void;
   removeEndpoint(ref: Ref): void;
   endpoints(): EndpointInfo[];
   /** Requests at the endpoint now, by the cells. */
   inFlight(ref: Ref): number;
+  /** Requests that ended at the endpoint. */
+  served(ref: Ref): number;
 
   attachServer(server: string, livePath: string): number;
   detachServer(handle: number): void;
@@ -132,7 +146,11 @@ export declare class Channel {
 export declare class LauncherLink {
   /** `onMessage` gets each packet with the descriptors that came with it (the receiver owns them);
    * `onClose` is called once, when the launcher is gone. */
-  constructor(fd: number, onMessage: (packet: Buffer, descriptors: number[]) => void, onClose: () => void);
+  constructor(
+    fd: number,
+    onMessage: (packet: Buffer, descriptors: number[]) => void,
+    onClose: () => void,
+  );
   /** False when the socket's buffer is full: try again later. Throws when the launcher is gone. */
   send(packet: Buffer): boolean;
   close(): void;

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the manager must know of a class to run it: a directive's options with their defaults.
+import { existsSync } from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
+import { type ClassLimits, type Kind, native, type OptionValue } from '../native/native.ts';
+
+export type Options = Readonly<Record<string, OptionValue>>;
+
+/** Who asks for the class: decides the user its instances run as. */
+export interface Owner {
+  user: string | null;
+  group: string | null;
+}
+
+export interface ClassConfig {
+  key: string;
+  kind: Kind;
+  /** file:line of the directive; '' for a dynamic class. */
+  source: string;
+  args: readonly string[];
+  env: readonly string[];
+  cwd: string;
+  user: string | null;
+  group: string | null;
+  nice: number;
+  min: number;
+  max: number;
+  concurrency: number;
+  limits: ClassLimits;
+  restart: boolean;
+  restartDelayMs: number;
+  initStartDelayMs: number;
+  minServerLifeMs: number;
+  startDelayMs: number;
+  startTimeoutMs: number;
+  idleStopMs: number;
+  stopSignal: number;
+  stopTimeoutMs: number;
+  /** Dynamic classes: the fewest and most instances of all of them together. */
+  poolMin: number;
+  poolMax: number;
+  hosts: readonly string[];
+  socket: string | null;
+}
+
+const SIGTERM = 15;
+const COMMAND_PATH = '/usr/local/bin:/usr/bin:/bin';
+
+export function staticConfig(
+  key: string,
+  options: Options,
+  owner: Owner,
+  source: string,
+): ClassConfig {
+  const onDemand = number(options, 'onDemand', -1);
+  const min = onDemand >= 0 ? 0 : number(options, 'processes', 1);
+  const max = onDemand >= 0 ? onDemand : Math.max(min, number(options, 'maxClassProcesses', min));
+  const command = text(options, 'command');
+  const args = command === null ? [key] : resolveProgram(native.splitCommand(command));
+  return {
+    ...common(key, 'static', options, owner, source),
+    args,
+    cwd: text(options, 'cwd') ?? (isAbsolute(key) ? dirname(key) : '/'),
+    min,
+    max,
+  };
+}
+
+export function dynamicConfig(key: string, options: Options, owner: Owner): ClassConfig {
+  return {
+    ...common(key, 'dynamic', options, owner, ''),
+    args: [key],
+    cwd: dirname(key),
+    min: 0,
+    max: number(options, 'maxClassProcesses', 10),
+  };
+}
+
+export function externalConfig(key: string, options: Options, source: string): ClassConfig {
+  return {
+    ...common(key, 'external', options, { user: null, group: null }, source),
+    hosts: list(options, 'host'),
+    socket: text(options, 'socket'),
+  };
+}
+
+/** Equal texts = the same class: what two servers may share. */
+export function fingerprint(config: ClassConfig): string {
+  return JSON.stringify({ ...config, source: '' });
+}
+
+/** The part that a running instance cannot change: another text needs new instances. */
+export function runFingerprint(config: ClassConfig): string {
+  const { args, env, cwd, user, group, nice, concurrency, hosts, socket } = config;
+  return JSON.stringify([args, env, cwd, user, group, nice, concurrency, hosts, socket]);
+}
+
+function common(
+  key: string,
+  kind: Kind,
+  options: Options,
+  owner: Owner,
+  source: string,
+): ClassConfig {
+  const depth = number(options, 'listenQueueDepth', 1024);
+  const flags =
+    (options.flush === true ? native.classFlags.flush : 0) |
+    (options.nph === true ? native.classFlags.nph : 0);
+  return {
+    key,
+    kind,
+    source,
+    args: [],
+    env: environment(list(options, 'initialEnv')),
+    cwd: '/',
+    user: text(options, 'user') ?? owner.user,
+    group: text(options, 'group') ?? (text(options, 'user') === null ? owner.group : null),
+    nice: number(options, 'priority', 0),
+    min: 0,
+    max: 0,
+    concurrency: number(options, 'concurrency', 1),
+    limits: {
+      flags,
+      queueLimit: number(options, 'queueLimit', depth),
+      queueTimeoutMs: number(options, 'queueTimeout', 0),
+      connectTimeoutMs: number(options, 'appConnTimeout', 30_000),
+      idleTimeoutMs: number(options, 'idleTimeout', 0),
+      requestTimeoutMs: 0,
+    },
+    restart: options.restart === true,
+    restartDelayMs: number(options, 'restartDelay', 5_000),
+    initStartDelayMs: number(options, 'initStartDelay', 0),
+    minServerLifeMs: number(options, 'minServerLife', 30_000),
+    startDelayMs: Math.max(1, number(options, 'startDelay', 3_000)),
+    startTimeoutMs: number(options, 'startTimeout', 60_000),
+    idleStopMs: number(options, 'idleStop', 300_000),
+    stopSignal: number(options, 'stopSignal', SIGTERM),
+    stopTimeoutMs: number(options, 'stopTimeout', 10_000),
+    poolMin: number(options, 'minProcesses', 0),
+    poolMax: number(options, 'maxProcesses', 50),
+    hosts: [],
+    socket: null,
+  };
+}
+
+/** Exactly what -initial-env says, and a PATH so that "#!/usr/bin/env perl" works. */
+function environment(initial: readonly string[]): string[] {
+  const values = new Map([['PATH', COMMAND_PATH]]);
+  for (const entry of initial) {
+    const at = entry.indexOf('=');
+    if (at > 0) values.set(entry.slice(0, at), entry.slice(at + 1));
+  }
+  return [...values].map(([name, value]) => `${name}=${value}`);
+}
+
+/** A program without a slash is looked for in COMMAND_PATH; not found stays as it is, so that exec
+ * names it. */
+function resolveProgram(words: readonly string[]): string[] {
+  const [program = '', ...rest] = words;
+  if (program.includes('/')) return [program, ...rest];
+  const found = COMMAND_PATH.split(':')
+    .map((folder) => join(folder, program))
+    .find((path) => existsSync(path));
+  return [found ?? program, ...rest];
+}
+
+function number(options: Options, id: string, fallback: number): number {
+  const value = options[id];
+  return typeof value === 'number' ? value : fallback;
+}
+
+function text(options: Options, id: string): string | null {
+  const value = options[id];
+  return typeof value === 'string' ? value : null;
+}
+
+function list(options: Options, id: string): readonly string[] {
+  const value = options[id];
+  if (Array.isArray(value)) return value;
+  return typeof value === 'string' ? [value] : [];
+}

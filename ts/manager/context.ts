@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a class needs of the manager around it.
+import type { Channel } from '../native/native.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { Launcher } from '../process/launcher.ts';
+import type { Log } from './log.ts';
+import type { ManagedClass } from './managed-class.ts';
+
+export interface ClassContext {
+  readonly channel: Channel;
+  readonly launcher: Launcher;
+  readonly policy: Policy;
+  readonly log: Log;
+  /** CLOCK_MONOTONIC, ms. */
+  now(): number;
+  /** A new id for the launcher. */
+  nextId(): number;
+  /** Events of this instance go to the class; until disown. */
+  own(id: number, owner: ManagedClass): void;
+  disown(id: number): void;
+  /** Servers whose workers may connect to the class's instances. */
+  serversOf(asker: ManagedClass): string[];
+  /** What tells a restarted manager whose endpoint or instance it is. */
+  tagOf(asker: ManagedClass): string;
+  /** May one more dynamic instance be started? Retires an idle one elsewhere when there is no room. */
+  admitDynamic(asker: ManagedClass): boolean;
+  /** How many dynamic instances may be retired without falling below -minProcesses. */
+  spareDynamic(asker: ManagedClass): number;
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which configured classes should exist, given what all servers (and usher.conf) ask for.
+import type { ClassDirective, Registration } from '../config/dialect.ts';
+import {
+  type ClassConfig,
+  externalConfig,
+  fingerprint,
+  type Owner,
+  staticConfig,
+} from './class-config.ts';
+import type { Server } from './servers.ts';
+
+export interface DesiredClass {
+  /** The key, or key@server where servers disagree. */
+  label: string;
+  /** The only server that sees it; null = all. */
+  server: string | null;
+  config: ClassConfig;
+}
+
+export interface Disagreement {
+  key: string;
+  sources: string[];
+}
+
+export interface Desired {
+  classes: Map<string, DesiredClass>;
+  disagreements: Disagreement[];
+}
+
+interface Definition {
+  server: string | null;
+  config: ClassConfig;
+  print: string;
+}
+
+/** `own` is the manager's own usher.conf, null when there is none. */
+export function desiredClasses(servers: Iterable<Server>, own: Registration | null): Desired {
+  const byKey = new Map<string, Definition[]>();
+  for (const server of servers) {
+    // Oldest first, so that a newer generation's options win while both live.
+    const merged = new Map<string, ClassConfig>();
+    for (const [, registration] of [...server.generations].sort(([a], [b]) => a - b)) {
+      for (const config of configsOf(registration)) merged.set(config.key, config);
+    }
+    for (const config of merged.values()) define(byKey, server.name, config);
+  }
+  if (own) for (const config of configsOf(own)) define(byKey, null, config);
+
+  const desired: Desired = { classes: new Map(), disagreements: [] };
+  for (const [key, definitions] of byKey) {
+    const agreed = definitions.every((one) => one.print === definitions[0]?.print);
+    if (!agreed) {
+      desired.disagreements.push({ key, sources: definitions.map((one) => one.config.source) });
+    }
+    for (const { server, config } of agreed ? definitions.slice(0, 1) : definitions) {
+      const label = agreed || server === null ? key : `${key}@${server}`;
+      desired.classes.set(label, { label, server: agreed ? null : server, config });
+    }
+  }
+  return desired;
+}
+
+export function ownerOf(registration: Registration): Owner {
+  return {
+    user: registration.server?.user ?? null,
+    group: registration.server?.group ?? null,
+  };
+}
+
+function configsOf(registration: Registration): ClassConfig[] {
+  const owner = ownerOf(registration);
+  return registration.classes.map((directive: ClassDirective) =>
+    directive.scope === 'static'
+      ? staticConfig(directive.name, directive.options, owner, directive.source)
+      : externalConfig(directive.name, directive.options, directive.source),
+  );
+}
+
+function define(
+  byKey: Map<string, Definition[]>,
+  server: string | null,
+  config: ClassConfig,
+): void {
+  const definitions = byKey.get(config.key) ?? [];
+  definitions.push({ server, config, print: fingerprint(config) });
+  byKey.set(config.key, definitions);
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The timed record of one start, and the sentence that explains how it ended.
+import { constants } from 'node:os';
+import type { Journey } from '../control/messages.ts';
+import type { Exit } from '../process/launcher.ts';
+
+export function beginJourney(key: string, args: readonly string[], user: string | null): Journey {
+  const command = args.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`));
+  return {
+    class: key,
+    command: user === null ? command.join(' ') : `${command.join(' ')} (as ${user})`,
+    startedAt: new Date().toISOString(),
+    steps: [],
+    outcome: 'not-started',
+    output: '',
+    explanation: '',
+  };
+}
+
+export function signalName(signal: number): string {
+  const found = Object.entries(constants.signals).find(([, number]) => number === signal);
+  return found ? found[0] : `signal ${signal}`;
+}
+
+/** "exited with status 1", "was killed by SIGSEGV". */
+export function describeExit(exit: Exit): string {
+  if (exit.exitSignal !== null) return `was killed by ${signalName(exit.exitSignal)}`;
+  return `exited with status ${exit.exitCode ?? '?'}`;
+}
+
+/** The last non-empty line of a program's output, cut to fit one log line. */
+export function lastLine(output: string): string {
+  const line = output.trimEnd().split('\n').at(-1)?.trim() ?? '';
+  return line.length > 160 ? `${line.slice(0, 157)}…` : line;
+}
+
+export function failStep(journey: Journey, name: string, ms: number, error: string): void {
+  journey.steps.push({ name, ms, error });
+  journey.outcome = 'not-started';
+  journey.explanation = `cannot start: ${error}`;
+}
+
+export function endBeforeReady(journey: Journey, exit: Exit): void {
+  journey.outcome = 'exited';
+  if (exit.exitCode !== null) journey.exitCode = exit.exitCode;
+  if (exit.exitSignal !== null) journey.exitSignal = signalName(exit.exitSignal);
+  journey.livedMs = Math.round(exit.livedMs);
+  journey.output = exit.output;
+  const said = lastLine(exit.output);
+  const hint = said === '' ? 'it printed nothing' : `its last line of output: ${said}`;
+  journey.explanation = `${describeExit(exit)} ${Math.round(exit.livedMs)} ms after its start, before it accepted a connection; ${hint}`;
+}
+
+export function timeOut(journey: Journey, timeoutMs: number, output: string): void {
+  journey.outcome = 'timed-out';
+  journey.output = output;
+  journey.explanation = `did not accept a connection within ${timeoutMs / 1000} s of its start (-start-timeout)`;
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// usherd: the manager. Started by the launcher with descriptor 3 as its link; not run by hand.
+import { readFileSync } from 'node:fs';
+import { createControlServer } from '../control/server.ts';
+import { native } from '../native/native.ts';
+import { adaptive } from '../policy/adaptive.ts';
+import { Launcher } from '../process/launcher.ts';
+import { createLog } from './log.ts';
+import { Manager } from './manager.ts';
+
+const LINK_FD = 3;
+/** Tells the launcher that starting again cannot help (EX_CONFIG). */
+const EXIT_CONFIG = 78;
+
+const log = createLog();
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+process.on('uncaughtException', (error) => {
+  log('error', 'manager.crashed', { text: error.message, stack: error.stack });
+  process.exit(1);
+});
+// The launcher is asked to stop, not we; a terminal's Ctrl-C reaches the whole group.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+
+const { launcher, welcome } = await Launcher.connect(
+  (onMessage, onClose) => new native.LauncherLink(LINK_FD, onMessage, onClose),
+  () => process.exit(0),
+);
+const channel = new native.Channel(welcome.runtimeDir);
+const manager = new Manager({
+  channel,
+  launcher,
+  welcome,
+  policy: adaptive,
+  log,
+  version: version(),
+});
+try {
+  manager.start();
+} catch (error) {
+  if (!(error instanceof Error) || error.name !== 'ConfigError') throw error;
+  log('error', 'config.invalid', { text: error.message });
+  process.exit(EXIT_CONFIG);
+}
+if (welcome.controlFd >= 0) createControlServer(manager).listen({ fd: welcome.controlFd });

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: Apache-2.0
+// Joins everything: servers' registrations → classes → instances → table. One pass per ring of the
+// doorbell, at least ten a second; all state changes happen in passes and in launcher events.
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { parseDialect, type Registration } from '../config/dialect.ts';
+import type { Status, Stopping } from '../control/messages.ts';
+import type { ControlHandlers } from '../control/server.ts';
+import { type Channel, type ClassInfo, native, type Ref } from '../native/native.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { Exit, KeptEndpoint, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
+import { type ClassConfig, fingerprint, runFingerprint } from './class-config.ts';
+import type { ClassContext } from './context.ts';
+import { desiredClasses } from './desired.ts';
+import { resolveDynamic } from './dynamic.ts';
+import { ExternalClass } from './external-class.ts';
+import { beginJourney } from './journeys.ts';
+import type { Log } from './log.ts';
+import { ManagedClass } from './managed-class.ts';
+import { Refusals } from './refusals.ts';
+import { newestOf, type Server, Servers } from './servers.ts';
+import { parseTag, type Tag } from './tag.ts';
+
+/** Look whether workers live at most this often. */
+const SETTLE_MS = 200;
+/** A dynamic class without instances and requests is forgotten after this. */
+const FORGET_MS = 600_000;
+/** Requests get this long to end when classes are stopped while servers live. */
+const STOP_DRAIN_MS = 5_000;
+/** An embedded manager waits this long for the server that started it. */
+const FIRST_SERVER_MS = 15_000;
+
+type AnyClass = ManagedClass | ExternalClass;
+
+export interface ManagerParts {
+  channel: Channel;
+  launcher: Launcher;
+  welcome: Welcome;
+  policy: Policy;
+  log: Log;
+  version: string;
+}
+
+export class Manager implements ControlHandlers {
+  #channel: Channel;
+  #launcher: Launcher;
+  #welcome: Welcome;
+  #log: Log;
+  #version: string;
+  #startedAt = new Date().toISOString();
+  #startedMs = native.nowMs();
+  #servers: Servers;
+  #own: Registration | null = null;
+  #classes = new Map<string, AnyClass>();
+  /** Who asked for a dynamic class first. */
+  #askers = new Map<string, string>();
+  #owners = new Map<number, ManagedClass>();
+  #refusals: Refusals;
+  /** Records of the table that a former manager's living instances belong to, by label. */
+  #adoptable = new Map<string, Ref>();
+  #context: ClassContext;
+  #nextId: number;
+  #settledMs = 0;
+  #stopping: { remove: boolean } | null = null;
+  #lastLook: 'no' | 'asked' = 'no';
+
+  constructor(parts: ManagerParts) {
+    this.#channel = parts.channel;
+    this.#launcher = parts.launcher;
+    this.#welcome = parts.welcome;
+    this.#log = parts.log;
+    this.#version = parts.version;
+    this.#nextId = parts.welcome.nextId;
+    this.#servers = new Servers(parts.channel, parts.welcome.runtimeDir, parts.log);
+    this.#refusals = new Refusals(parts.channel);
+    this.#context = {
+      channel: parts.channel,
+      launcher: parts.launcher,
+      policy: parts.policy,
+      log: parts.log,
+      now: native.nowMs,
+      nextId: () => this.#nextId++,
+      own: (id, owner) => this.#owners.set(id, owner),
+      disown: (id) => this.#owners.delete(id),
+      serversOf: (asker) => (asker.server ? [asker.server] : [...this.#servers.byName.keys()]),
+      tagOf: (asker) => this.#tagOf(asker),
+      admitDynamic: (asker) => this.#admitDynamic(asker),
+      spareDynamic: (asker) => Math.max(0, this.#countDynamic('ready') - asker.config.poolMin),
+    };
+  }
+
+  /** Take over what a former manager left, read the configuration, begin. Throws a ConfigError
+   * when usher.conf is wrong. */
+  start(): void {
+    const now = native.nowMs();
+    const { config } = this.#welcome;
+    if (config !== null) this.#own = parseDialect(readFileSync(config, 'utf8'), config, native);
+    const kept = this.#readKept();
+    this.#servers.scan(now);
+    this.#sync();
+    this.#adopt(kept);
+    this.#launcher.subscribe(this.#events());
+    this.#channel.setManagerState('running', process.pid);
+    this.#channel.beat();
+    this.#channel.listen(100, () => this.#pass());
+    this.#launcher.ready();
+    this.#log('info', 'manager.ready', {
+      pid: process.pid,
+      version: this.#version,
+      runtimeDir: this.#welcome.runtimeDir,
+      adopted: this.#owners.size,
+    });
+    this.#pass();
+  }
+
+  ping(): { pid: number; version: string } {
+    return { pid: process.pid, version: this.#version };
+  }
+
+  status(): Status {
+    return {
+      schema: 1,
+      manager: { pid: process.pid, version: this.#version, startedAt: this.#startedAt },
+      servers: this.#servers.status(),
+      classes: [...this.#classes.values()].map((one) => one.status()),
+    };
+  }
+
+  stop(request: { force: boolean }): Stopping {
+    const instances = this.#owners.size;
+    this.#beginStop('asked by usher stop', request.force ? 0 : STOP_DRAIN_MS);
+    return { pid: process.pid, instances };
+  }
+
+  #pass(): void {
+    const now = native.nowMs();
+    this.#channel.beat();
+    this.#launcher.flush();
+    let changed = this.#servers.scan(now);
+    if (now - this.#settledMs >= SETTLE_MS) {
+      this.#settledMs = now;
+      changed = this.#servers.settle(now) || changed;
+    }
+    if (changed && !this.#stopping) this.#sync();
+    const indices = new Set(this.#channel.changed());
+    if (!this.#stopping) this.#answerStartRequests(now);
+    for (const one of this.#classes.values()) one.pass(indices.has(one.ref.index));
+    this.#refusals.expire(now);
+    this.#removeGone();
+    this.#finishIfDone(now);
+  }
+
+  // ---- configured classes
+
+  /** Make the classes fit what the servers ask for now. */
+  #sync(): void {
+    const desired = desiredClasses(this.#servers.byName.values(), this.#own);
+    for (const { key, sources } of desired.disagreements) {
+      this.#log('warn', 'class.disagreement', {
+        class: key,
+        text: `${key} has different options at ${sources.join(' and ')}: each server gets its own`,
+      });
+    }
+    for (const [label, { server, config }] of desired.classes) {
+      const known = this.#classes.get(label);
+      if (known?.isRetiring) continue; // made again when the old one is gone
+      if (!known) this.#create(label, server, config);
+      else if (fingerprint(known.config) !== fingerprint(config)) known.reconfigure(config);
+    }
+    for (const [label, one] of this.#classes) {
+      if (one.isRetiring || desired.classes.has(label)) continue;
+      if (one.config.kind === 'dynamic' && this.#mayStay(one)) continue;
+      this.#retire(one, Number.POSITIVE_INFINITY);
+    }
+    this.#linkServers();
+  }
+
+  #create(label: string, server: string | null, config: ClassConfig): AnyClass | null {
+    this.#refusals.clear(config.key, server);
+    try {
+      const ref =
+        this.#adoptable.get(label) ??
+        this.#channel.addClass(config.kind, config.key, server, config.limits);
+      this.#adoptable.delete(label);
+      this.#channel.setLimits(ref, config.limits);
+      const created =
+        config.kind === 'external'
+          ? new ExternalClass(this.#channel, this.#log, label, server, config, ref)
+          : new ManagedClass(this.#context, label, server, config, ref);
+      this.#classes.set(label, created);
+      return created;
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      this.#log('error', 'class.not-created', { class: label, source: config.source, text });
+      return null;
+    }
+  }
+
+  #retire(one: AnyClass, drainMs: number): void {
+    this.#log('info', 'class.removed', { class: one.label });
+    this.#channel.setClass(one.ref, 'removed', 0, 0, '');
+    one.retire(drainMs);
+  }
+
+  #removeGone(): void {
+    let removed = false;
+    for (const [label, one] of this.#classes) {
+      if (!one.isGone) continue;
+      this.#channel.removeClass(one.ref);
+      this.#classes.delete(label);
+      this.#askers.delete(label);
+      removed = true;
+    }
+    if (removed && !this.#stopping) this.#sync();
+  }
+
+  /** Workers of a server that came later must reach the instances of shared classes. */
+  #linkServers(): void {
+    for (const one of this.#classes.values()) {
+      if (!(one instanceof ManagedClass) || one.server !== null) continue;
+      for (const server of this.#servers.byName.keys()) one.linkServer(server);
+    }
+  }
+
+  // ---- dynamic classes
+
+  #answerStartRequests(now: number): void {
+    for (const server of this.#servers.byName.values()) {
+      for (const { entry, key } of this.#channel.startRequests(server.handle)) {
+        if (this.#answerStartRequest(server, key, now)) {
+          this.#channel.finishStartRequest(server.handle, entry);
+        }
+      }
+    }
+  }
+
+  /** False when it must be asked again: a class of that key is just ending. */
+  #answerStartRequest(server: Server, key: string, now: number): boolean {
+    const known = this.#classes.get(`${key}@${server.name}`) ?? this.#classes.get(key);
+    if (known) return !known.isRetiring;
+    if (this.#refusals.has(key, server.name)) return true;
+    const answer = resolveDynamic(key, newestOf(server));
+    if ('refusal' in answer) {
+      this.#log('warn', 'class.refused', {
+        server: server.name,
+        class: key,
+        status: answer.refusal.status,
+        text: answer.refusal.reason,
+      });
+      this.#refusals.add(key, server.name, answer.refusal, now);
+      return true;
+    }
+    const shared = this.#agreeOn(key, answer.config);
+    const label = shared ? key : `${key}@${server.name}`;
+    if (this.#create(label, shared ? null : server.name, answer.config)) {
+      this.#askers.set(label, server.name);
+    }
+    return true;
+  }
+
+  /** Would every server run this path the same way? */
+  #agreeOn(key: string, config: ClassConfig): boolean {
+    const print = fingerprint(config);
+    return [...this.#servers.byName.values()].every((server) => {
+      const answer = resolveDynamic(key, newestOf(server));
+      return 'config' in answer && fingerprint(answer.config) === print;
+    });
+  }
+
+  /** Is a dynamic class still what its server, or all servers, would run? */
+  #mayStay(one: AnyClass): boolean {
+    const server = this.#servers.byName.get(this.#askers.get(one.label) ?? '');
+    if (one.server === null) return this.#agreeOn(one.config.key, one.config);
+    if (!server) return false;
+    const answer = resolveDynamic(one.config.key, newestOf(server));
+    return 'config' in answer && fingerprint(answer.config) === fingerprint(one.config);
+  }
+
+  #dynamicClasses(): ManagedClass[] {
+    return [...this.#classes.values()].filter(
+      (one): one is ManagedClass => one instanceof ManagedClass && one.config.kind === 'dynamic',
+    );
+  }
+
+  #countDynamic(which: 'all' | 'ready'): number {
+    return this.#dynamicClasses().reduce(
+      (sum, one) =>
+        sum +
+        (which === 'all'
+          ? one.instanceCount
+          : one.instances.filter((instance) => instance.state === 'ready').length),
+      0,
+    );
+  }
+
+  #admitDynamic(asker: ManagedClass): boolean {
+    if (this.#countDynamic('all') < asker.config.poolMax) return true;
+    const others = this.#dynamicClasses()
+      .filter((one) => one !== asker)
+      .sort((a, b) => b.idleForMs - a.idleForMs);
+    others.some((one) => one.giveUpIdle());
+    return false; // there is room at a later pass, if anything was given up
+  }
+
+  // ---- a former manager's instances
+
+  #readKept(): { endpoints: Map<string, KeptEndpoint>; classes: Map<number, ClassInfo> } {
+    const endpoints = new Map(this.#welcome.endpoints.map((one) => [one.name, one]));
+    const classes = new Map(this.#channel.classes().map((info) => [info.ref.index, info]));
+    const living = new Set<number>();
+    for (const endpoint of this.#welcome.endpoints) {
+      const tag = parseTag(endpoint.tag);
+      const info = tag && classes.get(tag.index);
+      if (!tag || !info || info.ref.generation !== tag.generation) continue;
+      living.add(tag.index);
+      this.#adoptable.set(tag.label, info.ref);
+    }
+    for (const endpoint of this.#channel.endpoints()) {
+      const { address, classRef } = endpoint;
+      const isKept = address.kind === 'serverSocket' && endpoints.has(address.name);
+      if (!isKept || !living.has(classRef.index)) this.#channel.removeEndpoint(endpoint.ref);
+    }
+    for (const info of classes.values()) {
+      if (!living.has(info.ref.index)) this.#channel.removeClass(info.ref);
+    }
+    return { endpoints, classes };
+  }
+
+  #adopt(kept: { endpoints: Map<string, KeptEndpoint> }): void {
+    const published = new Map(
+      this.#channel
+        .endpoints()
+        .map((info) => [info.address.kind === 'serverSocket' ? info.address.name : '', info]),
+    );
+    const byId = new Map([...kept.endpoints.values()].map((one) => [one.id, one]));
+    const used = new Set<number>();
+    for (const instance of this.#welcome.instances) {
+      const endpoint = byId.get(instance.endpointId);
+      const info = endpoint && published.get(endpoint.name);
+      const tag = parseTag(instance.tag);
+      const owner = tag && this.#ownerOfTag(tag);
+      if (instance.state === 'exited' || !endpoint || !info || !owner) {
+        if (instance.state === 'exited') this.#launcher.forget(instance.id);
+        else this.#launcher.signal(instance.id, 9);
+        continue;
+      }
+      used.add(endpoint.id);
+      const journey = beginJourney(owner.config.key, owner.config.args, owner.config.user);
+      journey.outcome = 'ready';
+      owner.adopt({
+        id: instance.id,
+        endpointId: endpoint.id,
+        inode: endpoint.inode,
+        ref: info.ref,
+        linked: new Set(endpoint.servers),
+        config: tag.run === runHash(owner.config) ? owner.config : { ...owner.config },
+        pid: instance.pid,
+        state: info.state === 'draining' ? 'draining' : instance.state,
+        startedAtMs: instance.startedMs,
+        startedAt: new Date(Date.now() - (native.nowMs() - instance.startedMs)).toISOString(),
+        journey,
+        stopDeadlineMs: Number.POSITIVE_INFINITY,
+        timedOut: false,
+      });
+      this.#channel.setEndpoint(
+        info.ref,
+        info.state === 'draining' ? 'draining' : instance.state,
+        instance.pid,
+      );
+    }
+    for (const endpoint of byId.values()) {
+      if (used.has(endpoint.id)) continue;
+      const info = published.get(endpoint.name);
+      if (info) this.#channel.removeEndpoint(info.ref);
+      void this.#launcher.closeEndpoint(endpoint.id).catch(() => undefined);
+    }
+    // Classes that nobody configures any more: their instances were ended above.
+    for (const ref of this.#adoptable.values()) {
+      for (const info of this.#channel.endpoints()) {
+        if (info.classRef.index === ref.index) this.#channel.removeEndpoint(info.ref);
+      }
+      this.#channel.removeClass(ref);
+    }
+    this.#adoptable.clear();
+  }
+
+  #ownerOfTag(tag: Tag): ManagedClass | null {
+    const known = this.#classes.get(tag.label);
+    if (known) return known instanceof ManagedClass ? known : null;
+    const server = this.#servers.byName.get(tag.asker ?? '');
+    if (tag.kind !== 'dynamic' || !server) return null;
+    const answer = resolveDynamic(tag.key, newestOf(server));
+    if ('refusal' in answer) return null;
+    const created = this.#create(tag.label, tag.server, answer.config);
+    if (!(created instanceof ManagedClass)) return null;
+    this.#askers.set(tag.label, server.name);
+    return created;
+  }
+
+  #tagOf(asker: ManagedClass): string {
+    const tag: Tag = {
+      label: asker.label,
+      key: asker.config.key,
+      kind: asker.config.kind,
+      server: asker.server,
+      asker: this.#askers.get(asker.label) ?? null,
+      index: asker.ref.index,
+      generation: asker.ref.generation,
+      run: runHash(asker.config),
+    };
+    return JSON.stringify(tag);
+  }
+
+  // ---- the launcher's events
+
+  #events(): LauncherEvents {
+    return {
+      onReady: (id) => this.#owners.get(id)?.onReady(id),
+      onOutput: (id, text) => this.#owners.get(id)?.onOutput(id, text),
+      onExited: (id, exit: Exit) => {
+        const owner = this.#owners.get(id);
+        if (owner) owner.onExited(id, exit);
+        else this.#launcher.forget(id);
+      },
+      onDropped: (bytes) => this.#log('warn', 'output.dropped', { bytes }),
+      onTerminate: () => this.#beginStop('the launcher was asked to terminate', STOP_DRAIN_MS),
+      onLastLook: () => this.#onLastLook(),
+      onSnapshot: (id, text) => this.#log('info', 'instance.snapshot', { instance: id, text }),
+    };
+  }
+
+  // ---- the end
+
+  #finishIfDone(now: number): void {
+    if (this.#stopping) {
+      if (this.#classes.size === 0) this.#quit();
+      return;
+    }
+    if (this.#lastLook !== 'no') return;
+    for (const one of this.#dynamicClasses()) {
+      if (one.instanceCount === 0 && one.idleForMs > FORGET_MS) this.#retire(one, 0);
+    }
+    const nobodyCame =
+      this.#welcome.mode === 'embedded' &&
+      this.#servers.byName.size === 0 &&
+      now - this.#startedMs > FIRST_SERVER_MS;
+    if (this.#servers.gone(now).length > 0 || nobodyCame) {
+      this.#lastLook = 'asked';
+      this.#launcher.finish();
+    }
+  }
+
+  /** The runtime directory is ours alone: no server can register between this look and what follows. */
+  #onLastLook(): void {
+    const now = native.nowMs();
+    this.#servers.scan(now);
+    this.#servers.settle(now);
+    for (const server of this.#servers.gone(now)) this.#servers.remove(server);
+    this.#lastLook = 'no';
+    if (this.#servers.byName.size === 0 && this.#welcome.mode === 'embedded') {
+      this.#stopping = { remove: true };
+      this.#log('info', 'manager.stopping', { text: 'the last server is gone' });
+      this.#channel.setManagerState('stopped', process.pid);
+      for (const one of this.#classes.values()) this.#retire(one, 0);
+      return; // the lock is kept until the end
+    }
+    this.#launcher.resume();
+    this.#sync();
+  }
+
+  #beginStop(text: string, drainMs: number): void {
+    if (this.#stopping) return;
+    this.#log('info', 'manager.stopping', { text });
+    // Servers that live find this channel again when a manager comes back.
+    this.#stopping = { remove: this.#servers.byName.size === 0 };
+    this.#channel.setManagerState('stopped', process.pid);
+    for (const one of this.#classes.values()) this.#retire(one, drainMs);
+  }
+
+  #quit(): void {
+    if (!this.#stopping) return;
+    const { remove } = this.#stopping;
+    this.#stopping = null;
+    this.#lastLook = 'asked';
+    this.#log('info', 'manager.stopped', { removesRuntimeDir: remove });
+    this.#launcher.quit(remove);
+  }
+}
+
+function runHash(config: ClassConfig): string {
+  return createHash('sha256').update(runFingerprint(config)).digest('hex').slice(0, 12);
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The text that the launcher keeps with every endpoint and instance, for a restarted manager.
+import type { Kind } from '../native/native.ts';
+
+export interface Tag {
+  label: string;
+  key: string;
+  kind: Kind;
+  server: string | null;
+  /** The server that asked for a dynamic class. */
+  asker: string | null;
+  /** The class's record in the table. */
+  index: number;
+  generation: number;
+  /** Hash of the options that a running instance cannot change. */
+  run: string;
+}
+
+/** null when the text is not one of our tags (another version's, say). */
+export function parseTag(text: string): Tag | null {
+  try {
+    const tag = JSON.parse(text) as Partial<Tag>;
+    const complete =
+      typeof tag.label === 'string' &&
+      typeof tag.key === 'string' &&
+      typeof tag.kind === 'string' &&
+      typeof tag.index === 'number' &&
+      typeof tag.generation === 'number' &&
+      typeof tag.run === 'string';
+    return complete ? (tag as Tag) : null;
+  } catch {
+    return null; // not JSON
+  }
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+// The manager's view of the launcher: requests with their answers, events of instances.
+import type { LauncherLink } from '../native/native.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  type FieldValue,
+  listOf,
+  type Message,
+  numberOf,
+  textOf,
+} from './message.ts';
+
+/** A step of the launcher that failed: bind, listen, fork, cwd, setuid, exec … */
+export class LauncherError extends Error {
+  readonly step: string;
+  readonly errno: number;
+  constructor(step: string, errno: number, message: string) {
+    super(message);
+    this.name = 'LauncherError';
+    this.step = step;
+    this.errno = errno;
+  }
+}
+
+export interface KeptEndpoint {
+  id: number;
+  name: string;
+  tag: string;
+  inode: number;
+  servers: readonly string[];
+}
+
+export interface KeptInstance {
+  id: number;
+  endpointId: number;
+  pid: number;
+  tag: string;
+  startedMs: number;
+  state: 'starting' | 'ready' | 'exited';
+  exit: Exit | null;
+}
+
+/** How an instance ended. */
+export interface Exit {
+  exitCode: number | null;
+  exitSignal: number | null;
+  livedMs: number;
+  /** The last 4 kB of its stdout and stderr. */
+  output: string;
+}
+
+export interface Welcome {
+  runtimeDir: string;
+  mode: 'embedded' | 'external' | 'run';
+  config: string | null;
+  /** Descriptor of the listening control socket, -1 = none. */
+  controlFd: number;
+  launcherPid: number;
+  uid: number;
+  endpoints: KeptEndpoint[];
+  instances: KeptInstance[];
+  nextId: number;
+}
+
+export interface LauncherEvents {
+  onReady(id: number): void;
+  onOutput(id: number, text: string): void;
+  onExited(id: number, exit: Exit): void;
+  onDropped(bytes: number): void;
+  onTerminate(): void;
+  /** The exclusive lock on the runtime directory is ours. */
+  onLastLook(): void;
+  onSnapshot(id: number, text: string): void;
+}
+
+export interface StartSpec {
+  endpointId: number;
+  tag: string;
+  args: readonly string[];
+  env: readonly string[];
+  cwd: string;
+  user: string | null;
+  group: string | null;
+  nice: number;
+  startTimeoutMs: number;
+}
+
+interface Pending {
+  resolve(message: Message): void;
+  reject(error: Error): void;
+}
+
+export type OpenLink = (
+  onMessage: (packet: Buffer, descriptors: number[]) => void,
+  onClose: () => void,
+) => LauncherLink;
+
+export class Launcher {
+  #link: LauncherLink;
+  #events: LauncherEvents | null = null;
+  #early: Message[] = [];
+  #pending = new Map<string, Pending>();
+  #backlog: Buffer[] = [];
+  #welcome: Partial<Welcome> & { endpoints: KeptEndpoint[]; instances: KeptInstance[] } = {
+    endpoints: [],
+    instances: [],
+    controlFd: -1,
+  };
+  #onWelcome: ((welcome: Welcome) => void) | null = null;
+
+  /** Opens the link; the promise resolves with what the launcher keeps from a former manager. */
+  static connect(
+    open: OpenLink,
+    onClose: () => void,
+  ): Promise<{ launcher: Launcher; welcome: Welcome }> {
+    return new Promise((resolve) => {
+      const launcher: Launcher = new Launcher(open, onClose, (welcome) =>
+        resolve({ launcher, welcome }),
+      );
+    });
+  }
+
+  private constructor(open: OpenLink, onClose: () => void, onWelcome: (welcome: Welcome) => void) {
+    this.#onWelcome = onWelcome;
+    this.#link = open((packet, descriptors) => this.#receive(packet, descriptors), onClose);
+  }
+
+  /** Events that came before are delivered now, in order. */
+  subscribe(events: LauncherEvents): void {
+    this.#events = events;
+    for (const message of this.#early.splice(0)) this.#dispatch(message);
+  }
+
+  ready(): void {
+    this.#send('ready', {});
+  }
+
+  /** Inode of the listening socket. Rejects with a LauncherError. */
+  async bind(
+    id: number,
+    name: string,
+    tag: string,
+    backlog: number,
+    servers: readonly string[],
+  ): Promise<number> {
+    const answer = await this.#ask('bind', id, { name, tag, backlog, server: servers });
+    return numberOf(answer, 'inode');
+  }
+
+  async linkServer(id: number, server: string): Promise<void> {
+    await this.#ask('link', id, { server });
+  }
+
+  async closeEndpoint(id: number): Promise<void> {
+    await this.#ask('close', id, {});
+  }
+
+  /** The instance's pid. Rejects with a LauncherError that names the step. */
+  async start(id: number, spec: StartSpec): Promise<number> {
+    const answer = await this.#ask('start', id, {
+      endpoint: spec.endpointId,
+      tag: spec.tag,
+      arg: spec.args,
+      env: spec.env,
+      cwd: spec.cwd,
+      user: spec.user ?? undefined,
+      group: spec.group ?? undefined,
+      nice: spec.nice === 0 ? undefined : spec.nice,
+      start_timeout_ms: spec.startTimeoutMs,
+    });
+    return numberOf(answer, 'pid');
+  }
+
+  signal(id: number, signal: number): void {
+    this.#send('signal', { id, signal });
+  }
+
+  forget(id: number): void {
+    this.#send('forget', { id });
+  }
+
+  finish(): void {
+    this.#send('finish', { first: 1 });
+  }
+
+  resume(): void {
+    this.#send('resume', {});
+  }
+
+  quit(remove: boolean): void {
+    this.#send('quit', { remove: remove ? 1 : 0 });
+  }
+
+  /** Sends what the socket had no room for. Called on every pass of the manager. */
+  flush(): void {
+    while (this.#backlog.length > 0) {
+      const packet = this.#backlog[0];
+      if (packet === undefined || !this.#link.send(packet)) return;
+      this.#backlog.shift();
+    }
+  }
+
+  close(): void {
+    this.#link.close();
+  }
+
+  #send(verb: string, fields: Record<string, FieldValue>): void {
+    this.#backlog.push(encodeMessage(verb, fields));
+    this.flush();
+  }
+
+  #ask(verb: string, id: number, fields: Record<string, FieldValue>): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      try {
+        this.#send(verb, { id, ...fields });
+      } catch (error) {
+        reject(new LauncherError(verb, 0, error instanceof Error ? error.message : String(error)));
+        return;
+      }
+      this.#pending.set(`${verb} ${id}`, { resolve, reject });
+    });
+  }
+
+  #receive(packet: Buffer, descriptors: number[]): void {
+    const message = decodeMessage(packet);
+    if (this.#onWelcome) this.#greet(message, descriptors);
+    else if (this.#events) this.#dispatch(message);
+    else this.#early.push(message);
+  }
+
+  #greet(message: Message, descriptors: number[]): void {
+    const welcome = this.#welcome;
+    switch (message.verb) {
+      case 'hello': {
+        welcome.runtimeDir = textOf(message, 'runtime_dir');
+        const mode = textOf(message, 'mode');
+        welcome.mode = mode === 'run' || mode === 'external' ? mode : 'embedded';
+        welcome.config = textOf(message, 'config') || null;
+        welcome.controlFd = descriptors[0] ?? -1;
+        welcome.launcherPid = numberOf(message, 'launcher_pid');
+        welcome.uid = numberOf(message, 'uid');
+        break;
+      }
+      case 'endpoint':
+        welcome.endpoints.push({
+          id: numberOf(message, 'id'),
+          name: textOf(message, 'name'),
+          tag: textOf(message, 'tag'),
+          inode: numberOf(message, 'inode'),
+          servers: listOf(message, 'server'),
+        });
+        break;
+      case 'instance': {
+        const state = textOf(message, 'state');
+        welcome.instances.push({
+          id: numberOf(message, 'id'),
+          endpointId: numberOf(message, 'endpoint'),
+          pid: numberOf(message, 'pid'),
+          tag: textOf(message, 'tag'),
+          startedMs: numberOf(message, 'started_ns') / 1e6,
+          state: state === 'ready' || state === 'exited' ? state : 'starting',
+          exit: state === 'exited' ? exitOf(message) : null,
+        });
+        break;
+      }
+      case 'welcome':
+        welcome.nextId = Math.max(1, numberOf(message, 'next_id'));
+        this.#onWelcome?.(welcome as Welcome);
+        this.#onWelcome = null;
+        break;
+      default:
+        this.#early.push(message);
+    }
+  }
+
+  #dispatch(message: Message): void {
+    const id = numberOf(message, 'id');
+    const events = this.#events;
+    switch (message.verb) {
+      case 'bound':
+        this.#settle('bind', id, message);
+        break;
+      case 'linked':
+        this.#settle('link', id, message);
+        break;
+      case 'closed':
+        this.#settle('close', id, message);
+        break;
+      case 'started':
+        this.#settle('start', id, message);
+        break;
+      case 'failed':
+        this.#fail(id, message);
+        break;
+      case 'ready':
+        events?.onReady(id);
+        break;
+      case 'output':
+        events?.onOutput(id, textOf(message, 'text'));
+        break;
+      case 'exited':
+        events?.onExited(id, exitOf(message));
+        break;
+      case 'dropped':
+        events?.onDropped(numberOf(message, 'bytes'));
+        break;
+      case 'snapshot':
+        events?.onSnapshot(id, textOf(message, 'text'));
+        break;
+      case 'last-look':
+        events?.onLastLook();
+        break;
+      case 'terminate':
+        events?.onTerminate();
+        break;
+      default:
+        throw new RangeError(`launcher sent an unknown verb "${message.verb}"`);
+    }
+  }
+
+  #settle(verb: string, id: number, message: Message): void {
+    const pending = this.#pending.get(`${verb} ${id}`);
+    this.#pending.delete(`${verb} ${id}`);
+    pending?.resolve(message);
+  }
+
+  #fail(id: number, message: Message): void {
+    // Ids of endpoints and instances come from one sequence, so one question per id can be open.
+    for (const verb of ['bind', 'start', 'link', 'close']) {
+      const pending = this.#pending.get(`${verb} ${id}`);
+      if (!pending) continue;
+      this.#pending.delete(`${verb} ${id}`);
+      const step = textOf(message, 'step');
+      const error = textOf(message, 'error');
+      pending.reject(new LauncherError(step, numberOf(message, 'errno'), `${error}`));
+      return;
+    }
+  }
+}
+
+function exitOf(message: Message): Exit {
+  const code = textOf(message, 'exit_code');
+  const signal = textOf(message, 'exit_signal');
+  return {
+    exitCode: code === '' ? null : Number(code),
+    exitSignal: signal === '' ? null : Number(signal),
+    livedMs: numberOf(message, 'lived_ms'),
+    output: textOf(message, 'output'),
+  };
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+import t from 'tap';
+import { Launcher, LauncherError, type LauncherEvents, type Welcome } from './launcher.ts';
+import { decodeMessage, encodeMessage, listOf, MESSAGE_MAX_BYTES, textOf } from './message.ts';
+
+t.test('messages', async (t) => {
+  const packet = encodeMessage('start', { id: 7, arg: ['/bin/x', 'a=b', ''], cwd: undefined });
+  t.equal(packet.toString(), 'start\0id=7\0arg=/bin/x\0arg=a=b\0arg=\0');
+  const message = decodeMessage(packet);
+  t.equal(message.verb, 'start');
+  t.equal(textOf(message, 'id'), '7');
+  t.same(listOf(message, 'arg'), ['/bin/x', 'a=b', ''], 'lists keep order and empty values');
+  t.throws(() => encodeMessage('x', { a: 'b\0c' }), /a holds a NUL/);
+  t.throws(() => encodeMessage('x', { a: 'b'.repeat(MESSAGE_MAX_BYTES) }), /at most 131072/);
+  t.throws(() => decodeMessage(Buffer.from('hello\0id=1')), /does not end with NUL/);
+  t.throws(() => decodeMessage(Buffer.from('\0')), /without a verb/);
+  t.throws(() => decodeMessage(Buffer.from('hello\0=1\0')), /field without a name/);
+});
+
+interface Peer {
+  sent: string[][];
+  say(verb: string, fields: Record<string, string | number | string[]>, fds?: number[]): void;
+  full: boolean;
+}
+
+async function connect(): Promise<{ launcher: Launcher; welcome: Welcome; peer: Peer }> {
+  let receive: (packet: Buffer, fds: number[]) => void = () => undefined;
+  const peer: Peer = {
+    sent: [],
+    full: false,
+    say: (verb, fields, fds = []) => receive(encodeMessage(verb, fields), fds),
+  };
+  const connected = Launcher.connect(
+    (onMessage) => {
+      receive = onMessage;
+      return {
+        send: (packet: Buffer) => {
+          if (!peer.full) peer.sent.push(packet.toString().split('\0').slice(0, -1));
+          return !peer.full;
+        },
+        close: () => undefined,
+      };
+    },
+    () => undefined,
+  );
+  peer.say('hello', { runtime_dir: '/run/x', mode: 'embedded', launcher_pid: 5, uid: 0 }, [9]);
+  peer.say('endpoint', { id: 1, name: 'e1', tag: 'T', inode: 44, server: ['a', 'b'] });
+  peer.say('instance', { id: 2, endpoint: 1, pid: 66, tag: 'T', started_ns: 5e6, state: 'ready' });
+  peer.say('instance', {
+    id: 3,
+    endpoint: 1,
+    pid: 67,
+    tag: '',
+    started_ns: 0,
+    state: 'exited',
+    exit_signal: 9,
+  });
+  peer.say('welcome', { next_id: 4 });
+  return { ...(await connected), peer };
+}
+
+const deaf: LauncherEvents = {
+  onReady: () => undefined,
+  onOutput: () => undefined,
+  onExited: () => undefined,
+  onDropped: () => undefined,
+  onTerminate: () => undefined,
+  onLastLook: () => undefined,
+  onSnapshot: () => undefined,
+};
+
+t.test('launcher', async (t) => {
+  const { launcher, welcome, peer } = await connect();
+  t.match(welcome, {
+    runtimeDir: '/run/x',
+    mode: 'embedded',
+    config: null,
+    controlFd: 9,
+    nextId: 4,
+  });
+  t.match(welcome.endpoints, [{ id: 1, name: 'e1', inode: 44, servers: ['a', 'b'] }]);
+  t.match(welcome.instances, [
+    { id: 2, pid: 66, startedMs: 5, state: 'ready', exit: null },
+    { id: 3, state: 'exited', exit: { exitSignal: 9, exitCode: null } },
+  ]);
+
+  peer.say('ready', { id: 2 });
+  const events: unknown[] = [];
+  launcher.subscribe({
+    ...deaf,
+    onReady: (id) => events.push(['ready', id]),
+    onExited: (id, exit) => events.push(['exited', id, exit]),
+  });
+  t.same(events, [['ready', 2]], 'an event that came early is not lost');
+
+  const bound = launcher.bind(4, 'e4', 'T', 100, ['a']);
+  peer.say('bound', { id: 4, inode: 77 });
+  t.equal(await bound, 77);
+  t.same(peer.sent.at(-1), ['bind', 'id=4', 'name=e4', 'tag=T', 'backlog=100', 'server=a']);
+
+  const spec = {
+    endpointId: 4,
+    tag: 'T',
+    args: ['/x'],
+    env: ['A=1'],
+    cwd: '/',
+    user: null,
+    group: null,
+    nice: 0,
+    startTimeoutMs: 1,
+  };
+  const failed = launcher.start(5, spec);
+  peer.say('failed', { id: 5, step: 'exec', errno: 13, error: 'exec /x: Permission denied' });
+  await t.rejects(failed, new LauncherError('exec', 13, 'exec /x: Permission denied'));
+  const huge = launcher.start(6, { ...spec, env: ['A='.padEnd(200_000, 'x')] });
+  await t.rejects(huge, /at most 131072/, 'what does not fit one packet is said');
+
+  peer.say('exited', { id: 2, exit_code: 3, lived_ms: 12, output: 'bye\n' });
+  t.same(events.at(-1), [
+    'exited',
+    2,
+    { exitCode: 3, exitSignal: null, livedMs: 12, output: 'bye\n' },
+  ]);
+  t.throws(() => peer.say('nonsense', {}), /unknown verb "nonsense"/);
+});
+
+t.test('a full socket keeps the order', async (t) => {
+  const { launcher, peer } = await connect();
+  launcher.subscribe(deaf);
+  peer.full = true;
+  launcher.signal(2, 15);
+  launcher.forget(2);
+  t.same(peer.sent, []);
+  peer.full = false;
+  launcher.flush();
+  t.same(
+    peer.sent.map((one) => one[0]),
+    ['signal', 'forget'],
+  );
+});
