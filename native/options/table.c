@@ -69,7 +69,7 @@ const usher_option_t *usher_option_find(usher_host_t host, const char *name, siz
 }
 
 void usher_option_spell(usher_host_t host, const usher_option_t *option, char *text, size_t size) {
-    char spelling[USHER_SPELLING_MAX];
+    char spelling[USHER_SPELLING_MAX - 1]; /* room for the dash */
     spell_name(host, option->name, strlen(option->name), spelling, sizeof spelling);
     snprintf(text, size, "%s%s", host == USHER_HOST_NGINX ? "" : "-", spelling);
 }

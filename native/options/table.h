@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside native/options only: rows of options.def by name, and how they are spelled in a host's file.
+ * Inside native/options and for the manual's table: rows of options.def by name, and how they are
+ * spelled in a host's file.
  */
 #ifndef USHER_OPTIONS_TABLE_H
 #define USHER_OPTIONS_TABLE_H

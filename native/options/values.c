@@ -89,7 +89,7 @@ static const unit_t size_units[] = {{"", 1},        {"K", 1 << 10}, {"k", 1 << 1
 
 static const unit_t ratio_units[] = {{"", 1000000}, {NULL, 0}};
 
-static void write_time(int64_t ms, char *text, size_t size) {
+void usher_time_write(int64_t ms, char *text, size_t size) {
     static const unit_t shown[] = {{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
     for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++)
         if (ms != 0 && ms % shown[i].factor == 0) {
@@ -214,8 +214,8 @@ int usher_value_parse(const usher_option_t *option, const char *text, int64_t *n
         if (read_with_unit(text, time_units, number) && within(option, *number))
             return 0;
         char low[24], high[24];
-        write_time(option->minimum, low, sizeof low);
-        write_time(option->maximum, high, sizeof high);
+        usher_time_write(option->minimum, low, sizeof low);
+        usher_time_write(option->maximum, high, sizeof high);
         return usher_text_fail(expected, size,
                                "expected a time from %s to %s: seconds such as 5 or 0.25, or with "
                                "a unit: 500ms, 30s, 2m, 1h",

@@ -10,7 +10,7 @@ __attribute__((format(printf, 3, 4))) usher_status_t
 usher_registration_fail(usher_error_t *error, usher_status_t status, const char *format, ...);
 
 /* The same for a system call that failed: appends what errno says and returns SYSTEM. */
-__attribute__((format(printf, 2, 3))) usher_status_t usher_registration_fail_errno(usher_error_t *error,
-                                                                      const char *format, ...);
+__attribute__((format(printf, 2, 3))) usher_status_t
+usher_registration_fail_errno(usher_error_t *error, const char *format, ...);
 
 #endif

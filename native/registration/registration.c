@@ -126,6 +126,11 @@ usher_status_t usher_registration_begin(const usher_server_t *server,
         return usher_registration_fail_errno(error, "no memory");
     made->mode = server->mode;
     made->runtime.fd = made->runtime.lock_fd = -1;
+    if (server->log_file != NULL && *server->log_file != '/') {
+        status = usher_registration_fail(
+            error, USHER_INVALID, "log file %.80s: expected an absolute path", server->log_file);
+        goto failed;
+    }
     if (server->log_file != NULL && (made->log_file = strdup(server->log_file)) == NULL) {
         status = usher_registration_fail_errno(error, "no memory");
         goto failed;

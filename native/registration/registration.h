@@ -38,7 +38,7 @@ typedef struct {
     uid_t uid;                      /* of the workers; ignored when not root */
     gid_t gid;
     usher_manager_mode_t mode;
-    const char *log_file;           /* UsherLog; NULL = <runtime dir>/usher.log */
+    const char *log_file; /* UsherLog, absolute; NULL = <runtime dir>/usher.log */
 } usher_server_t;
 
 typedef struct usher_registration usher_registration_t;
@@ -62,15 +62,17 @@ usher_status_t usher_registration_begin(const usher_server_t *server,
  * "file:line" of where the administrator wrote it, NULL if nowhere.
  *   AppClass NAME-OR-PATH -option value …      ExternalAppClass …      FCGIConfig …
  *   UsherRoot DIR                              a root for dynamic classes
+ * `-initial-env NAME` without a value gets the server's own, or is left out where it has none.
  */
 usher_status_t usher_registration_add(usher_registration_t *registration, const char *source,
-                                      const char *const *words, size_t count,
-                                      usher_error_t *error);
+                                      const char *const *words, size_t count, usher_error_t *error);
 
 /*
  * Write <server>.<generation>.conf (atomic rename), ring the doorbell, start the manager in
  * embedded mode when none runs, give the lock back. The registration is freed in any case;
- * `*channel` is the caller's: workers inherit it and attach with usher_registration_live_path().
+ * `*channel` is the caller's: workers inherit it and attach with `live_path`. It is NULL when the
+ * registration failed; when it stands and only the manager could not be started, the error is
+ * returned and `*channel` is set: the server can go on, requests wait for a manager.
  */
 usher_status_t usher_registration_commit(usher_registration_t *registration,
                                          usher_channel_t **channel, uint32_t *generation,

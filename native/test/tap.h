@@ -26,8 +26,8 @@ tap_report(bool passed, const char *place, const char *format, va_list arguments
     return passed;
 }
 
-__attribute__((unused, format(printf, 3, 4))) static bool
-tap_ok(bool passed, const char *place, const char *format, ...) {
+__attribute__((unused, format(printf, 3, 4))) static bool tap_ok(bool passed, const char *place,
+                                                                 const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     tap_report(passed, place, format, arguments);
@@ -43,7 +43,8 @@ tap_is_str(const char *got, const char *expected, const char *place, const char 
     tap_report(same, place, format, arguments);
     va_end(arguments);
     if (!same)
-        printf("#      got: %s\n# expected: %s\n", got ? got : "NULL", expected ? expected : "NULL");
+        printf("#      got: %s\n# expected: %s\n", got ? got : "NULL",
+               expected ? expected : "NULL");
     return same;
 }
 
@@ -65,10 +66,10 @@ tap_is_int(long long got, long long expected, const char *place, const char *for
 /* ok(condition, "sentence with %d", value), and so on; each gives whether it passed. */
 #define ok(condition, ...) tap_ok((condition), TAP_PLACE, __VA_ARGS__)
 #define is_str(got, expected, ...) tap_is_str((got), (expected), TAP_PLACE, __VA_ARGS__)
-#define is_int(got, expected, ...)                                                                 \
+#define is_int(got, expected, ...) \
     tap_is_int((long long)(got), (long long)(expected), TAP_PLACE, __VA_ARGS__)
-#define skip(count, why)                                                                           \
-    for (int tap_skips = (count); tap_skips > 0; tap_skips--)                                      \
+#define skip(count, why)                                      \
+    for (int tap_skips = (count); tap_skips > 0; tap_skips--) \
     printf("ok %d # SKIP %s\n", ++tap_count, (why))
 
 __attribute__((unused)) static int done_testing(void) {

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options' table, their validator in all three spellings, commands, and the manual's table. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "options/options.h"
+#include "options/values.h"
+#include "tap.h"
+
+enum { S = USHER_SCOPE_STATIC, E = USHER_SCOPE_EXTERNAL, D = USHER_SCOPE_DYNAMIC };
+enum { HTTPD = USHER_HOST_APACHE, NGINX = USHER_HOST_NGINX, USHER = USHER_HOST_USHER };
+
+#define WORDS_MAX 12
+
+static const usher_option_t *find(const char *id) {
+    size_t count;
+    const usher_option_t *options = usher_options(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(options[i].id, id) == 0)
+            return &options[i];
+    return NULL;
+}
+
+static size_t count_words(const char *const *words) {
+    size_t count = 0;
+    while (words[count] != NULL)
+        count++;
+    return count;
+}
+
+static const char *join(const char *const *words) {
+    static char text[512];
+    size_t used = 0;
+    text[0] = '\0';
+    for (; *words != NULL && used < sizeof text; words++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%.60s", used > 0 ? " " : "",
+                                 *words);
+    for (char *byte = text; *byte != '\0'; byte++)
+        if ((unsigned char)*byte < 0x20)
+            *byte = '?';
+    return text;
+}
+
+/* ---- the table -------------------------------------------------------------------------------- */
+
+static void test_table(void) {
+    size_t count;
+    const usher_option_t *options = usher_options(&count);
+    bool defaults_fit = true, unique = true, refusals_explained = true, bounded = true;
+    for (size_t i = 0; i < count; i++) {
+        const usher_option_t *option = &options[i];
+        int64_t number;
+        char expected[256];
+        if (*option->default_text != '\0' &&
+            usher_value_parse(option, option->default_text, &number, expected, sizeof expected) <
+                0) {
+            printf("# %s: default %s: %s\n", option->id, option->default_text, expected);
+            defaults_fit = false;
+        }
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(option->id, options[j].id) == 0 ||
+                strcmp(option->name, options[j].name) == 0)
+                unique = false;
+        if (option->hosts != (HTTPD | NGINX | USHER) && *option->instead == '\0')
+            refusals_explained = false;
+        /* Node's timers end at 2^31 ms. */
+        if (option->type == USHER_TYPE_TIME && option->maximum > INT32_MAX)
+            bounded = false;
+    }
+    ok(count > 20, "the table has %zu options", count);
+    ok(defaults_fit, "every default is a value of its option");
+    ok(unique, "no id and no name stands twice");
+    ok(refusals_explained, "an option that a host does not take says what that host uses instead");
+    ok(bounded, "no time is longer than a timer of Node can be");
+}
+
+/* ---- words that are right --------------------------------------------------------------------- */
+
+static const struct {
+    unsigned scope, host;
+    const char *words[WORDS_MAX];
+    const char *id;
+    int64_t number;
+} accepted[] = {
+    {S, HTTPD, {"-processes", "3"}, "processes", 3},
+    {S, HTTPD, {"-PROCESSES", "256"}, "processes", 256},
+    {S, USHER, {"-processes", "0", "-maxClassProcesses", "4"}, "processes", 0},
+    {S, NGINX, {"processes=2", "max_class_processes=8"}, "maxClassProcesses", 8},
+    {S, NGINX, {"MAX_CLASS_PROCESSES=8"}, "maxClassProcesses", 8},
+    {S, HTTPD, {"-on-demand", "20"}, "maxClassProcesses", 20},
+    {S, HTTPD, {"-on-demand", "20"}, "processes", 0},
+    {S, NGINX, {"on_demand=1"}, "maxClassProcesses", 1},
+    {D, NGINX, {"restart"}, "restart", 1},
+    {D, HTTPD, {"-restart", "-flush"}, "flush", 1},
+    {S, HTTPD, {"-priority", "-20"}, "priority", -20},
+    {S, HTTPD, {"-idle-stop", "5"}, "idleStop", 5000},
+    {S, HTTPD, {"-idle-stop", "0.25"}, "idleStop", 250},
+    {S, HTTPD, {"-idle-stop", "500ms"}, "idleStop", 500},
+    {S, HTTPD, {"-idle-stop", "1.5s"}, "idleStop", 1500},
+    {S, HTTPD, {"-idle-stop", "2m"}, "idleStop", 120000},
+    {S, HTTPD, {"-idle-stop", "168h"}, "idleStop", 604800000},
+    {S, HTTPD, {"-idle-stop", "0"}, "idleStop", 0},
+    {S, HTTPD, {"-idle-stop", "0.001"}, "idleStop", 1},
+    {S, HTTPD, {"-stop-signal", "quit"}, "stopSignal", SIGQUIT},
+    {S, NGINX, {"stop_signal=SIGUSR1"}, "stopSignal", SIGUSR1},
+    {S, HTTPD, {"-user", "www", "-group", "-x"}, "group", 0},
+    {S, HTTPD, {"-command", "php-cgi -c '/etc/php cgi'"}, "command", 0},
+    {S, HTTPD, {"-cwd", "/"}, "cwd", 0},
+    {S, HTTPD, {"-initial-env", "A=b=c", "-initial-env", "A"}, "initialEnv", 0},
+    {S, NGINX, {"initial_env=A=b=c", "initial_env=_B="}, "initialEnv", 0},
+    {S, HTTPD, {"-appConnTimeout", "0"}, "appConnTimeout", 0},
+    {E, HTTPD, {"-host", "db-1.example:9000", "-host", "127.0.0.1:65535"}, "host", 0},
+    {E, NGINX, {"host=[2001:db8::1]:80"}, "host", 0},
+    {E, NGINX, {"socket=/run/x.sock", "queue_limit=0"}, "queueLimit", 0},
+    {E, HTTPD, {"-socket", "/x", "-nph"}, "nph", 1},
+    {D, HTTPD, {"-dynamicRoot", "/a", "-dynamicRoot", "/b"}, "dynamicRoot", 0},
+    {D, HTTPD, {"-minProcesses", "5", "-maxProcesses", "5"}, "minProcesses", 5},
+    {D, HTTPD, {"-listen-queue-depth", "100"}, "listenQueueDepth", 100},
+};
+
+static void test_accepted(void) {
+    for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) {
+        usher_option_values_t values;
+        char error[512] = "";
+        int result = usher_options_parse(
+            (usher_scope_t)accepted[i].scope, (usher_host_t)accepted[i].host, accepted[i].words,
+            count_words(accepted[i].words), &values, error, sizeof error);
+        const usher_option_value_t *found = NULL;
+        for (size_t j = 0; result == 0 && j < values.count; j++)
+            if (strcmp(values.values[j].option->id, accepted[i].id) == 0)
+                found = &values.values[j];
+        ok(found != NULL && found->number == accepted[i].number, "%s: %s is %" PRId64 " %s",
+           join(accepted[i].words), accepted[i].id, accepted[i].number, error);
+    }
+}
+
+static void test_order_and_texts(void) {
+    static const char *const words[] = {"-initial-env", "B=2", "-flush", "-initial-env", "A=1"};
+    usher_option_values_t values;
+    char error[512];
+    int result = usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_APACHE, words, 5, &values,
+                                     error, sizeof error);
+    ok(result == 0 && values.count == 3, "three values");
+    ok(values.values[0].text == words[1], "a value's text is borrowed from the words");
+    is_str(values.values[1].text, "", "a flag has an empty text");
+    is_str(values.values[2].text, "A=1", "values come in the order given");
+}
+
+/* ---- words that are wrong --------------------------------------------------------------------- */
+
+static const struct {
+    unsigned scope, host;
+    const char *words[WORDS_MAX];
+    const char *error; /* what it must contain */
+} refused[] = {
+    {S, HTTPD, {"-processes", "257"}, "-processes 257: expected a whole number from 0 to 256"},
+    {S, NGINX, {"processes=257"}, "processes=257: expected a whole number from 0 to 256"},
+    {S, HTTPD, {"-processes", "-1"}, "from 0 to 256"},
+    {S, HTTPD, {"-processes", ""}, "-processes \"\": expected"},
+    {S, HTTPD, {"-processes", "1.5"}, "whole number"},
+    {S, HTTPD, {"-processes", "1x"}, "whole number"},
+    {S, HTTPD, {"-processes", "99999999999999999999"}, "whole number"},
+    {S, HTTPD, {"-processes", "-9223372036854775808"}, "whole number"},
+    {S, HTTPD, {"-priority", "20"}, "from -20 to 19"},
+    {S, HTTPD, {"-concurrency", "0"}, "from 1 to 10000"},
+    {S, HTTPD, {"-processes"}, "-processes needs a value: write -processes COUNT"},
+    {S, HTTPD, {"-user", "-GROUP", "www"}, "-user needs a value before -GROUP: write -user TEXT"},
+    {S, NGINX, {"processes"}, "processes needs a value: write processes=COUNT"},
+    {D, NGINX, {"restart=on"}, "restart takes no value: write it alone"},
+    {S, HTTPD, {"-processes", "1", "-processes", "2"}, "-processes is given twice"},
+    {S, NGINX, {"idle_stop=1", "idle_stop=1"}, "idle_stop is given twice"},
+    /* times */
+    {S, HTTPD, {"-idle-stop", "-1"}, "expected a time from 0 to 168h"},
+    {S, HTTPD, {"-idle-stop", "1d"}, "expected a time"},
+    {S, HTTPD, {"-idle-stop", "5 "}, "-idle-stop \"5 \": expected a time"},
+    {S, HTTPD, {"-idle-stop", ".5"}, "expected a time"},
+    {S, HTTPD, {"-idle-stop", "5."}, "expected a time"},
+    {S, HTTPD, {"-idle-stop", "1.5ms"}, "expected a time"},
+    {S, HTTPD, {"-idle-stop", "0.0001"}, "expected a time"},
+    {S, HTTPD, {"-idle-stop", "169h"}, "expected a time"},
+    {S, HTTPD, {"-idle-stop", "9223372036854775807h"}, "expected a time"},
+    {S, HTTPD, {"-idle-stop", "99999999999999999999"}, "expected a time"},
+    {S, HTTPD, {"-idle-timeout", "0"}, "from 1ms to 168h"},
+    /* words */
+    {S, HTTPD, {"-cwd", "srv"}, "expected an absolute path"},
+    {S, HTTPD, {"-command", ""}, "names no program"},
+    {S, HTTPD, {"-command", "bin/x"}, "absolute path or a plain name"},
+    {S, HTTPD, {"-command", "''"}, "absolute path or a plain name"},
+    {S, HTTPD, {"-command", "'x"}, "begins with ' has no end"},
+    {S, HTTPD, {"-command", "x\\"}, "single backslash"},
+    {S, HTTPD, {"-command", "a\nb"}, "-command a?b: control characters are not allowed"},
+    {S, HTTPD, {"-user", ""}, "must not be empty"},
+    {S, HTTPD, {"-initial-env", "1A=x"}, "expected NAME=value"},
+    {S, HTTPD, {"-initial-env", "=x"}, "expected NAME=value"},
+    {S, HTTPD, {"-stop-signal", "15"}, "expected one of TERM, INT"},
+    {E, HTTPD, {"-host", "a"}, "expected host:port"},
+    {E, HTTPD, {"-host", "a:0"}, "port from 1 to 65535"},
+    {E, HTTPD, {"-host", "a:65536"}, "port from 1 to 65535"},
+    {E, HTTPD, {"-host", ":80"}, "expected host:port"},
+    {E, HTTPD, {"-host", "1.2.3:80"}, "expected host:port"},
+    {E, HTTPD, {"-host", "::1:80"}, "expected host:port"},
+    {E, HTTPD, {"-host", "[::1]80"}, "expected host:port"},
+    {E, HTTPD, {"-host", "[::1"}, "expected host:port"},
+    {E, HTTPD, {"-host", "[127.0.0.1]:80"}, "expected host:port"},
+    {E, HTTPD, {"-host", "a b:80"}, "expected host:port"},
+    /* names */
+    {S, HTTPD, {"-proceses", "1"}, "unknown option -proceses; did you mean -processes COUNT?"},
+    {S, HTTPD, {"-max_class_processes", "1"}, "did you mean -maxClassProcesses COUNT?"},
+    {S, HTTPD, {"processes=1"}, "unknown option processes; did you mean -processes COUNT?"},
+    {S, NGINX, {"-processes"}, "unknown option -processes; did you mean processes=COUNT?"},
+    {S, NGINX, {"maxClassProcesses=1"}, "did you mean max_class_processes=COUNT?"},
+    {S, NGINX, {"idle-stop=1"}, "did you mean idle_stop=TIME?"},
+    {D, NGINX, {"maxprocesses=1"}, "did you mean max_processes=COUNT?"},
+    {D, HTTPD, {"-mixProcesses", "1"}, "did you mean -maxProcesses COUNT, -minProcesses COUNT?"},
+    {S,
+     HTTPD,
+     {"-nonsense"},
+     "unknown option -nonsense; docs/options.md lists the options of AppClass"},
+    {D, NGINX, {"x"}, "lists the options of usher_config"},
+    {S, HTTPD, {""}, "unknown option \"\""},
+    {S, HTTPD, {"-"}, "unknown option -"},
+    {S, NGINX, {"=3"}, "unknown option \"\""},
+    {S, HTTPD, {"-e\033[31mvil"}, "unknown option -e?[31mvil"},
+    /* places */
+    {S, HTTPD, {"-restart"}, "-restart is an option of FCGIConfig, not of AppClass"},
+    {E, NGINX, {"processes=1"}, "processes is an option of usher_app, not of usher_external_app"},
+    {E, HTTPD, {"-cwd", "/"}, "-cwd is an option of AppClass, not of ExternalAppClass"},
+    {E,
+     HTTPD,
+     {"-idle-stop", "1"},
+     "an option of AppClass and FCGIConfig, not of ExternalAppClass"},
+    {S, NGINX, {"flush"}, "flush is not for nginx.conf: use \"fastcgi_buffering off;\""},
+    {S, NGINX, {"idle_timeout=5"}, "use fastcgi_read_timeout and fastcgi_send_timeout"},
+    {D, NGINX, {"pass_header=X"}, "use fastcgi_param"},
+    {E,
+     NGINX,
+     {"nph", "socket=/x"},
+     "nph is not for nginx.conf: nginx makes every status line itself"},
+    /* contradictions */
+    {S,
+     HTTPD,
+     {"-processes", "5", "-maxClassProcesses", "4"},
+     "-processes (5) must not be above -maxClassProcesses (4)"},
+    {S, HTTPD, {"-processes", "0"}, "would never start the program: add -maxClassProcesses"},
+    {S, HTTPD, {"-on-demand", "2", "-processes", "1"}, "-on-demand cannot stand beside -processes"},
+    {S,
+     NGINX,
+     {"max_class_processes=3", "on_demand=2"},
+     "on_demand cannot stand beside max_class_processes"},
+    {D, HTTPD, {"-minProcesses", "51"}, "-minProcesses (51) must not be above -maxProcesses (50)"},
+    {D, NGINX, {"max_processes=3", "min_processes=4"}, "min_processes (4) must not be above"},
+    {E, HTTPD, {NULL}, "an external class needs -host HOST:PORT or -socket PATH"},
+    {E, NGINX, {"host=a:1", "socket=/x"}, "host and socket contradict each other"},
+    {E, HTTPD, {"-socket", "/x", "-socket", "/y"}, "-socket is given twice"},
+};
+
+static void test_refused(void) {
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        usher_option_values_t values;
+        char error[512] = "";
+        int result = usher_options_parse(
+            (usher_scope_t)refused[i].scope, (usher_host_t)refused[i].host, refused[i].words,
+            count_words(refused[i].words), &values, error, sizeof error);
+        if (!ok(result == -1 && strstr(error, refused[i].error) != NULL, "%s: %s",
+                join(refused[i].words), refused[i].error))
+            printf("# got %d: %s\n", result, error);
+    }
+}
+
+static void test_long_values(void) {
+    static char value[20000];
+    const char *words[] = {"-cwd", value};
+    usher_option_values_t values;
+    char error[512], small[16];
+
+    memset(value, 'x', sizeof value - 1);
+    usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_APACHE, words, 2, &values, error,
+                        sizeof error);
+    ok(strlen(error) < 160 && strstr(error, "xxx...: 19999 bytes long") != NULL,
+       "a long value is cut in the error");
+    const char *name[] = {value};
+    usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_NGINX, name, 1, &values, error,
+                        sizeof error);
+    ok(strlen(error) < 200, "a long name is cut in the error");
+
+    memset(value, '\xc3', sizeof value - 1);
+    for (size_t i = 1; i < sizeof value - 1; i += 2)
+        value[i] = '\xa4'; /* ä … */
+    value[1000] = '\0';
+    usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_APACHE, words, 2, &values, error,
+                        sizeof error);
+    const char *dots = strstr(error, "...");
+    ok(dots != NULL && dots[-1] == '\xa4', "it is not cut inside a UTF-8 character");
+    strcpy(value, "\xc2\x9b"
+                  "31m");
+    usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_APACHE, words, 2, &values, error,
+                        sizeof error);
+    ok(strstr(error, "-cwd ??31m") != NULL, "control characters above ASCII are not echoed");
+
+    int result = usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_APACHE, words, 2, &values,
+                                     small, sizeof small);
+    ok(result == -1 && strlen(small) == sizeof small - 1, "a small error buffer is not overrun");
+
+    char path[200];
+    memset(path, 'x', sizeof path);
+    path[0] = '/';
+    path[108] = '\0';
+    const char *socket_words[] = {"-socket", path};
+    usher_options_parse(USHER_SCOPE_EXTERNAL, USHER_HOST_APACHE, socket_words, 2, &values, error,
+                        sizeof error);
+    ok(strstr(error, "the path has 108 bytes, a socket's at most 107") != NULL,
+       "a socket's path must fit into its address");
+    path[107] = '\0';
+    is_int(usher_options_parse(USHER_SCOPE_EXTERNAL, USHER_HOST_APACHE, socket_words, 2, &values,
+                               error, sizeof error),
+           0, "107 bytes do");
+}
+
+static void test_many_values(void) {
+    const char *words[2 * (USHER_OPTION_VALUES_MAX + 1)];
+    usher_option_values_t values;
+    char error[512];
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i += 2) {
+        words[i] = "-initial-env";
+        words[i + 1] = "A=1";
+    }
+    is_int(usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_APACHE, words,
+                               2 * USHER_OPTION_VALUES_MAX, &values, error, sizeof error),
+           0, "%d values are taken", USHER_OPTION_VALUES_MAX);
+    is_int(usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_APACHE, words,
+                               2 * (USHER_OPTION_VALUES_MAX + 1), &values, error, sizeof error),
+           -1, "one more is refused");
+    words[0] = "-on-demand";
+    words[1] = "3";
+    usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_APACHE, words, 2 * USHER_OPTION_VALUES_MAX,
+                        &values, error, sizeof error);
+    ok(strstr(error, "more than 256 options") != NULL, "what -on-demand stands for counts as well");
+}
+
+/* Types that no option of this release has yet. */
+static void test_further_types(void) {
+    const usher_option_t size = {.type = USHER_TYPE_SIZE, .maximum = INT64_MAX};
+    const usher_option_t ratio = {.type = USHER_TYPE_RATIO, .maximum = 1000000};
+    const usher_option_t choice = {.type = USHER_TYPE_CHOICE, .choices = "fastcgi cgi ajp ajp12"};
+    char expected[256];
+    int64_t number;
+#define PARSE(option, text) usher_value_parse(&(option), text, &number, expected, sizeof expected)
+    ok(PARSE(size, "64K") == 0 && number == 65536, "a size in K");
+    ok(PARSE(size, "1.5G") == 0 && number == 1610612736, "a fraction of a G");
+    ok(PARSE(size, "0.3") < 0, "no fraction of a byte");
+    ok(PARSE(size, "9223372036854775807G") < 0, "no size beyond 64 bits");
+    ok(PARSE(size, "8T") < 0, "no unknown unit");
+    ok(PARSE(ratio, "0.5") == 0 && number == 500000, "a ratio in millionths");
+    ok(PARSE(ratio, "1.000001") < 0, "no ratio above 1");
+    ok(PARSE(choice, "AJP") == 0, "one of the choices");
+    ok(PARSE(choice, "aj") < 0 && strstr(expected, "fastcgi cgi ajp ajp12") != NULL,
+       "no part of a choice");
+    ok(PARSE(choice, "") < 0, "not the empty choice");
+#undef PARSE
+}
+
+/* ---- commands and names ----------------------------------------------------------------------- */
+
+static void test_command_split(void) {
+    static const struct {
+        const char *command, *words[WORDS_MAX];
+    } cases[] = {
+        {"php-cgi", {"php-cgi"}},
+        {"  php-cgi\t-c  /etc/x ", {"php-cgi", "-c", "/etc/x"}},
+        {"a 'b c' \"d e\" f\\ g", {"a", "b c", "d e", "f g"}},
+        {"a''b\"c\"'d'", {"abcd"}},
+        {"a '' \"\"", {"a", "", ""}},
+        {"'a\\b' \"a\\b\" \"a\\\"b\" \"\\$x\\\\\"", {"a\\b", "a\\b", "a\"b", "$x\\"}},
+        {"a $HOME *.c | b > c ; d & `e`",
+         {"a", "$HOME", "*.c", "|", "b", ">", "c", ";", "d", "&", "`e`"}},
+        {"a \"'\" '\"'", {"a", "'", "\""}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char buffer[256], error[128] = "", *words[WORDS_MAX];
+        int count = usher_command_split(cases[i].command, buffer, sizeof buffer, words, WORDS_MAX,
+                                        error, sizeof error);
+        bool same = count == (int)count_words(cases[i].words);
+        for (int j = 0; same && j < count; j++)
+            same = strcmp(words[j], cases[i].words[j]) == 0;
+        ok(same, "split <%s> %s", cases[i].command, error);
+    }
+    char buffer[8], error[128], *words[3];
+    is_int(usher_command_split("a b c", buffer, 6, words, 3, error, sizeof error), 3,
+           "a buffer that just fits");
+    is_int(usher_command_split("a b cd", buffer, 6, words, 3, error, sizeof error), -1,
+           "a buffer that does not");
+    is_str(error, "is longer than 6 bytes", "and why");
+    is_int(usher_command_split("a b c d", buffer, 8, words, 3, error, sizeof error), -1,
+           "too many words");
+    is_str(error, "has more than 3 words", "and why");
+    is_int(usher_command_split("a \"b\\", buffer, 8, words, 3, error, sizeof error), -1,
+           "a backslash at the end of an open quotation");
+    is_int(usher_command_split(" ", buffer, 8, words, 3, error, sizeof error), -1,
+           "no word at all");
+}
+
+static void test_class_names(void) {
+    static const struct {
+        const char *name, *error; /* NULL: right */
+    } cases[] = {
+        {"/srv/www/a b.fcgi", NULL},
+        {"php", NULL},
+        {"php-8.2_x@host", NULL},
+        {"", "is empty"},
+        {"-processes", "must stand before its options"},
+        {"a/b", "expected an absolute path, or a name"},
+        {"a b", "\"a b\": expected an absolute path, or a name"},
+        {"..", "expected an absolute path, or a name"},
+        {"/a\nb", "/a?b: control characters"},
+        {"\xc3\xa4", "expected an absolute path, or a name"},
+    };
+    char error[256], name[USHER_CLASS_NAME_MAX + 1];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        error[0] = '\0';
+        int result = usher_class_name_check(cases[i].name, error, sizeof error);
+        bool right = cases[i].error == NULL ? result == 0
+                                            : result == -1 && strstr(error, cases[i].error) != NULL;
+        ok(right, "class name %zu: %s", i, error);
+    }
+    memset(name, 'a', sizeof name);
+    name[0] = '/';
+    name[USHER_CLASS_NAME_MAX] = '\0';
+    ok(usher_class_name_check(name, error, sizeof error) < 0 &&
+           strstr(error, "1024 bytes long, at most 1023") != NULL,
+       "a path that is no key any more");
+    name[USHER_CLASS_NAME_MAX - 1] = '\0';
+    is_int(usher_class_name_check(name, error, sizeof error), 0, "the longest path");
+
+    usher_option_values_t values = {0};
+    ok(usher_class_check(USHER_SCOPE_STATIC, USHER_HOST_NGINX, "php", &values, error,
+                         sizeof error) < 0 &&
+           strstr(error, "command=COMMAND") != NULL,
+       "a static class with a name needs a command");
+    is_int(usher_class_check(USHER_SCOPE_STATIC, USHER_HOST_NGINX, "/php", &values, error,
+                             sizeof error),
+           0, "one with a path does not");
+    is_int(usher_class_check(USHER_SCOPE_EXTERNAL, USHER_HOST_NGINX, "tiles", &values, error,
+                             sizeof error),
+           0, "nor does an external one");
+    values.values[values.count++] = (usher_option_value_t){find("command"), "x", 0};
+    is_int(usher_class_check(USHER_SCOPE_STATIC, USHER_HOST_NGINX, "php", &values, error,
+                             sizeof error),
+           0, "with a command it is whole");
+}
+
+/* ---- the manual ------------------------------------------------------------------------------- */
+
+static char *read_stream(FILE *stream) {
+    size_t capacity = 1 << 20;
+    char *text = calloc(1, capacity);
+    if (stream != NULL && text != NULL)
+        text[fread(text, 1, capacity - 1, stream)] = '\0';
+    return text;
+}
+
+static void test_manual(void) {
+    static const char begin[] = "<!-- options table: begin -->\n",
+                      end[] = "<!-- options table: end -->";
+    char path[4096];
+    snprintf(path, sizeof path, "%.*s/../../docs/options.md",
+             (int)(strrchr(__FILE__, '/') - __FILE__), __FILE__);
+    FILE *file = fopen(path, "r");
+    FILE *program = popen(USHER_TEST_BUILD "/options-table", "r");
+    char *page = read_stream(file), *table = read_stream(program);
+    if (file != NULL)
+        fclose(file);
+    if (program != NULL)
+        pclose(program);
+    char *from = strstr(page, begin), *to = strstr(page, end);
+    ok(from != NULL && to != NULL && from < to, "docs/options.md holds the marks of its table");
+    if (from != NULL && to != NULL) {
+        *to = '\0';
+        ok(strcmp(from + sizeof begin - 1, table) == 0,
+           "its table is that of options.def (else: node scripts/options-table.mjs)");
+    }
+    free(page);
+    free(table);
+}
+
+int main(void) {
+    test_table();
+    test_accepted();
+    test_order_and_texts();
+    test_refused();
+    test_long_values();
+    test_many_values();
+    test_further_types();
+    test_command_split();
+    test_class_names();
+    test_manual();
+    return done_testing();
+}
