@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// A manager's answers for the tests of control and cli, and a server that gives them.
+import type { Server } from 'node:http';
+import { join } from 'node:path';
+import { controlSocketName } from '../client.ts';
+import type { ClassStatus, Journey, Status } from '../messages.ts';
+import { type ControlHandlers, createControlServer } from '../server.ts';
+
+export function sampleClass(changes: Partial<ClassStatus> = {}): ClassStatus {
+  return {
+    name: 'hello',
+    kind: 'static',
+    protocol: 'fastcgi',
+    state: 'ready',
+    wanted: 1,
+    inFlight: 1,
+    waiting: 0,
+    instances: [
+      {
+        pid: 4242,
+        state: 'ready',
+        startedAt: '2025-01-02T03:04:05.000Z',
+        requests: 17,
+        rssBytes: 3_145_728,
+      },
+    ],
+    backends: [],
+    lastEvent: {
+      at: '2025-01-02T03:04:05.000Z',
+      event: 'instance.ready',
+      text: 'pid 4242 is ready',
+    },
+    totals: { arrivals: 20, admitted: 18, finished: 16, failed: 1, aborted: 0, refused: 2 },
+    lastFailure: null,
+    ...changes,
+  };
+}
+
+export function sampleFailure(changes: Partial<Journey> = {}): Journey {
+  return {
+    class: 'broken',
+    command: '/srv/broken.fcgi --fast',
+    startedAt: '2025-01-02T03:04:05.000Z',
+    steps: [
+      { name: 'endpoint', ms: 0.2 },
+      { name: 'exec', ms: 1.4 },
+      { name: 'ready', ms: 31, error: 'exited' },
+    ],
+    outcome: 'exited',
+    exitCode: 3,
+    livedMs: 30,
+    output: 'loading\ncannot open database\n',
+    explanation: 'The program ended with status 3 before it took a request.',
+    ...changes,
+  };
+}
+
+export function sampleStatus(changes: Partial<Status> = {}): Status {
+  return {
+    schema: 1,
+    manager: { pid: 99, version: '0.1.0', startedAt: '2025-01-02T03:04:00.000Z' },
+    servers: [
+      {
+        name: 'nginx-0badcafe',
+        kind: 'nginx',
+        pid: 77,
+        generation: 2,
+        workers: 4,
+        configuration: '/etc/nginx/nginx.conf',
+      },
+    ],
+    classes: [sampleClass()],
+    ...changes,
+  };
+}
+
+/** A control server in `runtimeDir`; `handlers` replaces what the sample manager does. */
+export async function listenAsManager(
+  runtimeDir: string,
+  handlers: Partial<ControlHandlers> = {},
+): Promise<Server> {
+  const server = createControlServer({
+    ping: () => ({ pid: 99, version: '0.1.0' }),
+    status: () => sampleStatus(),
+    stop: () => ({ pid: 99, instances: 1 }),
+    ...handlers,
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(join(runtimeDir, controlSocketName), resolve);
+  });
+  return server;
+}
