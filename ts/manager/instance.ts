@@ -21,6 +21,8 @@ export interface Instance {
   journey: Journey;
   /** When the next, harder signal follows; Infinity = no signal was sent. */
   stopDeadlineMs: number;
+  /** Those that follow, one at each deadline. */
+  harderSignals: number[];
   /** It did not become ready in time and is being killed. */
   timedOut: boolean;
 }

@@ -170,7 +170,7 @@ export class ManagedClass {
 
   onReady(id: number): void {
     const instance = this.#instances.get(id);
-    if (!instance || instance.state !== 'starting') return;
+    if (instance?.state !== 'starting') return;
     instance.state = 'ready';
     const ms = this.#context.now() - instance.startedAtMs;
     instance.journey.steps.push({ name: 'ready', ms: round(ms) });
@@ -348,6 +348,7 @@ export class ManagedClass {
         startedAt: journey.startedAt,
         journey,
         stopDeadlineMs: Number.POSITIVE_INFINITY,
+        harderSignals: [],
         timedOut: false,
       };
       this.#instances.set(instance.id, instance);
@@ -473,7 +474,7 @@ export class ManagedClass {
       }
       case 'stopping':
         if (now >= instance.stopDeadlineMs) {
-          this.#context.launcher.signal(instance.id, SIGKILL);
+          this.#context.launcher.signal(instance.id, instance.harderSignals.shift() ?? SIGKILL);
           instance.stopDeadlineMs = now + ESCALATION_MS;
         }
         break;
@@ -498,10 +499,9 @@ export class ManagedClass {
       ? Math.min(instance.config.stopTimeoutMs, ESCALATION_MS)
       : instance.config.stopTimeoutMs;
     instance.stopDeadlineMs = now + patience;
-    this.#context.launcher.signal(instance.id, instance.config.stopSignal);
-    if (instance.config.stopSignal !== SIGTERM && this.isRetiring) {
-      this.#context.launcher.signal(instance.id, SIGTERM);
-    }
+    const { stopSignal } = instance.config;
+    instance.harderSignals = stopSignal === SIGTERM ? [SIGKILL] : [SIGTERM, SIGKILL];
+    this.#context.launcher.signal(instance.id, stopSignal);
   }
 
   #closeEndpoint(endpoint: Endpoint): void {

@@ -360,6 +360,7 @@ export class Manager implements ControlHandlers {
         startedAt: new Date(Date.now() - (native.nowMs() - instance.startedMs)).toISOString(),
         journey,
         stopDeadlineMs: Number.POSITIVE_INFINITY,
+        harderSignals: [],
         timedOut: false,
       });
       this.#channel.setEndpoint(

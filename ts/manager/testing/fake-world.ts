@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// A channel and a launcher that only remember, and a clock that stands still: a class can be driven
+// through its life step by step.
+import type {
+  Address,
+  Channel,
+  ClassState,
+  EndpointState,
+  Load,
+  Ref,
+} from '../../native/native.ts';
+import { adaptive } from '../../policy/adaptive.ts';
+import { type Exit, type Launcher, LauncherError, type StartSpec } from '../../process/launcher.ts';
+import { type ClassConfig, dynamicConfig, staticConfig } from '../class-config.ts';
+import type { ClassContext } from '../context.ts';
+import { ManagedClass } from '../managed-class.ts';
+
+const nothing: Load = {
+  arrivals: 0,
+  admitted: 0,
+  finished: 0,
+  failed: 0,
+  aborted: 0,
+  refused: 0,
+  waitingUs: 0,
+  servingUs: 0,
+  waiting: 0,
+  inFlight: 0,
+  waitingHistogram: [],
+  servingHistogram: [],
+};
+
+export interface PublishedClass {
+  state: ClassState;
+  verdict: number;
+  retryAfterS: number;
+  reason: string;
+}
+
+export class FakeWorld {
+  nowMs = 1_000;
+  load: Load = { ...nothing };
+  published: PublishedClass = { state: 'cold', verdict: 0, retryAfterS: 0, reason: '' };
+  readonly endpoints = new Map<number, EndpointState>();
+  readonly busy = new Map<number, number>();
+  readonly signals: [id: number, signal: number][] = [];
+  readonly started: { id: number; spec: StartSpec }[] = [];
+  readonly closed: number[] = [];
+  readonly events: string[] = [];
+  /** Set to make the next start fail at this step. */
+  failStep: { step: string; errno: number; text: string } | null = null;
+  readonly managed: ManagedClass;
+  #nextId = 1;
+  #nextRef = 1;
+
+  constructor(config: ClassConfig) {
+    this.managed = new ManagedClass(this.#context(), config.key, null, config, {
+      index: 0,
+      generation: 1,
+    });
+  }
+
+  static static(options: Record<string, string | number | boolean>): FakeWorld {
+    return new FakeWorld(staticConfig('app', { command: '/bin/app', ...options }, owner, 'x:1'));
+  }
+
+  static dynamic(options: Record<string, string | number | boolean> = {}): FakeWorld {
+    return new FakeWorld(dynamicConfig('/srv/app.fcgi', options, owner));
+  }
+
+  /** Requests now waiting and at instances. */
+  demand(waiting: number, inFlight = 0): void {
+    this.load = { ...this.load, arrivals: this.load.arrivals + 1, waiting, inFlight };
+  }
+
+  async pass(advanceMs = 0): Promise<void> {
+    this.nowMs += advanceMs;
+    this.managed.pass(true);
+    await settled();
+  }
+
+  async ready(): Promise<void> {
+    const last = this.started.at(-1);
+    if (last) this.managed.onReady(last.id);
+    await settled();
+  }
+
+  async exit(id: number, exit: Partial<Exit>): Promise<void> {
+    this.managed.onExited(id, {
+      exitCode: null,
+      exitSignal: null,
+      livedMs: 0,
+      output: '',
+      ...exit,
+    });
+    await settled();
+  }
+
+  #context(): ClassContext {
+    return {
+      channel: this.#channel() as Channel,
+      launcher: this.#launcher() as Launcher,
+      policy: adaptive,
+      log: (_level, event) => this.events.push(event),
+      now: () => this.nowMs,
+      nextId: () => this.#nextId++,
+      own: () => undefined,
+      disown: () => undefined,
+      serversOf: () => ['web'],
+      tagOf: () => 'tag',
+      admitDynamic: () => true,
+      spareDynamic: () => 100,
+    };
+  }
+
+  #channel(): Partial<Channel> {
+    return {
+      load: () => this.load,
+      repairHints: () => 0,
+      setLimits: () => undefined,
+      setClass: (_ref, state, verdict, retryAfterS, reason) => {
+        this.published = { state, verdict, retryAfterS, reason };
+      },
+      addEndpoint: (_class: Ref, _address: Address, _places, state) => {
+        const ref = { index: this.#nextRef++, generation: 1 };
+        this.endpoints.set(ref.index, state);
+        return ref;
+      },
+      setEndpoint: (ref, state) => this.endpoints.set(ref.index, state),
+      removeEndpoint: (ref) => this.endpoints.delete(ref.index),
+      inFlight: (ref) => this.busy.get(ref.index) ?? 0,
+      served: () => 0,
+    };
+  }
+
+  #launcher(): Partial<Launcher> {
+    return {
+      bind: async () => 0,
+      start: async (id: number, spec: StartSpec) => {
+        this.started.push({ id, spec });
+        const failure = this.failStep;
+        if (failure) throw new LauncherError(failure.step, failure.errno, failure.text);
+        return 40_000 + id;
+      },
+      signal: (id: number, signal: number) => {
+        this.signals.push([id, signal]);
+      },
+      forget: () => undefined,
+      linkServer: async () => undefined,
+      closeEndpoint: async (id: number) => {
+        this.closed.push(id);
+      },
+    };
+  }
+}
+
+const owner = { user: 'www-data', group: 'www-data' };
+
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
