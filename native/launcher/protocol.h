@@ -11,7 +11,7 @@
  *   hello     runtime_dir= launcher_pid= uid= version= [config=] [log=] mode=       + descriptor: control socket, listening
  *   endpoint  id= name= tag= inode= [server=…]                       one per kept endpoint
  *   instance  id= endpoint= pid= tag= started_ns= state=starting|ready|exited
- *             [exit_code= | exit_signal=] [output=]                   one per kept instance
+ *             [exit_code= | exit_signal=, lived_ms= rss_kb= output=]  one per kept instance; the last 1000 exited
  *   welcome   next_id=                                                end of the list
  *
  * manager → launcher                                   answers
@@ -34,7 +34,9 @@
  *   ready     id= ready_ns=          seen sleeping in accept/poll/epoll on its endpoint, or it took a connection
  *   output    id= text=              lines of stdout and stderr, whole where possible
  *   exited    id= exit_code= | exit_signal=  lived_ms= rss_kb= output=   output: the last 4 kB
- *   dropped   bytes=                 output not passed on because the manager did not read
+ *   dropped   bytes=                 output not passed on: the manager did not read, or a program
+ *                                    wrote more than 256 kB in a second
+ *   terminate                        asked by a signal to end everything: answer with `quit` within 20 s
  */
 #ifndef USHER_LAUNCHER_PROTOCOL_H
 #define USHER_LAUNCHER_PROTOCOL_H

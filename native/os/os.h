@@ -34,6 +34,7 @@ int usher_os_pidfd_send_signal(int pidfd, int signal);
 int usher_os_close_range(unsigned first, unsigned last);
 int usher_os_set_no_new_privs(void);
 int usher_os_set_parent_death_signal(int signal);
+int usher_os_become_subreaper(void); /* orphans below this process become its children */
 
 /* Connections waiting in accept() of the listening UNIX socket with inode
  * `inode`, by sock_diag. -1 ENOENT when there is no such socket. */

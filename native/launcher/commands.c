@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/commands.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/directory.h"
+#include "launcher/endpoints.h"
+#include "launcher/instances.h"
+#include "launcher/link.h"
+#include "launcher/log.h"
+#include "launcher/loop.h"
+#include "launcher/manager.h"
+#include "launcher/spawn.h"
+#include "launcher/stop.h"
+#include "os/os.h"
+
+#define ID_MAX ((int64_t)1 << 53) /* the manager counts in doubles */
+#define FINISH_RETRY_NS (20 * NS_PER_MS)
+#define START_TIMEOUT_MS 60000
+#define DAY_MS 86400000
+
+static void answer(const char *verb, int64_t id) {
+    message_t *message = message_begin(verb);
+    message_add_number(message, "id", id);
+    link_send(message);
+}
+
+/* 0 when the field is missing or wrong: no id is. */
+static int64_t id_in(const message_t *message, const char *name) {
+    int64_t id;
+    return message_number(message, name, 1, ID_MAX, &id) == 0 ? id : 0;
+}
+
+static const char *text_or(const message_t *message, const char *name, const char *otherwise) {
+    const char *text = message_text(message, name);
+    return text != NULL ? text : otherwise;
+}
+
+/* A number that may be left out; wrong ones fail the command. */
+static int optional_number(const message_t *message, const char *name, int64_t minimum,
+                           int64_t maximum, int64_t *value, failure_t *failure) {
+    const char *text = message_text(message, name);
+    if (text == NULL || message_number(message, name, minimum, maximum, value) == 0)
+        return 0;
+    return fail(failure, "message", EINVAL, "%s=%s: %lld to %lld is allowed", name, text,
+                (long long)minimum, (long long)maximum);
+}
+
+/* ---- endpoints ----------------------------------------------------------------------------- */
+
+static endpoint_t *find_endpoint(int64_t id, failure_t *failure) {
+    endpoint_t *endpoint = endpoint_find(id);
+    if (endpoint == NULL)
+        fail(failure, "endpoint", ENOENT, "there is no endpoint with id %lld", (long long)id);
+    return endpoint;
+}
+
+static endpoint_t *bind_endpoint(const message_t *message, int64_t id, failure_t *failure) {
+    int64_t backlog = 0;
+    if (optional_number(message, "backlog", 0, INT_MAX, &backlog, failure) < 0)
+        return NULL;
+    endpoint_t *endpoint = endpoint_bind(id, text_or(message, "name", ""),
+                                         text_or(message, "tag", ""), (int)backlog, failure);
+    const char *cursor = NULL, *server;
+    while (endpoint != NULL && (server = message_next(message, "server", &cursor)) != NULL) {
+        if (endpoint_link(endpoint, server, failure) < 0) {
+            endpoint_close(endpoint);
+            endpoint = NULL;
+        }
+    }
+    return endpoint;
+}
+
+static void run_bind(const message_t *message, int64_t id) {
+    failure_t failure;
+    const endpoint_t *endpoint = bind_endpoint(message, id, &failure);
+    if (endpoint == NULL) {
+        link_send(message_begin_failed(id, &failure));
+        return;
+    }
+    message_t *bound = message_begin("bound");
+    message_add_number(bound, "id", id);
+    message_add_number(bound, "inode", endpoint->inode);
+    link_send(bound);
+}
+
+static void run_link(const message_t *message, int64_t id) {
+    failure_t failure;
+    endpoint_t *endpoint = find_endpoint(id, &failure);
+    if (endpoint == NULL || endpoint_link(endpoint, text_or(message, "server", ""), &failure) < 0)
+        link_send(message_begin_failed(id, &failure));
+    else
+        answer("linked", id);
+}
+
+static void run_close(const message_t *message, int64_t id) {
+    (void)message;
+    endpoint_t *endpoint = endpoint_find(id);
+    if (endpoint != NULL)
+        endpoint_close(endpoint);
+    answer("closed", id);
+}
+
+/* ---- instances ----------------------------------------------------------------------------- */
+
+/* The values of a repeated field as a list that ends in NULL; NULL without memory. They stay in
+ * the message. */
+static const char **list_of(const message_t *message, const char *name) {
+    size_t count = 0;
+    const char *cursor = NULL, *value;
+    while (message_next(message, name, &cursor) != NULL)
+        count++;
+    const char **list = calloc(count + 1, sizeof(*list));
+    count = 0;
+    cursor = NULL;
+    while (list != NULL && (value = message_next(message, name, &cursor)) != NULL)
+        list[count++] = value;
+    return list;
+}
+
+static int fill_request(const message_t *message, instance_request_t *request, failure_t *failure) {
+    int64_t nice = 0;
+    request->start_timeout_ms = START_TIMEOUT_MS;
+    request->tag = text_or(message, "tag", "");
+    request->program.cwd = text_or(message, "cwd", "/");
+    request->endpoint = find_endpoint(id_in(message, "endpoint"), failure);
+    if (request->endpoint == NULL ||
+        optional_number(message, "nice", -40, 40, &nice, failure) < 0 ||
+        optional_number(message, "start_timeout_ms", 0, DAY_MS, &request->start_timeout_ms,
+                        failure) < 0)
+        return -1;
+    request->program.listener = request->endpoint->fd;
+    request->program.nice = (int)nice;
+    return spawn_find_user(message_text(message, "user"), message_text(message, "group"),
+                           &request->program.user, failure);
+}
+
+static void run_start(const message_t *message, int64_t id) {
+    failure_t failure;
+    instance_request_t request = {.id = id};
+    const char **arguments = list_of(message, "arg");
+    const char **environment = list_of(message, "env");
+    int result;
+    if (arguments == NULL || environment == NULL) {
+        result = fail(&failure, "memory", ENOMEM, "no memory for arguments");
+    } else {
+        request.program.arguments = arguments;
+        request.program.environment = environment;
+        result = fill_request(message, &request, &failure);
+    }
+    if (result < 0 || instance_start(&request, &failure) < 0)
+        link_send(message_begin_failed(id, &failure));
+    free(arguments);
+    free(environment);
+}
+
+static void run_signal(const message_t *message, int64_t id) {
+    int64_t signal;
+    if (message_number(message, "signal", 1, 64, &signal) < 0 ||
+        instance_signal(id, (int)signal) < 0)
+        log_warn("link.signal-refused", "id", decimal(id).text, "signal",
+                 text_or(message, "signal", "none"), NULL);
+}
+
+static void run_snapshot(const message_t *message, int64_t id) {
+    (void)message;
+    failure_t failure;
+    if (instance_snapshot(id) == 0)
+        return;
+    fail(&failure, "instance", ENOENT, "there is no instance with id %lld", (long long)id);
+    link_send(message_begin_failed(id, &failure));
+}
+
+static void run_forget(const message_t *message, int64_t id) {
+    (void)message;
+    instance_forget(id);
+}
+
+/* ---- the manager itself -------------------------------------------------------------------- */
+
+static void on_finish_due(alarm_t *alarm) {
+    if (directory_try_finish() == 0)
+        link_send(message_begin("last-look"));
+    else
+        alarm_set(alarm, usher_os_now_ns() + FINISH_RETRY_NS);
+}
+
+static alarm_t finish_alarm = {.on_due = on_finish_due};
+
+static void run_finish(const message_t *message, int64_t id) {
+    (void)message, (void)id;
+    on_finish_due(&finish_alarm);
+}
+
+static void run_resume(const message_t *message, int64_t id) {
+    (void)message, (void)id;
+    commands_reset();
+}
+
+void commands_reset(void) {
+    alarm_cancel(&finish_alarm);
+    directory_resume();
+}
+
+static void run_ready(const message_t *message, int64_t id) {
+    (void)message, (void)id;
+    manager_is_ready();
+}
+
+static void run_quit(const message_t *message, int64_t id) {
+    (void)id;
+    stop_now(strcmp(text_or(message, "remove", "0"), "1") == 0);
+}
+
+/* ---- all of them --------------------------------------------------------------------------- */
+
+static const struct {
+    const char *verb;
+    void (*run)(const message_t *message, int64_t id);
+    bool needs_id;
+} commands[] = {
+    {"bind", run_bind, true},      {"link", run_link, true},     {"close", run_close, true},
+    {"start", run_start, true},    {"signal", run_signal, true}, {"snapshot", run_snapshot, true},
+    {"forget", run_forget, true},  {"ready", run_ready, false},  {"finish", run_finish, false},
+    {"resume", run_resume, false}, {"quit", run_quit, false},
+};
+
+void commands_run(const message_t *message) {
+    const char *verb = message_verb(message);
+    int64_t id = id_in(message, "id");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(commands[i].verb, verb) != 0)
+            continue;
+        if (commands[i].needs_id && id == 0)
+            log_error("link.bad-message", "verb", verb, "error", "without a valid id", NULL);
+        else
+            commands[i].run(message, id);
+        return;
+    }
+    log_error("link.bad-message", "verb", verb, "error", "unknown verb", NULL);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The runtime directory: locks, folders, and taking everything of ours away again. Names inside it
+ * are reached through descriptors and never through symbolic links. The tree is described in
+ * registration/registration.h.
+ */
+#ifndef USHER_LAUNCHER_DIRECTORY_H
+#define USHER_LAUNCHER_DIRECTORY_H
+
+#include <stdbool.h>
+
+#include "launcher/failure.h"
+
+/* Open the runtime directory; with `create` make it when it is missing. Refuses one that belongs to
+ * somebody else or that others may write to. */
+int directory_open(const char *path, bool create, failure_t *failure);
+/* Hold manager.lock until the process ends. 1 = another launcher has it. */
+int directory_lock(failure_t *failure);
+/* Make channel/, sockets/ and servers/ where missing; remove sockets a former launcher left. */
+int directory_prepare(failure_t *failure);
+
+int directory_fd(void);
+int directory_sockets_fd(void);
+const char *directory_path(void);
+
+bool directory_is_server_name(const char *name);
+/* Open <runtime>/SERVER for linking into it; -1 with errno. */
+int directory_open_server(const char *server);
+
+/* Take <runtime>/lock alone, without waiting: 0 got it, -1 with errno EWOULDBLOCK or another. */
+int directory_try_finish(void);
+void directory_resume(void);
+
+/* Does a worker of any web server live? */
+bool directory_has_live_server(void);
+/* Remove control.sock and what stands in sockets/. */
+void directory_remove_sockets(void);
+/* Remove everything of ours, manager.lock last; then the directory itself when nothing is left. */
+void directory_remove(void);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/endpoints.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "launcher/directory.h"
+#include "launcher/link.h"
+
+#define NAME_MAX_BYTES 24
+
+static endpoint_t *endpoints;
+static int64_t highest_id;
+
+int64_t endpoints_highest_id(void) {
+    return highest_id;
+}
+
+void endpoints_list(void) {
+    for (const endpoint_t *endpoint = endpoints; endpoint != NULL; endpoint = endpoint->next) {
+        message_t *message = message_begin("endpoint");
+        message_add_number(message, "id", endpoint->id);
+        message_add(message, "name", endpoint->name);
+        message_add_text(message, "tag", endpoint->tag, strlen(endpoint->tag));
+        message_add_number(message, "inode", endpoint->inode);
+        for (uint32_t i = 0; i < endpoint->server_count; i++)
+            message_add(message, "server", endpoint->servers[i]);
+        link_send(message);
+    }
+}
+
+endpoint_t *endpoint_find(int64_t id) {
+    endpoint_t *endpoint = endpoints;
+    while (endpoint != NULL && endpoint->id != id)
+        endpoint = endpoint->next;
+    return endpoint;
+}
+
+static void release(endpoint_t *endpoint) {
+    if (endpoint->fd >= 0)
+        close(endpoint->fd);
+    for (uint32_t i = 0; i < endpoint->server_count; i++)
+        free(endpoint->servers[i]);
+    free(endpoint->servers);
+    free(endpoint->name);
+    free(endpoint->tag);
+    free(endpoint->path);
+    free(endpoint);
+}
+
+/* ---- binding ------------------------------------------------------------------------------- */
+
+static int check_name(int64_t id, const char *name, failure_t *failure) {
+    size_t length = strlen(name);
+    if (length == 0 || length > NAME_MAX_BYTES || name[0] == '.' ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.-") != length)
+        return fail(failure, "name", EINVAL,
+                    "endpoint name \"%s\": 1 to %d of a-z 0-9 . - are allowed, no . in front", name,
+                    NAME_MAX_BYTES);
+    for (const endpoint_t *other = endpoints; other != NULL; other = other->next) {
+        if (other->id == id || strcmp(other->name, name) == 0)
+            return fail(failure, "name", EEXIST, "endpoint %s (id %lld) exists already",
+                        other->name, (long long)other->id);
+    }
+    return 0;
+}
+
+static int listen_at(endpoint_t *endpoint, int backlog, failure_t *failure) {
+    const char *path = endpoint->path;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(path);
+    if (length >= sizeof(address.sun_path))
+        return fail(failure, "bind", ENAMETOOLONG,
+                    "socket path %s has %zu bytes, the system allows %zu", path, length,
+                    sizeof(address.sun_path) - 1);
+    memcpy(address.sun_path, path, length + 1);
+    /* Blocking: O_NONBLOCK would be shared with the program, and libfcgi, php-cgi and Perl FCGI
+     * exit when accept() says EAGAIN. */
+    endpoint->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (endpoint->fd < 0)
+        return fail(failure, "socket", errno, "socket for %s: %s", path, strerror(errno));
+    struct stat status;
+    if (fstat(endpoint->fd, &status) < 0)
+        return fail(failure, "socket", errno, "socket for %s: %s", path, strerror(errno));
+    endpoint->inode = (uint32_t)status.st_ino;
+    unlinkat(directory_sockets_fd(), endpoint->name, 0);
+    if (bind(endpoint->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return fail(failure, "bind", errno, "bind %s: %s", path, strerror(errno));
+    /* The folders it stands in say who may connect. */
+    if (fchmodat(directory_sockets_fd(), endpoint->name, 0666, 0) < 0)
+        return fail(failure, "bind", errno, "chmod %s: %s", path, strerror(errno));
+    if (listen(endpoint->fd, backlog > 0 ? backlog : INT_MAX) < 0)
+        return fail(failure, "listen", errno, "listen on %s: %s", path, strerror(errno));
+    return 0;
+}
+
+endpoint_t *endpoint_bind(int64_t id, const char *name, const char *tag, int backlog,
+                          failure_t *failure) {
+    if (check_name(id, name, failure) < 0)
+        return NULL;
+    endpoint_t *endpoint = calloc(1, sizeof(*endpoint));
+    if (endpoint == NULL) {
+        fail(failure, "memory", ENOMEM, "endpoint %s: no memory", name);
+        return NULL;
+    }
+    endpoint->id = id;
+    endpoint->fd = -1;
+    endpoint->name = strdup(name);
+    endpoint->tag = strdup(tag);
+    if (endpoint->name == NULL || endpoint->tag == NULL ||
+        asprintf(&endpoint->path, "%s/sockets/%s", directory_path(), name) < 0) {
+        endpoint->path = NULL;
+        fail(failure, "memory", ENOMEM, "endpoint %s: no memory", name);
+        release(endpoint);
+        return NULL;
+    }
+    if (listen_at(endpoint, backlog, failure) < 0) {
+        unlinkat(directory_sockets_fd(), name, 0);
+        release(endpoint);
+        return NULL;
+    }
+    endpoint->next = endpoints;
+    endpoints = endpoint;
+    if (id > highest_id)
+        highest_id = id;
+    return endpoint;
+}
+
+/* ---- links --------------------------------------------------------------------------------- */
+
+static bool is_linked(const endpoint_t *endpoint, const char *server) {
+    for (uint32_t i = 0; i < endpoint->server_count; i++) {
+        if (strcmp(endpoint->servers[i], server) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int remember_server(endpoint_t *endpoint, const char *server) {
+    char **grown = realloc(endpoint->servers, (endpoint->server_count + 1) * sizeof(*grown));
+    char *name = strdup(server);
+    if (grown != NULL)
+        endpoint->servers = grown;
+    if (grown == NULL || name == NULL) {
+        free(name);
+        return -1;
+    }
+    endpoint->servers[endpoint->server_count++] = name;
+    return 0;
+}
+
+static int link_into(int folder, const char *name) {
+    if (linkat(directory_sockets_fd(), name, folder, name, 0) == 0)
+        return 0;
+    if (errno == EEXIST) { /* a former launcher's */
+        unlinkat(folder, name, 0);
+    } else if (errno == EACCES) { /* our own folder, 0500 as root's are: root needs no bit */
+        if (fchmod(folder, 0700) < 0)
+            return -1;
+    } else {
+        return -1;
+    }
+    return linkat(directory_sockets_fd(), name, folder, name, 0);
+}
+
+int endpoint_link(endpoint_t *endpoint, const char *server, failure_t *failure) {
+    if (!directory_is_server_name(server))
+        return fail(failure, "link", EINVAL, "\"%s\" cannot be the name of a web server", server);
+    if (is_linked(endpoint, server))
+        return 0;
+    int folder = directory_open_server(server);
+    if (folder < 0)
+        return fail(failure, "link", errno, "folder %s/%s of the web server: %s", directory_path(),
+                    server, strerror(errno));
+    int result = link_into(folder, endpoint->name);
+    if (result < 0)
+        fail(failure, "link", errno, "link %s to %s/%s/%s: %s", endpoint->path, directory_path(),
+             server, endpoint->name, strerror(errno));
+    else if (remember_server(endpoint, server) < 0) {
+        unlinkat(folder, endpoint->name, 0);
+        result = fail(failure, "memory", ENOMEM, "endpoint %s: no memory", endpoint->name);
+    }
+    close(folder);
+    return result;
+}
+
+/* ---- closing ------------------------------------------------------------------------------- */
+
+static void unlink_names(const endpoint_t *endpoint) {
+    for (uint32_t i = 0; i < endpoint->server_count; i++) {
+        int folder = directory_open_server(endpoint->servers[i]);
+        if (folder < 0)
+            continue;
+        unlinkat(folder, endpoint->name, 0);
+        close(folder);
+    }
+    unlinkat(directory_sockets_fd(), endpoint->name, 0);
+}
+
+void endpoint_close(endpoint_t *endpoint) {
+    endpoint_t **link = &endpoints;
+    while (*link != endpoint)
+        link = &(*link)->next;
+    *link = endpoint->next;
+    unlink_names(endpoint);
+    release(endpoint);
+}
+
+void endpoints_close_all(void) {
+    while (endpoints != NULL)
+        endpoint_close(endpoints);
+}

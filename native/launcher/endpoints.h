@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Endpoints: listening sockets that outlive the instances behind them. A program that dies before
+ * it accepts is started again on the same one, and the connections that wait in it are not lost.
+ */
+#ifndef USHER_LAUNCHER_ENDPOINTS_H
+#define USHER_LAUNCHER_ENDPOINTS_H
+
+#include <stdint.h>
+
+#include "launcher/failure.h"
+
+typedef struct endpoint endpoint_t;
+struct endpoint {
+    endpoint_t *next;
+    int64_t id;
+    char *name; /* in sockets/ */
+    char *tag;
+    char *path;     /* the address it is bound to */
+    uint32_t inode; /* of the socket itself, as sock_diag and /proc/PID/fd name it */
+    int fd;
+    char **servers; /* whose folders hold a link to it */
+    uint32_t server_count;
+};
+
+/* Bind <runtime>/sockets/NAME and listen; backlog 0 = as long as the system allows. NULL with
+ * `failure`. */
+endpoint_t *endpoint_bind(int64_t id, const char *name, const char *tag, int backlog,
+                          failure_t *failure);
+/* Give a web server's workers a name for it. */
+int endpoint_link(endpoint_t *endpoint, const char *server, failure_t *failure);
+/* Remove its names and close it. */
+void endpoint_close(endpoint_t *endpoint);
+void endpoints_close_all(void);
+
+endpoint_t *endpoint_find(int64_t id);
+/* Send an `endpoint` message for each. */
+void endpoints_list(void);
+int64_t endpoints_highest_id(void); /* of all there ever were, 0 = none */
+
+#endif

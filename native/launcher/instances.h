@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Instances: the programs started on endpoints, from fork to the manager's `forget`. All of them
+ * are children of the launcher; the manager may come and go.
+ */
+#ifndef USHER_LAUNCHER_INSTANCES_H
+#define USHER_LAUNCHER_INSTANCES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "launcher/endpoints.h"
+#include "launcher/failure.h"
+#include "launcher/spawn.h"
+
+typedef struct {
+    int64_t id;
+    const endpoint_t *endpoint;
+    const char *tag;
+    spawn_program_t program;
+    int64_t start_timeout_ms;
+} instance_request_t;
+
+/* Fork it. -1: `failure` is all that is ever heard of it. 0: `started` or `failed` is sent when
+ * exec has succeeded or not, later `ready` and `exited`. */
+int instance_start(const instance_request_t *request, failure_t *failure);
+/* To its process group; nothing when it has exited. -1 when the id is not known. */
+int instance_signal(int64_t id, int signal);
+/* Send what its processes are doing as `snapshot`. -1 when the id is not known. */
+int instance_snapshot(int64_t id);
+/* Drop the status of one that has exited. */
+void instance_forget(int64_t id);
+
+/* A child died and is not yet reaped: end the rest of its group while the number is still its own.
+ * false when it is no instance. */
+bool instances_child_died(pid_t pid);
+/* It was reaped. */
+void instances_child_reaped(pid_t pid, int status, const struct rusage *usage);
+/* Some process was reaped: look whether groups of exited instances are empty now. */
+void instances_check_groups(void);
+
+/* Send an `instance` message for each. */
+void instances_list(void);
+void instances_signal_all(int signal);
+/* Of all instances ever started, 0 = none was. */
+int64_t instances_highest_id(void);
+unsigned instances_alive(void);
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/link.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "launcher/log.h"
+#include "launcher/loop.h"
+#include "os/os.h"
+
+#define DROPPED_REPORT_NS NS_PER_S
+
+typedef struct waiting waiting_t;
+struct waiting {
+    waiting_t *next;
+    size_t length;
+    char bytes[];
+};
+
+static waiting_t *waiting_first, **waiting_end = &waiting_first;
+static uint64_t dropped_bytes;
+static void (*handle_message)(const message_t *message);
+static void (*handle_closed)(void);
+
+static void on_link(watch_t *watch);
+static void on_dropped_due(alarm_t *alarm);
+
+static watch_t link_watch = {.fd = -1, .on_event = on_link};
+static alarm_t dropped_alarm = {.on_due = on_dropped_due};
+
+/* ---- sending ------------------------------------------------------------------------------- */
+
+static ssize_t send_packet(const char *bytes, size_t length, int descriptor) {
+    struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = length};
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    if (descriptor >= 0) {
+        memset(&control, 0, sizeof(control));
+        header.msg_control = control.bytes;
+        header.msg_controllen = sizeof(control.bytes);
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(rights), &descriptor, sizeof(int));
+    }
+    return sendmsg(link_watch.fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static bool is_full(void) {
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM;
+}
+
+static void keep_waiting(const message_t *message) {
+    waiting_t *entry = malloc(sizeof(*entry) + message->length);
+    if (entry == NULL) {
+        log_error("link.failed", "error", "no memory for a message to the manager", NULL);
+        return;
+    }
+    entry->next = NULL;
+    entry->length = message->length;
+    memcpy(entry->bytes, message->bytes, message->length);
+    if (waiting_first == NULL)
+        watch_writable(&link_watch, true);
+    *waiting_end = entry;
+    waiting_end = &entry->next;
+}
+
+void link_send_with(const message_t *message, int descriptor) {
+    if (link_watch.fd < 0)
+        return;
+    if (waiting_first == NULL && send_packet(message->bytes, message->length, descriptor) >= 0)
+        return;
+    /* any other error means that the manager is gone: its death is seen elsewhere */
+    if (waiting_first != NULL || is_full())
+        keep_waiting(message);
+}
+
+void link_send(const message_t *message) {
+    link_send_with(message, -1);
+}
+
+static waiting_t *take_first(void) {
+    waiting_t *entry = waiting_first;
+    waiting_first = entry->next;
+    if (waiting_first == NULL)
+        waiting_end = &waiting_first;
+    return entry;
+}
+
+static void send_waiting(void) {
+    while (waiting_first != NULL) {
+        if (send_packet(waiting_first->bytes, waiting_first->length, -1) < 0 && is_full())
+            return;
+        free(take_first());
+        if (waiting_first == NULL)
+            watch_writable(&link_watch, false);
+    }
+}
+
+void link_count_dropped(size_t bytes) {
+    if (link_watch.fd < 0)
+        return;
+    dropped_bytes += bytes;
+    if (dropped_alarm.place == 0)
+        alarm_set(&dropped_alarm, usher_os_now_ns() + DROPPED_REPORT_NS);
+}
+
+void link_send_output(const message_t *message, size_t bytes) {
+    if (link_watch.fd < 0)
+        return;
+    if (waiting_first != NULL || send_packet(message->bytes, message->length, -1) < 0)
+        link_count_dropped(bytes);
+}
+
+static void on_dropped_due(alarm_t *alarm) {
+    message_t *message = message_begin("dropped");
+    message_add_number(message, "bytes", (int64_t)dropped_bytes);
+    if (waiting_first == NULL && send_packet(message->bytes, message->length, -1) >= 0)
+        dropped_bytes = 0;
+    else
+        alarm_set(alarm, usher_os_now_ns() + DROPPED_REPORT_NS);
+}
+
+/* ---- receiving ----------------------------------------------------------------------------- */
+
+/* false when there is nothing to read for now, or for ever. */
+static bool receive_one(void) {
+    static message_t message;
+    struct iovec part = {.iov_base = message.bytes, .iov_len = sizeof(message.bytes)};
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    /* no room for control data: descriptors that come along are closed by the system */
+    ssize_t length = recvmsg(link_watch.fd, &header, MSG_DONTWAIT);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR))
+        return errno == EINTR;
+    if (length <= 0) {
+        watch_stop(&link_watch);
+        handle_closed();
+        return false;
+    }
+    message.length = (size_t)length;
+    if ((header.msg_flags & MSG_TRUNC) != 0 || !message_is_whole(&message)) {
+        log_error("link.bad-message", "bytes", decimal(length).text, "error",
+                  (header.msg_flags & MSG_TRUNC) != 0 ? "longer than a message may be"
+                                                      : "not a verb and fields ended by NUL",
+                  NULL);
+        return true;
+    }
+    handle_message(&message);
+    return link_watch.fd >= 0;
+}
+
+static void on_link(watch_t *watch) {
+    (void)watch;
+    send_waiting();
+    for (int i = 0; i < 64 && receive_one(); i++)
+        continue;
+}
+
+void link_read_rest(void) {
+    while (link_watch.fd >= 0 && receive_one())
+        continue;
+}
+
+/* ---- opening, closing ---------------------------------------------------------------------- */
+
+bool link_is_open(void) {
+    return link_watch.fd >= 0;
+}
+
+int link_open(int fd, void (*on_message)(const message_t *message), void (*on_closed)(void)) {
+    handle_message = on_message;
+    handle_closed = on_closed;
+    link_watch.fd = fd;
+    if (watch_start(&link_watch) == 0)
+        return 0;
+    link_watch.fd = -1;
+    return -1;
+}
+
+void link_close(void) {
+    if (link_watch.fd < 0)
+        return;
+    watch_stop(&link_watch);
+    close(link_watch.fd);
+    link_watch.fd = -1;
+    while (waiting_first != NULL)
+        free(take_first());
+    dropped_bytes = 0;
+    alarm_cancel(&dropped_alarm);
+}

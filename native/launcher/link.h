@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The launcher's end of the link to the manager. What the manager must learn waits here until its
+ * socket has room; programs' output is dropped and counted instead.
+ */
+#ifndef USHER_LAUNCHER_LINK_H
+#define USHER_LAUNCHER_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "launcher/message.h"
+
+/* Take over a connected SOCK_SEQPACKET socket. */
+int link_open(int fd, void (*on_message)(const message_t *message), void (*on_closed)(void));
+bool link_is_open(void);
+/* Handle what the manager sent before it died. */
+void link_read_rest(void);
+/* Forget what has not been sent. */
+void link_close(void);
+
+/* Without a manager it is not sent at all: the next one is given lists. `descriptor` goes with it
+ * unless it is -1; only the first message of a manager's life may carry one. */
+void link_send(const message_t *message);
+void link_send_with(const message_t *message, int descriptor);
+/* Send a message of `bytes` of output, or count them as dropped. */
+void link_send_output(const message_t *message, size_t bytes);
+/* Output that was not even offered. */
+void link_count_dropped(size_t bytes);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A line is at most one pipe's atomic write: lines of manager and launcher do not mix. */
+typedef struct {
+    char bytes[4096];
+    size_t length;
+} line_t;
+
+static void put(line_t *line, const char *bytes, size_t length) {
+    /* room for the closing quote, brace and newline is always kept */
+    if (length > sizeof(line->bytes) - 4 - line->length)
+        return;
+    memcpy(line->bytes + line->length, bytes, length);
+    line->length += length;
+}
+
+static void put_text(line_t *line, const char *text) {
+    put(line, "\"", 1);
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+        char escaped[8];
+        if (byte == '"' || byte == '\\') {
+            snprintf(escaped, sizeof(escaped), "\\%c", byte);
+            put(line, escaped, 2);
+        } else if (byte < 0x20 || byte == 0x7f) {
+            snprintf(escaped, sizeof(escaped), "\\u%04x", byte);
+            put(line, escaped, 6);
+        } else {
+            put(line, text, 1);
+        }
+    }
+    line->bytes[line->length++] = '"';
+}
+
+static void put_time(line_t *line) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    struct tm parts;
+    gmtime_r(&now.tv_sec, &parts);
+    char seconds[32], time[48];
+    strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(time, sizeof(time), "%s.%03ldZ", seconds, now.tv_nsec / 1000000);
+    put_text(line, time);
+}
+
+static void put_pair(line_t *line, const char *name, const char *text) {
+    /* a pair that may not fit even when cut is left out */
+    if (line->length + strlen(name) + 16 > sizeof(line->bytes))
+        return;
+    put(line, ",", 1);
+    put_text(line, name);
+    put(line, ":", 1);
+    put_text(line, text);
+}
+
+/* A full pipe behind stderr loses the line rather than stopping the launcher. */
+static void write_line(const line_t *line) {
+    struct pollfd stderr_poll = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&stderr_poll, 1, 0) == 0)
+        return;
+    ssize_t written = write(STDERR_FILENO, line->bytes, line->length);
+    (void)written;
+}
+
+static void log_line(const char *level, const char *event, va_list pairs) {
+    int saved_errno = errno;
+    line_t line = {.length = 0};
+    put(&line, "{\"level\":", 9);
+    put_text(&line, level);
+    put(&line, ",\"time\":", 8);
+    put_time(&line);
+    put_pair(&line, "event", event);
+    const char *name;
+    while ((name = va_arg(pairs, const char *)) != NULL) {
+        const char *text = va_arg(pairs, const char *);
+        if (text != NULL)
+            put_pair(&line, name, text);
+    }
+    line.bytes[line.length++] = '}';
+    line.bytes[line.length++] = '\n';
+    write_line(&line);
+    errno = saved_errno;
+}
+
+#define DEFINE_LEVEL(level)                    \
+    void log_##level(const char *event, ...) { \
+        va_list pairs;                         \
+        va_start(pairs, event);                \
+        log_line(#level, event, pairs);        \
+        va_end(pairs);                         \
+    }
+
+DEFINE_LEVEL(info)
+DEFINE_LEVEL(warn)
+DEFINE_LEVEL(error)
+
+decimal_t decimal(int64_t number) {
+    decimal_t result;
+    snprintf(result.text, sizeof(result.text), "%" PRId64, number);
+    return result;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * usher-launcher: parent of the manager and of every instance. Does what the manager says, keeps
+ * what a restarted manager needs, decides nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launcher/commands.h"
+#include "launcher/directory.h"
+#include "launcher/instances.h"
+#include "launcher/link.h"
+#include "launcher/log.h"
+#include "launcher/loop.h"
+#include "launcher/manager.h"
+#include "launcher/notify.h"
+#include "launcher/options.h"
+#include "launcher/spawn.h"
+#include "launcher/stop.h"
+#include "launcher/version.h"
+#include "os/os.h"
+
+enum { EXIT_FAILED = 1, EXIT_TAKEN = 3 };
+
+static launch_options_t options;
+
+/* ---- a clean start ------------------------------------------------------------------------- */
+
+/* Whoever started us may have left sockets open and signals blocked: an nginx worker's parent has
+ * both. */
+static void start_clean(void) {
+    spawn_reset_signals(true);
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", O_RDWR); /* takes the lowest free number, which is fd */
+    }
+    usher_os_close_range(STDERR_FILENO + 1, ~0u);
+    umask(077);
+}
+
+/* Each instance costs two descriptors here, but programs that use select() want a low limit. */
+static void raise_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    spawn_remember_file_limit(&limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int open_log(failure_t *failure) {
+    if (options.log == NULL)
+        return 0;
+    int fd = open(options.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return fail(failure, "log", errno, "open the log %s: %s", options.log, strerror(errno));
+    dup2(fd, STDOUT_FILENO);
+    dup2(fd, STDERR_FILENO);
+    close(fd);
+    return 0;
+}
+
+/* ---- children ------------------------------------------------------------------------------ */
+
+static void reap(pid_t pid) {
+    int status;
+    struct rusage usage;
+    bool is_instance = instances_child_died(pid);
+    if (wait4(pid, &status, WNOHANG, &usage) != pid)
+        return;
+    if (is_instance)
+        instances_child_reaped(pid, status, &usage);
+    else
+        manager_child_reaped(pid, status);
+}
+
+static void reap_all(void) {
+    siginfo_t info;
+    while (info.si_pid = 0,
+           waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
+        reap(info.si_pid);
+    instances_check_groups();
+    stop_check();
+}
+
+static void on_signal(int number) {
+    failure_t failure;
+    if (number == SIGCHLD)
+        reap_all();
+    else if (number != SIGHUP || options.mode == MODE_RUN)
+        stop_on_signal();
+    else if (open_log(&failure) < 0) /* it has been moved away: begin a new one */
+        log_error("log.failed", "error", failure.text, NULL);
+}
+
+/* ---- the manager's life -------------------------------------------------------------------- */
+
+static void on_manager_died(void) {
+    commands_reset();
+    stop_without_manager();
+}
+
+static void on_manager_given_up(void) {
+    if (options.mode == MODE_RUN)
+        stop_by_force(EXIT_FAILED);
+}
+
+/* ---- start --------------------------------------------------------------------------------- */
+
+static int refuse(const failure_t *failure) {
+    log_error("launcher.failed", "step", failure->step, "error", failure->text, NULL);
+    return EXIT_FAILED;
+}
+
+/* Nothing is touched before the lock is ours. -1: go on. */
+static int take_directory(void) {
+    failure_t failure;
+    if (directory_open(options.runtime_dir, options.mode != MODE_EMBEDDED, &failure) < 0)
+        return refuse(&failure);
+    int lock = directory_lock(&failure);
+    if (lock > 0 && options.mode == MODE_EMBEDDED)
+        return 0;
+    if (lock != 0) {
+        refuse(&failure);
+        return lock > 0 ? EXIT_TAKEN : EXIT_FAILED;
+    }
+    return -1;
+}
+
+static int prepare(failure_t *failure) {
+    static const manager_events_t events = {
+        .on_message = commands_run,
+        .on_died = on_manager_died,
+        .on_gave_up = on_manager_given_up,
+    };
+    if (open_log(failure) < 0)
+        return -1;
+    if (options.mode != MODE_RUN)
+        setsid(); /* fails harmlessly where we lead a group already */
+    if (chdir("/") < 0 || loop_open(on_signal) < 0)
+        return fail(failure, "start", errno, "event loop: %s", strerror(errno));
+    raise_file_limit();
+    notify_open();
+    usher_os_become_subreaper();
+    return directory_prepare(failure) < 0 ? -1 : manager_open(&options, &events, failure);
+}
+
+int main(int count, char **words) {
+    options_parse(count, words, &options);
+    start_clean();
+    int code = take_directory();
+    if (code >= 0)
+        return code;
+    failure_t failure;
+    if (prepare(&failure) < 0)
+        return refuse(&failure);
+    log_info("launcher.started", "pid", decimal(getpid()).text, "version", USHER_VERSION,
+             "runtime_dir", options.runtime_dir, "mode", mode_name(options.mode), NULL);
+    manager_start();
+    return loop_run();
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/manager.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launcher/directory.h"
+#include "launcher/endpoints.h"
+#include "launcher/instances.h"
+#include "launcher/link.h"
+#include "launcher/log.h"
+#include "launcher/loop.h"
+#include "launcher/notify.h"
+#include "launcher/spawn.h"
+#include "launcher/stopped.h"
+#include "launcher/version.h"
+#include "os/os.h"
+
+#define CONTROL_BACKLOG 64
+#define LINK_BUFFER_BYTES (1 << 20)
+#define DEATHS_MAX 10 /* in a row without `ready` */
+#define GIVEN_UP_PAUSE_NS (60 * NS_PER_S)
+
+static const uint64_t pauses_ns[] = {200 * NS_PER_MS, 500 * NS_PER_MS, NS_PER_S, 2 * NS_PER_S,
+                                     5 * NS_PER_S};
+#define PAUSES (sizeof(pauses_ns) / sizeof(pauses_ns[0]))
+
+static const launch_options_t *options;
+static const manager_events_t *events;
+static int control_fd = -1;
+static pid_t pid; /* 0 = does not run */
+static bool ready, ending;
+static unsigned deaths;
+static uint64_t started_ns;
+
+static void on_restart_due(alarm_t *alarm);
+static alarm_t restart_alarm = {.on_due = on_restart_due};
+
+pid_t manager_pid(void) {
+    return pid;
+}
+
+/* ---- control socket ------------------------------------------------------------------------ */
+
+int manager_open(const launch_options_t *launch_options, const manager_events_t *manager_events,
+                 failure_t *failure) {
+    options = launch_options;
+    events = manager_events;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *folder = directory_path();
+    if (strlen(folder) + sizeof("/control.sock") > sizeof(address.sun_path))
+        return fail(failure, "control", ENAMETOOLONG, "%s/control.sock is longer than %zu bytes",
+                    folder, sizeof(address.sun_path) - 1);
+    strcat(strcpy(address.sun_path, folder), "/control.sock");
+    unlinkat(directory_fd(), "control.sock", 0);
+    control_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (control_fd < 0 || bind(control_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        fchmodat(directory_fd(), "control.sock", 0600, 0) < 0 ||
+        listen(control_fd, CONTROL_BACKLOG) < 0)
+        return fail(failure, "control", errno, "listen on %s/control.sock: %s", folder,
+                    strerror(errno));
+    return 0;
+}
+
+/* ---- starting ------------------------------------------------------------------------------ */
+
+static void greet(void) {
+    message_t *message = message_begin("hello");
+    message_add(message, "runtime_dir", directory_path());
+    message_add_number(message, "launcher_pid", getpid());
+    message_add_number(message, "uid", geteuid());
+    message_add(message, "version", USHER_VERSION);
+    if (options->config != NULL)
+        message_add(message, "config", options->config);
+    if (options->log != NULL)
+        message_add(message, "log", options->log);
+    message_add(message, "mode", mode_name(options->mode));
+    link_send_with(message, control_fd);
+    endpoints_list();
+    instances_list();
+    int64_t endpoints = endpoints_highest_id(), instances = instances_highest_id();
+    message = message_begin("welcome");
+    message_add_number(message, "next_id", (endpoints > instances ? endpoints : instances) + 1);
+    link_send(message);
+}
+
+/* In the child. The manager dies with the launcher: its instances go on, a next launcher starts a
+ * next manager. */
+static void become_manager(int link, pid_t launcher) {
+    setsid();
+    if (usher_os_set_parent_death_signal(SIGKILL) < 0 || getppid() != launcher)
+        _exit(127);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+        _exit(127);
+    if (link != USHER_MANAGER_LINK_FD)
+        dup2(link, USHER_MANAGER_LINK_FD);
+    else
+        fcntl(link, F_SETFD, 0);
+    usher_os_close_range(USHER_MANAGER_LINK_FD + 1, ~0u);
+    spawn_reset_signals(false);
+    spawn_reset_file_limit();
+    execlp(options->node, options->node, options->usherd, "--runtime-dir", directory_path(),
+           (char *)NULL);
+    log_error("manager.exec-failed", "program", options->node, "error", strerror(errno), NULL);
+    _exit(127);
+}
+
+static void on_link_closed(void) {
+    link_close();
+    if (ending || pid == 0)
+        return;
+    log_warn("manager.link-closed", "pid", decimal(pid).text, NULL);
+    kill(pid, SIGKILL);
+}
+
+static int start(failure_t *failure) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return fail(failure, "socketpair", errno, "socketpair: %s", strerror(errno));
+    int bytes = LINK_BUFFER_BYTES;
+    setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    pid_t launcher = getpid();
+    pid_t child = fork();
+    if (child == 0)
+        become_manager(ends[1], launcher);
+    close(ends[1]);
+    if (child < 0) {
+        close(ends[0]);
+        return fail(failure, "fork", errno, "fork: %s", strerror(errno));
+    }
+    pid = child;
+    if (link_open(ends[0], events->on_message, on_link_closed) < 0) {
+        close(ends[0]);
+        kill(child, SIGKILL);
+    }
+    return 0;
+}
+
+static void start_later(void);
+
+void manager_start(void) {
+    failure_t failure;
+    ready = false;
+    started_ns = usher_os_now_ns();
+    if (start(&failure) < 0) {
+        log_error("manager.start-failed", "step", failure.step, "error", failure.text, NULL);
+        deaths++;
+        start_later();
+        return;
+    }
+    log_info("manager.started", "pid", decimal(pid).text, NULL);
+    greet();
+}
+
+static void on_restart_due(alarm_t *alarm) {
+    (void)alarm;
+    manager_start();
+}
+
+void manager_is_ready(void) {
+    if (!ready)
+        notify_ready();
+    ready = true;
+    deaths = 0;
+}
+
+/* ---- dying --------------------------------------------------------------------------------- */
+
+static void start_later(void) {
+    uint64_t pause = pauses_ns[deaths < PAUSES ? deaths - 1 : PAUSES - 1];
+    if (deaths >= DEATHS_MAX) {
+        pause = GIVEN_UP_PAUSE_NS;
+        failure_t failure;
+        log_error("manager.given-up", "deaths", decimal(deaths).text, "next_try_s",
+                  decimal((int64_t)(pause / NS_PER_S)).text, NULL);
+        if (stopped_tell_workers(directory_path(), &failure) < 0)
+            log_warn("manager.given-up", "error", failure.text, NULL);
+        events->on_gave_up();
+    }
+    if (!ending)
+        alarm_set(&restart_alarm, usher_os_now_ns() + pause);
+}
+
+static void log_death(int status) {
+    bool by_signal = WIFSIGNALED(status);
+    int64_t lived_ms = (int64_t)((usher_os_now_ns() - started_ns) / NS_PER_MS);
+    decimal_t number = decimal(by_signal ? WTERMSIG(status) : WEXITSTATUS(status));
+    (ending ? log_info : log_error)(
+        "manager.exited", "pid", decimal(pid).text, by_signal ? "exit_signal" : "exit_code",
+        number.text, "lived_ms", decimal(lived_ms).text, "ready", ready ? "yes" : "no", NULL);
+}
+
+bool manager_child_reaped(pid_t child, int status) {
+    if (child != pid)
+        return false;
+    link_read_rest(); /* it may have said `quit` */
+    link_close();
+    log_death(status);
+    pid = 0;
+    events->on_died();
+    if (ending)
+        return true;
+    if (ready) {
+        manager_start();
+    } else {
+        deaths++;
+        start_later();
+    }
+    return true;
+}
+
+void manager_kill(void) {
+    if (pid != 0)
+        kill(pid, SIGKILL);
+}
+
+void manager_end(void) {
+    ending = true;
+    alarm_cancel(&restart_alarm);
+    link_close();
+}

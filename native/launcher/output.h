@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a program writes to stdout and stderr: always read, so that no program blocks on its log;
+ * the last bytes kept; passed on to the manager by whole lines as far as the manager keeps up.
+ */
+#ifndef USHER_LAUNCHER_OUTPUT_H
+#define USHER_LAUNCHER_OUTPUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "launcher/loop.h"
+#include "launcher/protocol.h"
+
+#define OUTPUT_LINE_MAX 4096
+
+typedef struct {
+    int64_t instance_id;
+    watch_t watch; /* fd -1 = closed */
+    alarm_t line_alarm;
+    uint64_t second_ns;  /* when the second began … */
+    size_t second_bytes; /* … in which this much was passed on */
+    size_t kept_end;     /* bytes ever written to `kept`: a ring */
+    size_t line_length;
+    char kept[USHER_OUTPUT_KEPT];
+    char line[OUTPUT_LINE_MAX]; /* the unfinished last line */
+} output_t;
+
+int output_open(output_t *output, int64_t instance_id, int fd);
+/* Read what is there now, at the end of a program's life, and pass on its unfinished line. */
+void output_finish(output_t *output);
+void output_close(output_t *output);
+/* Copy the last bytes; returns how many. */
+size_t output_kept(const output_t *output, char kept[USHER_OUTPUT_KEPT]);
+
+#endif

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+static struct rlimit file_limit;
+static bool has_file_limit;
+
+void spawn_remember_file_limit(const struct rlimit *limit) {
+    file_limit = *limit;
+    has_file_limit = true;
+}
+
+void spawn_reset_file_limit(void) {
+    if (has_file_limit)
+        setrlimit(RLIMIT_NOFILE, &file_limit);
+}
+
+void spawn_reset_signals(bool ignore_pipe) {
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &action, NULL); /* fails for KILL and STOP */
+    action.sa_handler = SIG_IGN;
+    if (ignore_pipe)
+        sigaction(SIGPIPE, &action, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* ---- users --------------------------------------------------------------------------------- */
+
+/* "#1000" as Apache's User directive has it. */
+static bool parse_number(const char *text, unsigned *number) {
+    if (text[0] != '#' || text[1] < '0' || text[1] > '9')
+        return false;
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text + 1, &end, 10);
+    if (errno != 0 || *end != '\0' || value >= UINT_MAX)
+        return false;
+    *number = (unsigned)value;
+    return true;
+}
+
+static int find_user(const char *user, spawn_user_t *found, failure_t *failure) {
+    unsigned number;
+    bool is_number = parse_number(user, &number);
+    errno = 0;
+    const struct passwd *entry = is_number ? getpwuid(number) : getpwnam(user);
+    if (entry != NULL) {
+        found->uid = entry->pw_uid;
+        found->gid = entry->pw_gid;
+        snprintf(found->name, sizeof(found->name), "%s", entry->pw_name);
+        return 0;
+    }
+    if (!is_number) {
+        int error = errno != 0 ? errno : ENOENT;
+        return fail(failure, "user", error,
+                    error == ENOENT ? "user %s does not exist" : "user %s: the look-up failed",
+                    user);
+    }
+    found->uid = number;
+    found->gid = number;
+    return 0;
+}
+
+static int find_group(const char *group, spawn_user_t *found, failure_t *failure) {
+    unsigned number;
+    if (parse_number(group, &number)) {
+        found->gid = number;
+        return 0;
+    }
+    errno = 0;
+    const struct group *entry = getgrnam(group);
+    if (entry == NULL)
+        return fail(failure, "group", errno != 0 ? errno : ENOENT, "group %s does not exist",
+                    group);
+    found->gid = entry->gr_gid;
+    return 0;
+}
+
+int spawn_find_user(const char *user, const char *group, spawn_user_t *found, failure_t *failure) {
+    memset(found, 0, sizeof(*found));
+    found->uid = geteuid();
+    found->gid = getegid();
+    if (user != NULL && find_user(user, found, failure) < 0)
+        return -1;
+    if (group != NULL && find_group(group, found, failure) < 0)
+        return -1;
+    if (geteuid() == 0) {
+        found->is_other = user != NULL || group != NULL;
+        return 0;
+    }
+    if (found->uid != geteuid())
+        return fail(failure, "user", EPERM,
+                    "user %s: only root can start programs as somebody else, and this manager "
+                    "runs as uid %u",
+                    user, (unsigned)geteuid());
+    if (group != NULL && found->gid != getegid())
+        return fail(failure, "group", EPERM,
+                    "group %s: only root can start programs in another group, and this manager "
+                    "runs as gid %u",
+                    group, (unsigned)getegid());
+    return 0;
+}
+
+/* ---- why exec failed ----------------------------------------------------------------------- */
+
+static void fail_missing(const char *path, failure_t *failure) {
+    char line[256];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+    if (length <= 0) {
+        fail(failure, "exec", ENOENT, "exec %s: %s", path, strerror(ENOENT));
+        return;
+    }
+    line[length] = '\0';
+    if (strncmp(line, "#!", 2) != 0) {
+        fail(failure, "exec", ENOENT,
+             "exec %s: the file exists, but the loader it names for its libraries does not", path);
+        return;
+    }
+    char *interpreter = line + 2 + strspn(line + 2, " \t");
+    interpreter[strcspn(interpreter, " \t\n")] = '\0';
+    char *carriage_return = strchr(interpreter, '\r');
+    if (carriage_return != NULL)
+        *carriage_return = '\0';
+    fail(failure, "exec", ENOENT, "exec %s: the interpreter %s in its #! line is missing%s", path,
+         interpreter, carriage_return != NULL ? " (the line ends in CR LF)" : "");
+}
+
+static void fail_denied(const char *path, failure_t *failure) {
+    struct stat status;
+    const char *denied = strerror(EACCES);
+    if (stat(path, &status) < 0)
+        fail(failure, "exec", EACCES, "exec %s: %s: uid %u cannot pass a directory on the way",
+             path, denied, (unsigned)geteuid());
+    else if (S_ISDIR(status.st_mode))
+        fail(failure, "exec", EACCES, "exec %s: %s: it is a directory", path, denied);
+    else if (access(path, X_OK) < 0)
+        fail(failure, "exec", EACCES, "exec %s: %s: mode %04o, owner %u, does not let uid %u", path,
+             denied, (unsigned)(status.st_mode & 07777), (unsigned)status.st_uid,
+             (unsigned)geteuid());
+    else
+        fail(failure, "exec", EACCES,
+             "exec %s: %s: its interpreter is not executable, or the file system is noexec", path,
+             denied);
+}
+
+static void fail_exec(const char *path, int error, failure_t *failure) {
+    if (error == ENOENT)
+        fail_missing(path, failure);
+    else if (error == EACCES)
+        fail_denied(path, failure);
+    else if (error == ENOEXEC)
+        fail(failure, "exec", error, "exec %s: has no #! line and is not a program", path);
+    else
+        fail(failure, "exec", error, "exec %s: %s", path, strerror(error));
+}
+
+/* ---- in the child -------------------------------------------------------------------------- */
+
+#define STATUS_FD 3
+
+static int arrange_descriptors(int listener, int output, int status, failure_t *failure) {
+    if (dup2(listener, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
+        dup2(output, STDERR_FILENO) < 0 ||
+        (status != STATUS_FD && dup3(status, STATUS_FD, O_CLOEXEC) < 0) ||
+        usher_os_close_range(STATUS_FD + 1, ~0u) < 0)
+        return fail(failure, "descriptors", errno, "arrange descriptors: %s", strerror(errno));
+    return 0;
+}
+
+static int become(const spawn_user_t *user, failure_t *failure) {
+    if (!user->is_other)
+        return 0;
+    int groups =
+        user->name[0] != '\0' ? initgroups(user->name, user->gid) : setgroups(1, &user->gid);
+    if (groups < 0)
+        return fail(failure, "group", errno, "supplementary groups of %s: %s", user->name,
+                    strerror(errno));
+    if (setgid(user->gid) < 0)
+        return fail(failure, "group", errno, "become gid %u: %s", (unsigned)user->gid,
+                    strerror(errno));
+    if (setuid(user->uid) < 0)
+        return fail(failure, "setuid", errno, "become uid %u: %s", (unsigned)user->uid,
+                    strerror(errno));
+    if (user->uid != 0 && (setuid(0) == 0 || seteuid(0) == 0))
+        return fail(failure, "setuid", EPERM, "become uid %u: the way back to root stays open",
+                    (unsigned)user->uid);
+    return 0;
+}
+
+/* Everything before exec. `*status_fd` follows the status pipe to where it is moved. */
+static int prepare(const spawn_program_t *program, int output, int *status_fd, failure_t *failure) {
+    setsid(); /* own session and group: no terminal, and one kill() reaches all of it */
+    if (arrange_descriptors(program->listener, output, *status_fd, failure) < 0)
+        return -1;
+    *status_fd = STATUS_FD;
+    spawn_reset_signals(true);
+    spawn_reset_file_limit();
+    umask(022);
+    errno = 0;
+    if (program->nice != 0 && nice(program->nice) == -1 && errno != 0)
+        return fail(failure, "nice", errno, "nice %d: %s", program->nice, strerror(errno));
+    if (become(&program->user, failure) < 0)
+        return -1;
+    if (chdir(program->cwd) < 0)
+        return fail(failure, "cwd", errno, "change to directory %s as uid %u: %s", program->cwd,
+                    (unsigned)geteuid(), strerror(errno));
+    return 0;
+}
+
+static void run(const spawn_program_t *program, int output, int status_fd, failure_t *failure) {
+    if (prepare(program, output, &status_fd, failure) == 0) {
+        /* execve() promises not to write to the lists; its type is older than const */
+        execve(program->arguments[0], (char *const *)(uintptr_t)program->arguments,
+               (char *const *)(uintptr_t)program->environment);
+        fail_exec(program->arguments[0], errno, failure);
+    }
+    ssize_t written = write(status_fd, failure, sizeof(*failure));
+    (void)written;
+}
+
+/* ---- in the launcher ----------------------------------------------------------------------- */
+
+static void close_pair(const int fds[2]) {
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* A pipe that the launcher reads without waiting; the program's end stays an ordinary one. */
+static int open_pipe(int fds[2], const char *what, failure_t *failure) {
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return fail(failure, "pipe", errno, "pipe for %s: %s", what, strerror(errno));
+    if (fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0)
+        return 0;
+    fail(failure, "pipe", errno, "pipe for %s: %s", what, strerror(errno));
+    close_pair(fds);
+    return -1;
+}
+
+int spawn(const spawn_program_t *program, spawned_t *spawned, failure_t *failure) {
+    int output[2], status[2];
+    if (program->arguments[0] == NULL || program->arguments[0][0] != '/')
+        return fail(failure, "exec", EINVAL, "exec %s: not an absolute path",
+                    program->arguments[0] != NULL ? program->arguments[0] : "nothing");
+    if (open_pipe(output, "output", failure) < 0)
+        return -1;
+    if (open_pipe(status, "status", failure) < 0) {
+        close_pair(output);
+        return -1;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        run(program, output[1], status[1], failure);
+        _exit(127);
+    }
+    if (pid < 0) {
+        fail(failure, "fork", errno, "fork for %s: %s", program->arguments[0], strerror(errno));
+        close_pair(output);
+        close_pair(status);
+        return -1;
+    }
+    close(output[1]);
+    close(status[1]);
+    *spawned = (spawned_t){.pid = pid, .status_fd = status[0], .output_fd = output[0]};
+    return 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting a program on an endpoint: fork, the steps in the child, exec. The child tells by a pipe
+ * which step failed; the pipe's end without a word means that exec succeeded.
+ */
+#ifndef USHER_LAUNCHER_SPAWN_H
+#define USHER_LAUNCHER_SPAWN_H
+
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "launcher/failure.h"
+
+typedef struct {
+    bool is_other; /* false = stay who the launcher is */
+    uid_t uid;
+    gid_t gid;
+    char name[64]; /* for initgroups(); empty = no supplementary groups */
+} spawn_user_t;
+
+typedef struct {
+    const char *const *arguments; /* the first is the program's absolute path */
+    const char *const *environment;
+    const char *cwd;
+    spawn_user_t user;
+    int nice; /* added to the launcher's */
+    int listener;
+} spawn_program_t;
+
+typedef struct {
+    pid_t pid;
+    int status_fd; /* non-blocking: end of file = exec succeeded, or a failure_t */
+    int output_fd; /* non-blocking: stdout and stderr of the program */
+} spawned_t;
+
+/* What children get back after the launcher raised it for itself. */
+void spawn_remember_file_limit(const struct rlimit *limit);
+/* Dispositions and mask as a new program expects them; `ignore_pipe` as FastCGI programs do. */
+void spawn_reset_signals(bool ignore_pipe);
+void spawn_reset_file_limit(void);
+
+/* Names or "#number"; NULL = not given. Only root can become somebody else. */
+int spawn_find_user(const char *user, const char *group, spawn_user_t *found, failure_t *failure);
+int spawn(const spawn_program_t *program, spawned_t *spawned, failure_t *failure);
+
+#endif
