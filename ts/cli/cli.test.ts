@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// Command lines against a sample manager on a real socket.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { controlSocketName } from '../control/client.ts';
+import type { StopRequest } from '../control/messages.ts';
+import type { ControlHandlers } from '../control/server.ts';
+import {
+  listenAsManager,
+  sampleClass,
+  sampleFailure,
+  sampleStatus,
+} from '../control/testing/sample.ts';
+import type { Context } from './context.ts';
+import { capture, foreground, installed } from './launch.ts';
+import { runProgram } from './program.ts';
+import { showStatus } from './status-text.ts';
+import { printable, showBytes, showDuration } from './units.ts';
+
+const now = new Date('2025-01-02T03:08:05.000Z');
+
+interface Run {
+  exitCode: number;
+  out: string;
+  err: string;
+}
+
+async function usher(words: string[], changes: Partial<Context> = {}): Promise<Run> {
+  const run: Run = { exitCode: -1, out: '', err: '' };
+  run.exitCode = await runProgram(words, {
+    out: (text) => {
+      run.out += text;
+    },
+    err: (text) => {
+      run.err += text;
+    },
+    env: {},
+    uid: 0,
+    now: () => now,
+    exists: () => true,
+    foreground: async () => ({ exitCode: 0 }),
+    capture: async () => ({ exitCode: 0, output: '{"classes":0}' }),
+    ...changes,
+  });
+  return run;
+}
+
+async function startManager(t: Test, handlers: Partial<ControlHandlers> = {}) {
+  const runtimeDir = t.testdir();
+  const server = await listenAsManager(runtimeDir, handlers);
+  t.teardown(() => server.close());
+  return { runtimeDir, server };
+}
+
+t.test('status', async (t) => {
+  const { runtimeDir } = await startManager(t);
+  const run = await usher(['status', '--runtime-dir', runtimeDir]);
+  t.match(run, { exitCode: 0, err: '' });
+  t.equal(run.out, showStatus(sampleStatus(), now));
+
+  const json = await usher(['status', '--json', '--runtime-dir', runtimeDir]);
+  t.same(JSON.parse(json.out), sampleStatus());
+
+  const byEnvironment = await usher(['status'], { env: { USHER_RUNTIME_DIR: runtimeDir } });
+  t.equal(byEnvironment.out, run.out);
+});
+
+t.test('status for people', (t) => {
+  const status = sampleStatus({
+    classes: [
+      sampleClass(),
+      sampleClass({
+        name: 'broken',
+        state: 'failed',
+        instances: [],
+        lastFailure: sampleFailure(),
+      }),
+      sampleClass({
+        name: 'tomcat',
+        kind: 'external',
+        instances: [],
+        backends: [{ address: '127.0.0.1:9000', state: 'down', inFlight: 0 }],
+      }),
+    ],
+  });
+  t.equal(
+    showStatus(status, now),
+    `manager   pid 99, version 0.1.0, up 4 min
+
+servers
+  nginx-0badcafe  pid 77  4 workers  generation 2  /etc/nginx/nginx.conf
+
+classes
+  NAME    KIND      STATE   RUNNING  WANTED  SERVING  WAITING  DONE  FAILED  REFUSED
+  hello   static    ready         1       1        1        0    16       1        2
+    pid 4242  ready  up 4 min  17 requests  3.0 MB
+  broken  static    failed        0       1        1        0    16       1        2
+    last failure, 4 min ago: exited with status 3 after 30 ms
+      The program ended with status 3 before it took a request.
+      command: /srv/broken.fcgi --fast
+      steps:   endpoint 0.2 ms, exec 1.4 ms, ready 31 ms: exited
+      output:
+        | loading
+        | cannot open database
+  tomcat  external  ready         -       -        1        0    16       1        2
+    127.0.0.1:9000  down  0 serving
+`,
+  );
+  t.equal(
+    showStatus(sampleStatus({ servers: [], classes: [] }), now),
+    `manager   pid 99, version 0.1.0, up 4 min
+
+servers   none
+
+classes   none
+`,
+  );
+  t.end();
+});
+
+t.test('every outcome of a start', (t) => {
+  const show = (changes: Parameters<typeof sampleFailure>[0]): string =>
+    showStatus(
+      sampleStatus({ classes: [sampleClass({ lastFailure: sampleFailure(changes) })] }),
+      now,
+    );
+  t.match(show({}), 'last failure, 4 min ago: exited with status 3 after 30 ms');
+  t.match(show({ exitSignal: 'SIGSEGV' }), 'ago: killed by SIGSEGV after 30 ms');
+  t.match(show({ outcome: 'timed-out' }), 'ago: not ready in time');
+  t.match(show({ outcome: 'not-started', output: '' }), /could not be started.*output: {2}none/s);
+  t.match(show({ output: '\x1b[2Jhello\t!\x07' }), '| \ufffd[2Jhello  !\ufffd');
+  const long = Array.from({ length: 30 }, (_, i) => `line ${i}`).join('\n');
+  t.match(show({ output: long }), '| line 29');
+  t.notMatch(show({ output: long }), '| line 19');
+  t.end();
+});
+
+t.test('stop', async (t) => {
+  const stops: StopRequest[] = [];
+  const { runtimeDir, server } = await startManager(t, {
+    stop: (request) => {
+      stops.push(request);
+      return { pid: 99, instances: 2 };
+    },
+  });
+  const place = ['--runtime-dir', runtimeDir];
+  const early = await usher(['stop', '--no-wait', '--json', ...place]);
+  t.match(early, { exitCode: 0, out: '{"pid":99,"instances":2,"isDone":false}\n' });
+
+  const late = await usher(['stop', '--timeout', '0.1', ...place]);
+  t.match(late, { exitCode: 1, err: /^usher: .* is still there after 0\.1 s\n$/ });
+
+  setTimeout(() => server.close(), 50);
+  const done = await usher(['stop', '--force', ...place]);
+  t.match(done, { exitCode: 0, out: 'stopped manager 99 with 2 instances\n' });
+  t.same(stops, [{ force: false }, { force: false }, { force: true }]);
+
+  t.match(await usher(['stop', '--timeout', 'soon', ...place]), { exitCode: 2 });
+});
+
+t.test('no manager', async (t) => {
+  const runtimeDir = t.testdir();
+  for (const command of ['status', 'stop']) {
+    t.match(await usher([command, '--runtime-dir', runtimeDir]), {
+      exitCode: 3,
+      out: '',
+      err: `usher: no manager: nothing listens on ${join(runtimeDir, controlSocketName)}\n`,
+    });
+  }
+});
+
+t.test('which manager', async (t) => {
+  const env = { XDG_RUNTIME_DIR: t.testdir() };
+  const own = await usher(['status'], { uid: 1000, env });
+  t.match(own.err, join(env.XDG_RUNTIME_DIR, 'usher', controlSocketName));
+  t.match(await usher(['status'], { uid: 1000 }), {
+    exitCode: 2,
+    err: /XDG_RUNTIME_DIR is not set/,
+  });
+});
+
+t.test('usage', async (t) => {
+  t.match(await usher(['--help']), { exitCode: 0, out: /status .*stop /s });
+  t.match(await usher(['--version']), { exitCode: 0, out: /^\d+\.\d+\.\d+\n$/ });
+  t.match(await usher([]), { exitCode: 2, err: /Usage: usher/ });
+  t.match(await usher(['stats']), { exitCode: 2, err: /unknown command 'stats'/ });
+  t.match(await usher(['status', '--xml']), { exitCode: 2, err: /unknown option '--xml'/ });
+  t.match(await usher(['run']), { exitCode: 2, err: /missing required argument 'file'/ });
+});
+
+t.test('run', async (t) => {
+  const launcher = installed('build/usher-launcher');
+  const launched: string[][] = [];
+  const world: Partial<Context> = {
+    capture: async () => ({
+      exitCode: 0,
+      output: '{"classes":1,"runtimeDir":"/run/own","log":"/var/log/x"}',
+    }),
+    foreground: async (program, args) => {
+      launched.push([program, ...args]);
+      return { exitCode: 0 };
+    },
+  };
+  t.match(await usher(['run', '/etc/usher.conf'], world), { exitCode: 0, out: '', err: '' });
+  t.same(launched, [
+    [
+      ...[launcher, '--mode', 'run', '--runtime-dir', '/run/own', '--config', '/etc/usher.conf'],
+      ...['--node', process.execPath, '--usherd', installed('bin/usherd'), '--log', '/var/log/x'],
+    ],
+  ]);
+
+  await usher(['run', 'usher.conf', '--runtime-dir', '/run/x'], world);
+  t.equal(launched[1]?.[4], '/run/x', 'the command line goes before the file');
+
+  const foreground = async () => ({ exitCode: 143 });
+  t.match(await usher(['run', 'x'], { ...world, foreground }), { exitCode: 1 });
+
+  for (const exitCode of [2, 1]) {
+    const refusing = async () => ({ exitCode, output: '' });
+    const run = await usher(['run', 'x'], { ...world, capture: refusing });
+    t.match(run, { exitCode, err: '' }, 'the checking program has said why');
+  }
+  t.equal(launched.length, 2);
+
+  const missing = await usher(['run', 'x'], { ...world, exists: () => false });
+  t.match(missing, { exitCode: 1, err: `usher: ${launcher} is missing: run "npm run setup"\n` });
+});
+
+t.test('config check', async (t) => {
+  const world = { capture: async () => ({ exitCode: 0, output: '{"classes":3}' }) };
+  const text = await usher(['config', 'check', 'u.conf'], world);
+  t.match(text, { exitCode: 0, out: 'u.conf: 3 classes, no error\n' });
+  const json = await usher(['config', 'check', 'u.conf', '--json'], world);
+  t.equal(json.out, '{"classes":3}\n');
+});
+
+t.test('programs that are started', async (t) => {
+  const script = join(t.testdir(), 'script.mjs');
+  const node = process.execPath;
+  writeFileSync(script, 'console.log("out"); process.exitCode = Number(process.argv[2]);');
+  t.same(await capture(node, [script, '7']), { exitCode: 7, output: 'out\n' });
+  t.same(await foreground(node, ['-e', 'process.exitCode = 5']), { exitCode: 5 });
+  await t.rejects(foreground('/nonexistent', []), { code: 'ENOENT' });
+  await t.rejects(capture('/nonexistent', []), { code: 'ENOENT' });
+
+  const waiting = foreground(node, ['-e', 'setInterval(() => {}, 1000)']);
+  process.kill(process.pid, 'SIGTERM');
+  t.same(await waiting, { exitCode: 128 + 15 }, 'a signal is passed on');
+});
+
+t.test('units', (t) => {
+  const durations: [number, string][] = [
+    [0.21, '0.2 ms'],
+    [3, '3 ms'],
+    [31.4, '31 ms'],
+    [1500, '1.5 s'],
+    [64_000, '64 s'],
+    [240_000, '4 min'],
+    [3 * 3_600_000, '3 h'],
+    [72 * 3_600_000, '3 d'],
+  ];
+  for (const [ms, text] of durations) t.equal(showDuration(ms), text);
+  t.equal(showBytes(12), '12 B');
+  t.equal(showBytes(3_145_728), '3.0 MB');
+  t.equal(showBytes(300 * 1024), '300 kB');
+  t.equal(printable('a\tb\u0085é'), 'a  b\ufffdé');
+  t.end();
+});

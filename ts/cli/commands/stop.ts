@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// usher stop: ends every instance, the manager and its launcher.
+import { type Command, InvalidArgumentError } from 'commander';
+import { ControlClient } from '../../control/client.ts';
+import type { Context } from '../context.ts';
+import { type CommonOptions, withCommonOptions } from '../options.ts';
+import { findRuntimeDir } from '../runtime-dir.ts';
+
+interface StopOptions extends CommonOptions {
+  force: boolean;
+  wait: boolean;
+  /** Seconds. */
+  timeout: number;
+}
+
+export function addStop(program: Command, context: Context): void {
+  withCommonOptions(program.command('stop'))
+    .summary('stop the manager and everything it runs')
+    .option('--force', 'kill at once: do not let requests end', false)
+    .option('--no-wait', 'return when stopping has begun')
+    .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 60)
+    .action(async (options: StopOptions) => {
+      const client = new ControlClient(findRuntimeDir(options.runtimeDir, context));
+      const stopping = await client.stop({ force: options.force });
+      if (options.wait) await client.gone(options.timeout * 1000);
+      if (options.json) {
+        context.out(`${JSON.stringify({ ...stopping, isDone: options.wait })}\n`);
+        return;
+      }
+      const what = `manager ${stopping.pid} with ${stopping.instances} instances`;
+      context.out(options.wait ? `stopped ${what}\n` : `stopping ${what}\n`);
+    });
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() !== '' && Number.isFinite(seconds) && seconds > 0) return seconds;
+  throw new InvalidArgumentError('expected a number of seconds above 0.');
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands of `usher`, and from what happens to an exit code.
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { NoManagerError } from '../control/client.ts';
+import { addConfigCheck } from './commands/config-check.ts';
+import { addRun } from './commands/run.ts';
+import { addStatus } from './commands/status.ts';
+import { addStop } from './commands/stop.ts';
+import { type Context, exitCodes, SilentExit, UsageError } from './context.ts';
+import { installed } from './launch.ts';
+
+const commands = [addStatus, addStop, addRun, addConfigCheck];
+
+/**
+ * Runs one command line.
+ * @param words Without node and the program.
+ * @returns The exit code: 0 done, 1 failed, 2 usage, 3 no manager.
+ */
+export async function runProgram(words: string[], context: Context): Promise<number> {
+  const program = new Command('usher')
+    .description('Talks to the manager of FastCGI programs behind Apache httpd and nginx.')
+    .version(packageVersion())
+    .exitOverride()
+    .configureOutput({ writeOut: context.out, writeErr: context.err });
+  for (const add of commands) add(program, context);
+  try {
+    await program.parseAsync(words, { from: 'user' });
+    return exitCodes.done;
+  } catch (error) {
+    return report(error, context);
+  }
+}
+
+function report(error: unknown, context: Context): number {
+  if (error instanceof SilentExit) return error.exitCode;
+  if (error instanceof CommanderError) {
+    return error.exitCode === 0 ? exitCodes.done : exitCodes.usage; // it has printed its message
+  }
+  context.err(`usher: ${error instanceof Error ? error.message : String(error)}\n`);
+  if (error instanceof UsageError) return exitCodes.usage;
+  return error instanceof NoManagerError ? exitCodes.noManager : exitCodes.failed;
+}
+
+function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(installed('package.json'), 'utf8')) as {
+    version: string;
+  };
+  return version;
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// `usher status` for people: who is served, what runs, and why something does not.
+import type {
+  ClassStatus,
+  InstanceStatus,
+  Journey,
+  JourneyStep,
+  ServerStatus,
+  Status,
+} from '../control/messages.ts';
+import { printable, showBytes, showDuration, showSince, showTable } from './units.ts';
+
+const outputLinesMax = 10;
+
+export function showStatus(status: Status, now: Date): string {
+  const { manager, servers, classes } = status;
+  const lines = [
+    `manager   pid ${manager.pid}, version ${manager.version}, up ${showSince(manager.startedAt, now)}`,
+    '',
+    `servers   ${servers.length === 0 ? 'none' : ''}`.trimEnd(),
+    ...indent(showTable(servers.map(serverRow))),
+    '',
+    `classes   ${classes.length === 0 ? 'none' : ''}`.trimEnd(),
+    ...indent(showClasses(classes, now)),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function serverRow(server: ServerStatus): string[] {
+  return [
+    server.name,
+    `pid ${server.pid}`,
+    count(server.workers, 'worker'),
+    `generation ${server.generation}`,
+    printable(server.configuration),
+  ];
+}
+
+function showClasses(classes: ClassStatus[], now: Date): string[] {
+  if (classes.length === 0) return [];
+  const head = [
+    'NAME',
+    'KIND',
+    'STATE',
+    'RUNNING',
+    'WANTED',
+    'SERVING',
+    'WAITING',
+    'DONE',
+    'FAILED',
+    'REFUSED',
+  ];
+  const table = showTable([head, ...classes.map(classRow)], [3, 4, 5, 6, 7, 8, 9]);
+  const [headLine = '', ...rows] = table;
+  return [headLine, ...rows.flatMap((row, i) => [row, ...showDetails(classes[i], now)])];
+}
+
+function classRow(one: ClassStatus): string[] {
+  const isExternal = one.kind === 'external';
+  return [
+    printable(one.name),
+    one.kind,
+    one.state,
+    isExternal ? '-' : String(one.instances.length),
+    isExternal ? '-' : String(one.wanted),
+    String(one.inFlight),
+    String(one.waiting),
+    String(one.totals.finished),
+    String(one.totals.failed),
+    String(one.totals.refused),
+  ];
+}
+
+function showDetails(one: ClassStatus | undefined, now: Date): string[] {
+  if (one === undefined) return [];
+  const backends = one.backends.map(({ address, state, inFlight }) => [
+    printable(address),
+    state,
+    `${inFlight} serving`,
+  ]);
+  return indent([
+    ...showTable(one.instances.map((instance) => instanceRow(instance, now))),
+    ...showTable(backends),
+    ...(one.lastFailure === null ? [] : showFailure(one.lastFailure, now)),
+  ]);
+}
+
+function instanceRow(instance: InstanceStatus, now: Date): string[] {
+  return [
+    `pid ${instance.pid}`,
+    instance.state,
+    `up ${showSince(instance.startedAt, now)}`,
+    count(instance.requests, 'request'),
+    showBytes(instance.rssBytes),
+  ];
+}
+
+/** A journey that failed: what was run, how it ended, where the time went, what it said. */
+export function showFailure(journey: Journey, now: Date): string[] {
+  const ago = showSince(journey.startedAt, now);
+  const output = journey.output.trimEnd().split('\n').slice(-outputLinesMax);
+  const said = output.length === 1 && output[0] === '' ? [] : output;
+  return [
+    `last failure, ${ago} ago: ${showOutcome(journey)}`,
+    ...indent([
+      printable(journey.explanation),
+      `command: ${printable(journey.command)}`,
+      `steps:   ${journey.steps.map(showStep).join(', ')}`,
+      ...(said.length === 0 ? ['output:  none'] : ['output:']),
+      ...said.map((line) => `  | ${printable(line)}`),
+    ]),
+  ];
+}
+
+function showOutcome(journey: Journey): string {
+  const lived = journey.livedMs === undefined ? '' : ` after ${showDuration(journey.livedMs)}`;
+  switch (journey.outcome) {
+    case 'exited':
+      return journey.exitSignal === undefined
+        ? `exited with status ${journey.exitCode ?? 'unknown'}${lived}`
+        : `killed by ${journey.exitSignal}${lived}`;
+    case 'timed-out':
+      return 'not ready in time';
+    case 'not-started':
+      return 'could not be started';
+    case 'ready':
+      return 'none';
+  }
+}
+
+function showStep({ name, ms, error }: JourneyStep): string {
+  const when = `${name} ${showDuration(ms)}`;
+  return error === undefined ? when : `${when}: ${printable(error)}`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+function indent(lines: string[]): string[] {
+  return lines.map((line) => `  ${line}`);
+}
