@@ -74,9 +74,9 @@ uint32_t usher_channel_manager_state(const usher_channel_t *channel);
 
 /*
  * Claim a worker slot after the fork: lock its byte in `live_path` (an own open file description:
- * OFD lock) and, under the channel's lock, mark it used. `may_block` says whether calls may sleep
- * (Apache) or must return AGAIN (nginx). Errors: FULL (more than USHER_WORKERS_MAX workers),
- * SYSTEM, TIMEOUT (the lock's owner is stopped).
+ * OFD lock) and mark it used. `may_block` says whether calls may sleep (Apache; from any number of
+ * threads) or must return AGAIN (nginx; from one thread only). Errors: FULL (more than
+ * USHER_WORKERS_MAX workers), SYSTEM, INVALID (attached already).
  */
 usher_status_t usher_worker_attach(usher_channel_t *channel, const char *live_path,
                                    uint32_t generation, bool may_block, usher_error_t *error);
@@ -97,7 +97,7 @@ const char *usher_request_state_name(usher_request_state_t state); /* warm cold 
 #define USHER_REQUEST_AVOIDS 4
 
 /* One request on its way to an instance. Owned by the shim, which fills nothing but reads the
- * fields under "told". */
+ * fields marked "told". Used by one thread at a time. */
 typedef struct {
     const char *key; /* borrowed until usher_request_end */
     uint32_t key_length;
@@ -106,14 +106,22 @@ typedef struct {
     uint64_t arrived_ns;
     uint64_t waiting_since_ns; /* 0 = not in the waiting gauge */
     uint64_t admitted_ns;      /* 0 = holds no place */
-    uint64_t start_requested_ns;
+    uint64_t start_requested_ns; /* 0 = not entered by this request */
     usher_request_state_t state; /* told */
     uint32_t avoids;             /* endpoints that refused a connection to this request */
     usher_ref_t avoid[USHER_REQUEST_AVOIDS];
     /* told by REFUSED */
     int verdict_status;           /* 403, 404 or 503 */
     uint32_t retry_after_s;       /* 0 = no Retry-After */
-    char reason[USHER_REASON_MAX]; /* one line for the error log */
+    /* the library's own */
+    uint32_t marks;
+    uint32_t avoided_publication; /* of the table, when the last endpoint was avoided */
+    uint64_t avoided_ns;
+    uint64_t decided_ns;    /* when it was admitted or refused; 0 = not yet */
+    uint64_t queued_ns;     /* since when its class was ready and full */
+    uint64_t lock_tried_ns; /* since when the channel's lock could not be had */
+    uint64_t deadline_ns;   /* when the next look is due at the latest; 0 = whenever */
+    char reason[USHER_REASON_MAX]; /* told by REFUSED: one line for the error log */
 } usher_request_t;
 
 /* Limits of the request's class, copied when the place was taken. */
@@ -158,6 +166,13 @@ uint64_t usher_request_waited_us(const usher_request_t *request);
 
 /* Requests of this worker that wait for the class now: newcomers of a worker go behind them. */
 uint32_t usher_worker_waiting(const usher_channel_t *channel, usher_ref_t class_ref);
+
+/* ---- without asking for anything --------------------------------------------------------- */
+
+/* Does the table hold a class of this key? Else usher_request_admit will ask the manager for it. */
+bool usher_class_known(const usher_channel_t *channel, const char *key, size_t key_length);
+/* Requests that wait for the class now, those of all workers: a hint. */
+uint32_t usher_class_waiting(const usher_channel_t *channel, usher_ref_t class_ref);
 
 #ifdef __cplusplus
 }

@@ -96,7 +96,7 @@ typedef struct {
 typedef struct {
     usher_table_header_t header;
     uint8_t pad[192 - sizeof(usher_table_header_t)];
-    _Atomic uint32_t buckets[USHER_BUCKETS]; /* class index + 1; 0 = end of chain; ~0 = tombstone */
+    _Atomic uint32_t buckets[USHER_BUCKETS]; /* class index + 1; 0 = end of chain */
     usher_class_record_t classes[USHER_CLASSES_MAX];
     usher_endpoint_record_t endpoints[USHER_ENDPOINTS_MAX];
 } usher_table_t;
@@ -150,7 +150,8 @@ typedef struct {
     _Atomic uint64_t lock_timeouts;          /* requests answered 503 because the lock was held */
     _Atomic uint64_t lock_successions;       /* owners that died holding it */
     char server[USHER_SERVER_NAME_MAX];
-    uint8_t pad[56];
+    _Atomic uint32_t worker_slots; /* slots ever claimed: no other page of `workers` was touched */
+    uint8_t pad[52];
 } usher_cells_header_t;
 
 #define USHER_LOCK_WAITERS 0x80000000u /* in `lock`: somebody may be in FUTEX_WAIT on it */
@@ -171,7 +172,10 @@ typedef struct {
     char key[USHER_KEY_MAX];
 } usher_start_request_record_t;
 
-/* Load data of one class in one worker. Monotonic counters but for `waiting`. */
+#define USHER_GROUP_CLASSES 16u /* classes in a group: a page of load records */
+
+/* Load data of one class in one worker slot. All but `waiting` only ever grow (and wrap), also when
+ * another worker takes over the slot. */
 typedef struct {
     _Atomic uint32_t arrivals; /* requests that asked for the class */
     _Atomic uint32_t admitted; /* took a place */
@@ -199,7 +203,10 @@ typedef struct {
     _Atomic uint32_t pid;
     uint32_t pad;
     _Atomic uint64_t touched[USHER_CLASSES_MAX / 64]; /* bit = class whose load data changed */
-    uint8_t pad_header[240];
+    /* Bit = group of classes of which one was ever counted in this slot; never cleared. Readers
+     * look at no other load record: reading a hole of a tmpfs file allocates the page. */
+    _Atomic uint64_t groups[USHER_CLASSES_MAX / USHER_GROUP_CLASSES / 64];
+    uint8_t pad_header[224];
     _Atomic uint32_t counts[USHER_ENDPOINTS_MAX]; /* requests of this worker at the endpoint now */
     usher_load_record_t load[USHER_CLASSES_MAX];
 } usher_worker_record_t;

@@ -26,9 +26,9 @@ void usher_manager_set_state(usher_manager_t *manager, usher_manager_state_t sta
 void usher_manager_beat(usher_manager_t *manager); /* stores manager_seen_ns */
 
 /* Sleep until the doorbell rings or `timeout_ms` passes. OK: it rang since the last call;
- * TIMEOUT. Any thread. */
+ * TIMEOUT. Any thread, but one at a time. */
 usher_status_t usher_manager_wait(usher_manager_t *manager, uint32_t timeout_ms);
-/* Make a thread in usher_manager_wait return (at close). */
+/* Make the thread in usher_manager_wait, or the next one to come, return TIMEOUT (at close). */
 void usher_manager_interrupt(usher_manager_t *manager);
 
 /* ---- classes ----------------------------------------------------------------------------- */
@@ -69,7 +69,7 @@ usher_status_t usher_manager_set_limits(usher_manager_t *manager, usher_ref_t re
 usher_status_t usher_manager_set_class(usher_manager_t *manager, usher_ref_t ref,
                                        usher_class_state_t state, uint32_t verdict_status,
                                        uint32_t retry_after_s, const char *reason);
-/* REMOVED, then FREE: holders of the reference find it stale. Its endpoints must be gone. */
+/* REMOVED, then FREE: holders of the reference find it stale. INVALID while it has endpoints. */
 usher_status_t usher_manager_remove_class(usher_manager_t *manager, usher_ref_t ref);
 /* The class record at `index` (0 … USHER_CLASSES_MAX − 1); NOT_FOUND when free. */
 usher_status_t usher_manager_class(usher_manager_t *manager, uint32_t index,
@@ -111,7 +111,8 @@ usher_status_t usher_manager_in_flight(usher_manager_t *manager, usher_ref_t ref
 /* ---- servers ----------------------------------------------------------------------------- */
 
 /* Map the cells of `server` and open its live file `live_path`; gives a small handle
- * (0 … 63). NOT_FOUND when the cells are not there (yet). */
+ * (0 … 63). NOT_FOUND when the cells or the live file are not there (yet); INVALID when it is
+ * attached already; FULL. */
 usher_status_t usher_manager_attach_server(usher_manager_t *manager, const char *server,
                                            const char *live_path, uint32_t *handle,
                                            usher_error_t *error);

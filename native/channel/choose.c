@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which endpoint a request should try: the least loaded of the ready ones; while the class has none,
+ * of the starting ones. A look at hints only: usher_place_take decides.
+ */
+#include <netinet/in.h>
+#include <string.h>
+
+#include "channel/internal.h"
+
+typedef struct {
+    usher_ref_t ref;
+    uint32_t state;
+    uint32_t in_use;
+    uint32_t concurrency;
+} candidate_t;
+
+static bool read_candidate(const usher_channel_t *channel, uint64_t entry, candidate_t *candidate) {
+    uint32_t index = (uint32_t)entry - 1; /* entry 0 wraps and fails the test */
+    if (index >= USHER_ENDPOINTS_MAX) {
+        return false;
+    }
+    const usher_endpoint_record_t *record = &channel->table->endpoints[index];
+    candidate->ref = (usher_ref_t){.index = index, .generation = (uint32_t)(entry >> 32)};
+    candidate->state = atomic_load(&record->state);
+    candidate->concurrency = atomic_load_explicit(&record->concurrency, memory_order_relaxed);
+    candidate->in_use = atomic_load(&channel->places->places[index].in_use);
+    return atomic_load(&record->generation) == candidate->ref.generation;
+}
+
+static bool is_avoided(const usher_request_t *request, usher_ref_t endpoint) {
+    for (uint32_t i = 0; i < request->avoids; i++) {
+        if (request->avoid[i].index == endpoint.index &&
+            request->avoid[i].generation == endpoint.generation) {
+            return true;
+        }
+    }
+    return request->avoids == USHER_REQUEST_AVOIDS; /* enough refused: none for the moment */
+}
+
+static bool is_less_loaded(const candidate_t *candidate, const candidate_t *best) {
+    return (uint64_t)candidate->in_use * best->concurrency <
+           (uint64_t)best->in_use * candidate->concurrency;
+}
+
+void usher_survey(const usher_channel_t *channel, const usher_request_t *request,
+                  usher_survey_t *survey) {
+    const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
+    uint32_t slots = atomic_load_explicit(&record->endpoint_slots, memory_order_acquire);
+    slots = slots < USHER_CLASS_ENDPOINTS_MAX ? slots : USHER_CLASS_ENDPOINTS_MAX;
+    uint32_t start = atomic_load_explicit(&channel->rotation, memory_order_relaxed);
+    candidate_t best = {.concurrency = 0};
+    *survey = (usher_survey_t){0};
+
+    uint32_t at = slots > 0 ? start % slots : 0;
+    for (uint32_t i = 0; i < slots; i++, at = at + 1 < slots ? at + 1 : 0) {
+        candidate_t candidate;
+        if (!read_candidate(channel, atomic_load(&record->endpoints[at]), &candidate)) {
+            continue;
+        }
+        if (candidate.state == USHER_ENDPOINT_READY) {
+            if (survey->ready++ == 0) {
+                best.concurrency = 0; /* starting ones are for classes without ready ones */
+                survey->open = 0;
+            }
+            survey->places += candidate.concurrency;
+        } else if (candidate.state == USHER_ENDPOINT_STARTING) {
+            survey->starting++;
+            if (survey->ready > 0) {
+                continue;
+            }
+        } else {
+            continue;
+        }
+        if (is_avoided(request, candidate.ref)) {
+            continue;
+        }
+        survey->open++;
+        if (candidate.in_use < candidate.concurrency &&
+            (best.concurrency == 0 || is_less_loaded(&candidate, &best))) {
+            best = candidate;
+            if (best.in_use == 0 && best.state == USHER_ENDPOINT_READY) {
+                break; /* none can be better */
+            }
+        }
+    }
+    if (best.concurrency != 0) {
+        survey->best = best.ref;
+    }
+}
+
+/* ---- addresses --------------------------------------------------------------------------- */
+
+static usher_status_t unix_address(const char *directory, size_t directory_length, const char *name,
+                                   struct sockaddr_storage *address, socklen_t *length) {
+    struct sockaddr_un *unix_path = (struct sockaddr_un *)address;
+    size_t name_length = strlen(name);
+    if (name_length == 0 || directory_length + name_length >= sizeof(unix_path->sun_path)) {
+        return USHER_INVALID;
+    }
+    unix_path->sun_family = AF_UNIX;
+    memcpy(unix_path->sun_path, directory, directory_length);
+    memcpy(unix_path->sun_path + directory_length, name, name_length + 1);
+    *length =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + directory_length + name_length + 1);
+    return USHER_OK;
+}
+
+usher_status_t usher_endpoint_address(const usher_channel_t *channel, usher_ref_t endpoint,
+                                      struct sockaddr_storage *address, socklen_t *length) {
+    const usher_endpoint_record_t *record = &channel->table->endpoints[endpoint.index];
+    uint32_t kind = USHER_SHARED_LOAD(record->address_kind);
+    uint32_t bytes = USHER_SHARED_LOAD(record->address_length);
+    char copy[USHER_ADDRESS_MAX + 1];
+    usher_shared_read(copy, record->address, USHER_ADDRESS_MAX);
+    atomic_thread_fence(memory_order_acquire); /* as in find.c: the generation tells */
+    if (atomic_load_explicit(&record->generation, memory_order_relaxed) != endpoint.generation) {
+        return USHER_STALE;
+    }
+    if (bytes == 0 || bytes > USHER_ADDRESS_MAX) {
+        return USHER_INVALID;
+    }
+    copy[bytes] = '\0';
+    switch (kind) {
+    case USHER_ADDRESS_SERVER_SOCKET:
+        return unix_address(channel->socket_dir, channel->socket_dir_length, copy, address, length);
+    case USHER_ADDRESS_UNIX:
+        return unix_address("", 0, copy, address, length);
+    case USHER_ADDRESS_INET:
+    case USHER_ADDRESS_INET6:
+        *length =
+            kind == USHER_ADDRESS_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+        if (bytes < *length) {
+            return USHER_INVALID;
+        }
+        memcpy(address, copy, *length);
+        return USHER_OK;
+    default:
+        return USHER_INVALID;
+    }
+}

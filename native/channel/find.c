@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looking a class up in the table while the manager may be changing it.
+ *
+ * A record's generation is 0 while it is free or being written and unique otherwise. A reader loads
+ * it with acquire, reads the record, and loads it again behind an acquire fence. The manager stores
+ * 0 and then, behind a release fence, the new bytes; last of all the new generation with release.
+ * A reader that saw one of the new bytes therefore sees the 0 or a later generation at its second
+ * load, and the record as not found; a reader whose two loads agree saw bytes of that generation.
+ *
+ * Buckets are an open hash with linear probing. Adding stores into an empty bucket. Removing closes
+ * the gap: entries behind it move up, each copied first and overwritten afterwards, so there are no
+ * tombstones that could fill the chains. A reader that comes past the gap before a move and past
+ * the old bucket after it misses an entry that is there. That costs a start request for a class that
+ * is known, which the manager only takes off the ring, and another look.
+ */
+#include "channel/internal.h"
+
+uint64_t usher_hash(const char *bytes, size_t length) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < length; i++) {
+        hash = (hash ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash != 0 ? hash : 1;
+}
+
+bool usher_class_is_current(const usher_table_t *table, usher_ref_t class_ref) {
+    return class_ref.generation != 0 &&
+           atomic_load(&table->classes[class_ref.index].generation) == class_ref.generation;
+}
+
+/* The record's generation when it is the class sought, else 0; `*server_id` tells for whom. */
+static uint32_t match(const usher_class_record_t *record, uint64_t hash, const char *key,
+                      uint32_t key_length, uint64_t *server_id) {
+    uint32_t generation = atomic_load_explicit(&record->generation, memory_order_acquire);
+    if (generation == 0 || USHER_SHARED_LOAD(record->key_hash) != hash ||
+        USHER_SHARED_LOAD(record->key_length) != key_length ||
+        !usher_shared_equal(record->key, key, key_length)) {
+        return 0;
+    }
+    *server_id = USHER_SHARED_LOAD(record->server_id);
+    atomic_thread_fence(memory_order_acquire);
+    uint32_t again = atomic_load_explicit(&record->generation, memory_order_relaxed);
+    return again == generation ? generation : 0;
+}
+
+usher_ref_t usher_find_class(const usher_table_t *table, uint64_t server_id, const char *key,
+                             uint32_t key_length) {
+    uint64_t hash = usher_hash(key, key_length);
+    usher_ref_t found = {0, 0};
+    for (uint32_t i = 0; i < USHER_BUCKETS; i++) {
+        uint32_t entry =
+            atomic_load_explicit(&table->buckets[(hash + i) % USHER_BUCKETS], memory_order_acquire);
+        if (entry == 0) {
+            break;
+        }
+        uint64_t visible_to = 0;
+        uint32_t generation = entry > USHER_CLASSES_MAX ? 0
+                                                        : match(&table->classes[entry - 1], hash,
+                                                                key, key_length, &visible_to);
+        if (generation == 0 || (visible_to != 0 && visible_to != server_id)) {
+            continue;
+        }
+        found = (usher_ref_t){.index = entry - 1, .generation = generation};
+        if (visible_to == server_id) {
+            break; /* the server's own class goes before the one for all */
+        }
+    }
+    return found;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the channel library share with each other and with nobody else.
+ *
+ *   error.c bytes.c map.c channel.c           files, mappings, copies of shared bytes
+ *   lock.c ring.c workers.c                   one server's cells
+ *   places.c gate.c load.c doorbell.c         counting, waiting, load data, waking the manager
+ *   find.c choose.c verdict.c request.c       a request on its way
+ *   manager.c classes.c endpoints.c buckets.c servers.c totals.c    the manager's side
+ */
+#ifndef USHER_CHANNEL_INTERNAL_H
+#define USHER_CHANNEL_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "channel/channel.h"
+#include "channel/layout.h"
+
+/* A place where a worker may be killed or stopped between two writes to shared memory. Tests define
+ * it before they include the sources; in the product it is nothing. */
+#ifndef USHER_STEP
+#define USHER_STEP(name) ((void)0)
+#endif
+
+#define USHER_MS_NS 1000000ull
+#define USHER_LOCK_WAIT_NS (1000 * USHER_MS_NS)
+#define USHER_MANAGER_SILENT_NS (3000 * USHER_MS_NS) /* then nobody answers */
+
+struct usher_channel {
+    const usher_table_t *table; /* mapped read-only */
+    usher_places_t *places;
+    usher_cells_t *cells;
+    char *runtime_dir;
+    char server[USHER_SERVER_NAME_MAX];
+    uint64_t server_id;
+    char socket_dir[USHER_ADDRESS_MAX]; /* <runtime dir>/<server>/ */
+    size_t socket_dir_length;
+    /* of this process, since it attached */
+    usher_worker_record_t *worker; /* NULL = not attached */
+    uint32_t slot;
+    int live_fd; /* its open file description owns the lock on byte `slot` */
+    bool may_block;
+    _Atomic uint32_t rotation; /* where the next search for an endpoint begins */
+    pthread_mutex_t
+        succession; /* threads of this process: one looks after a dead owner at a time */
+};
+
+/* ---- error.c ----------------------------------------------------------------------------- */
+
+/* Fill `error` (may be NULL) and return `status`. For SYSTEM, errno_value's text is appended. */
+usher_status_t usher_fail(usher_error_t *error, usher_status_t status, int errno_value,
+                          const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* ---- bytes.c ----------------------------------------------------------------------------- */
+
+/*
+ * Copies and comparisons of bytes that another process may be writing at the same moment, one
+ * relaxed 64-bit word at a time. `shared` is aligned to 8 and its size a multiple of 8. Whether what
+ * was read belongs together is for the caller to find out (a generation or a sequence number read
+ * before and after).
+ */
+void usher_shared_read(void *copy, const void *shared, size_t bytes); /* rounds `bytes` up to 8 */
+void usher_shared_write(void *shared, const void *source, size_t bytes); /* pads with 0 up to 8 */
+bool usher_shared_equal(const void *shared, const char *bytes, size_t length);
+
+/* The same for one field that is not declared _Atomic. */
+#define USHER_SHARED_LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define USHER_SHARED_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+
+/* −1, or nothing when it is 0 already: whoever repairs a count may have been faster. Returns what
+ * it was before. */
+uint32_t usher_count_down(_Atomic uint32_t *count);
+
+/* ---- map.c ------------------------------------------------------------------------------- */
+
+typedef enum { USHER_MAP_READ, USHER_MAP_WRITE } usher_map_access_t;
+
+/* Map a file of <runtime dir>/channel/, creating it when missing and `create`; NOT_FOUND when it is
+ * missing otherwise. */
+usher_status_t usher_map_table(const char *runtime_dir, usher_map_access_t access,
+                               usher_table_t **table, usher_error_t *error);
+usher_status_t usher_map_places(const char *runtime_dir, usher_places_t **places,
+                                usher_error_t *error);
+usher_status_t usher_map_cells(const char *runtime_dir, const char *server, bool create,
+                               usher_cells_t **cells, usher_error_t *error);
+void usher_unmap(const void *mapping, size_t bytes); /* NULL is allowed */
+
+/* INVALID unless `runtime_dir` and `server` make paths that fit. */
+usher_status_t usher_check_names(const char *runtime_dir, const char *server, usher_error_t *error);
+
+/* ---- lock.c ------------------------------------------------------------------------------ */
+
+/* Take the server's lock. `wait_ns` 0: AGAIN when somebody holds it; else TIMEOUT when somebody
+ * still does after that time. */
+usher_status_t usher_lock_take(usher_channel_t *channel, uint64_t wait_ns);
+void usher_lock_release(usher_channel_t *channel);
+/* After claiming a slot: end what its former worker may have held when it died. */
+void usher_lock_inherit(usher_channel_t *channel);
+
+/* ---- ring.c ------------------------------------------------------------------------------ */
+
+/* Enter a start request unless the key is in the ring already. OK, with `entered` telling which;
+ * FULL; AGAIN or TIMEOUT for the lock. */
+usher_status_t usher_ring_enter(usher_channel_t *channel, const char *key, uint32_t key_length,
+                                uint64_t now_ns, bool *entered);
+/* Under the lock: free what an owner that died was writing. */
+void usher_ring_repair(usher_cells_t *cells);
+
+/* ---- workers.c --------------------------------------------------------------------------- */
+
+/* How many worker records may be looked at; whatever the header says. */
+uint32_t usher_worker_slots(const usher_cells_t *cells);
+/* Give back what a dead worker counts. The caller holds the lock on its byte. */
+void usher_worker_settle(usher_cells_t *cells, usher_places_t *places, uint32_t slot);
+/* Was a class of this group ever counted in the slot? */
+bool usher_worker_knows_group(const usher_worker_record_t *worker, uint32_t class_index);
+
+/* ---- places.c ---------------------------------------------------------------------------- */
+
+/* OK; FULL: no place free; STALE: gone or not to be used now. */
+usher_status_t usher_place_take(usher_channel_t *channel, usher_ref_t endpoint);
+void usher_place_release(usher_channel_t *channel, uint32_t endpoint_index);
+/* Give back what a dead worker counts in `own` of what all count in `shared`. */
+void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own);
+
+/* ---- gate.c ------------------------------------------------------------------------------ */
+
+/* Enter the queue of the request's class unless `limit` requests wait; `*waiting` tells how many. */
+bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, uint32_t limit,
+                       uint64_t now_ns, uint32_t *waiting);
+void usher_queue_leave(usher_channel_t *channel, usher_request_t *request);
+/* Wake up to `count` sleeping threads. */
+void usher_gate_wake(usher_places_t *places, uint32_t class_index, int count);
+
+/* ---- load.c ------------------------------------------------------------------------------ */
+
+/* Mark that the class is counted in this slot from now on. */
+void usher_load_know(usher_channel_t *channel, uint32_t class_index);
+void usher_load_arrived(usher_channel_t *channel, uint32_t class_index);
+void usher_load_admitted(usher_channel_t *channel, uint32_t class_index, uint64_t waited_us);
+void usher_load_refused(usher_channel_t *channel, uint32_t class_index);
+void usher_load_aborted(usher_channel_t *channel, uint32_t class_index);
+void usher_load_served(usher_channel_t *channel, uint32_t class_index, usher_outcome_t outcome,
+                       uint64_t serving_us);
+/* Tell the manager's next look that something about the class changed. */
+void usher_load_touch(usher_channel_t *channel, uint32_t class_index);
+
+/* ---- doorbell.c -------------------------------------------------------------------------- */
+
+void usher_doorbell_ring(usher_places_t *places);
+
+/* ---- find.c ------------------------------------------------------------------------------ */
+
+/* The class of `key` as this server sees it; {0, 0} when there is none. */
+usher_ref_t usher_find_class(const usher_table_t *table, uint64_t server_id, const char *key,
+                             uint32_t key_length);
+/* Does the reference still mean the class it was given for? */
+bool usher_class_is_current(const usher_table_t *table, usher_ref_t class_ref);
+
+/* ---- choose.c ---------------------------------------------------------------------------- */
+
+/* The endpoints of a class at one look. */
+typedef struct {
+    usher_ref_t best;  /* least loaded one with a free place; {0, 0} = none */
+    uint32_t ready;    /* READY ones */
+    uint32_t starting; /* STARTING ones */
+    uint32_t open;     /* of those that may be used now, not avoided by the request */
+    uint32_t places;   /* places of the READY ones */
+} usher_survey_t;
+
+void usher_survey(const usher_channel_t *channel, const usher_request_t *request,
+                  usher_survey_t *survey);
+
+/* The address of an endpoint. STALE: it is gone; INVALID: unusable (too long). */
+usher_status_t usher_endpoint_address(const usher_channel_t *channel, usher_ref_t endpoint,
+                                      struct sockaddr_storage *address, socklen_t *length);
+
+/* ---- verdict.c --------------------------------------------------------------------------- */
+
+/* End the request with a verdict: leaves the queue, counts it. Returns REFUSED. */
+usher_status_t usher_refuse(usher_channel_t *channel, usher_request_t *request, uint64_t now_ns,
+                            int status, uint32_t retry_after_s, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+/* The manager's own verdict on a class. STALE: it is not FAILED or REFUSED any more. */
+usher_status_t usher_refuse_as_told(usher_channel_t *channel, usher_request_t *request,
+                                    uint64_t now_ns);
+/* Has the request waited long enough? AGAIN: no, request->deadline_ns says until when it may. */
+usher_status_t usher_check_deadline(usher_channel_t *channel, usher_request_t *request,
+                                    const usher_survey_t *survey, uint64_t now_ns);
+/* The same while its class is unknown. */
+usher_status_t usher_check_unknown_deadline(usher_channel_t *channel, usher_request_t *request,
+                                            uint64_t now_ns);
+/* A key for a message: shortened from the left. */
+#define USHER_KEY_TEXT_MAX 100
+const char *usher_key_text(const usher_request_t *request, char text[USHER_KEY_TEXT_MAX]);
+
+#endif

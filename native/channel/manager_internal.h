@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the manager's files of the channel library share. */
+#ifndef USHER_CHANNEL_MANAGER_INTERNAL_H
+#define USHER_CHANNEL_MANAGER_INTERNAL_H
+
+#include "channel/internal.h"
+#include "channel/manager.h"
+
+#define USHER_SERVERS_MAX 64u /* attached at once */
+
+#define USHER_COUNTERS (6 + 2 * USHER_HISTOGRAM_BUCKETS)
+
+/* The counters of one load record, or sums of them. They wrap: only differences mean something. */
+typedef struct {
+    uint32_t counters[USHER_COUNTERS]; /* arrivals … refused, then the two histograms */
+    uint64_t waiting_us, serving_us;
+} usher_sample_t;
+
+/* What a class has counted since it was published. */
+typedef struct {
+    uint64_t counters[USHER_COUNTERS];
+    uint64_t waiting_us, serving_us;
+} usher_totals_t;
+
+/* A server whose cells are mapped. */
+typedef struct {
+    char name[USHER_SERVER_NAME_MAX];
+    usher_cells_t *cells;
+    int live_fd;
+    uint32_t ring_end; /* entries that this pass over the start requests looks at */
+    usher_sample_t *seen[USHER_CLASSES_MAX]; /* what totals hold of it already; NULL = nothing */
+} usher_attached_t;
+
+struct usher_manager {
+    usher_table_t *table;
+    usher_places_t *places;
+    char *runtime_dir;
+    _Atomic uint32_t heard; /* value of the doorbell that was dealt with */
+    _Atomic bool interrupted;
+    /* Bit = record in use. Kept here so that unused records are never looked at: reading a hole of
+     * a tmpfs file allocates the page. */
+    uint64_t classes[USHER_CLASSES_MAX / 64];
+    uint64_t endpoints[USHER_ENDPOINTS_MAX / 64];
+    uint64_t changed[USHER_CLASSES_MAX / 64]; /* classes to be reported as changed */
+    uint32_t changed_next;                    /* where the next report begins */
+    usher_attached_t *servers[USHER_SERVERS_MAX];
+    usher_totals_t *totals[USHER_CLASSES_MAX]; /* NULL = nothing yet */
+};
+
+static inline bool usher_bit(const uint64_t *bits, uint32_t index) {
+    return bits[index / 64] >> (index % 64) & 1;
+}
+
+static inline void usher_set_bit(uint64_t *bits, uint32_t index, bool value) {
+    uint64_t bit = UINT64_C(1) << (index % 64);
+    bits[index / 64] = value ? bits[index / 64] | bit : bits[index / 64] & ~bit;
+}
+
+/* The record of a reference, NULL when it is stale. */
+usher_class_record_t *usher_class_of(usher_manager_t *manager, usher_ref_t ref);
+usher_endpoint_record_t *usher_endpoint_of(usher_manager_t *manager, usher_ref_t ref);
+
+/* A change is in the table: wake everybody who waits for one. */
+void usher_publish(usher_manager_t *manager, uint32_t class_index);
+void usher_publish_to_all(usher_manager_t *manager);
+/* The next number of a generation counter; never 0. */
+uint32_t usher_next_generation(_Atomic uint32_t *counter);
+
+/* buckets.c */
+bool usher_bucket_find(const usher_table_t *table, const usher_class_identity_t *identity,
+                       uint64_t hash);
+void usher_bucket_insert(usher_table_t *table, uint32_t class_index);
+void usher_bucket_remove(usher_table_t *table, uint32_t class_index);
+/* After a manager's death: fill manager->classes, undo changes that were not finished. */
+void usher_buckets_recover(usher_manager_t *manager);
+
+/* endpoints.c */
+void usher_endpoints_recover(usher_manager_t *manager, uint32_t class_index);
+/* The cells of all attached servers for one endpoint. */
+uint32_t usher_sum_cells(usher_manager_t *manager, uint32_t endpoint_index);
+/* The endpoint's index in one of the class's slots; false when there is none. */
+bool usher_class_endpoint(const usher_class_record_t *record, uint32_t slot, uint32_t *index);
+
+/* totals.c */
+/* Forget what a record's former class counted. */
+void usher_totals_restart(usher_manager_t *manager, uint32_t class_index);
+/* Only count from now on what a newly attached server counts. */
+void usher_totals_attach(usher_manager_t *manager, usher_attached_t *server);
+/* Keep what a server counted that is about to be detached. */
+void usher_totals_detach(usher_manager_t *manager, usher_attached_t *server);
+void usher_repair_gate(usher_manager_t *manager, uint32_t class_index, uint32_t *wrong);
+
+#endif

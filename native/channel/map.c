@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening the channel's files. Several masters and the manager may come at once and any of them may
+ * be first: a file is made whole under a name of its own and then linked to its place, so that
+ * nobody ever sees half of it and the loser of the race takes the winner's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "channel/internal.h"
+#include "os/os.h"
+
+#define PATH_BYTES 512
+#define LIMITS_MAX 4
+
+/* How each of the three files begins. */
+typedef struct {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t header_bytes;
+    uint64_t total_bytes;
+    uint32_t limits[LIMITS_MAX];
+} preamble_t;
+
+#define SAME_PREAMBLE(type)                                                                  \
+    _Static_assert(offsetof(type, magic) == offsetof(preamble_t, magic) &&                   \
+                       offsetof(type, version) == offsetof(preamble_t, version) &&           \
+                       offsetof(type, header_bytes) == offsetof(preamble_t, header_bytes) && \
+                       offsetof(type, total_bytes) == offsetof(preamble_t, total_bytes),     \
+                   "all headers begin alike")
+SAME_PREAMBLE(usher_table_header_t);
+SAME_PREAMBLE(usher_places_header_t);
+SAME_PREAMBLE(usher_cells_header_t);
+_Static_assert(offsetof(usher_table_header_t, classes_max) == offsetof(preamble_t, limits) &&
+                   offsetof(usher_table_header_t, buckets) == offsetof(preamble_t, limits[3]),
+               "limits of the table");
+_Static_assert(offsetof(usher_cells_header_t, workers_max) == offsetof(preamble_t, limits) &&
+                   offsetof(usher_cells_header_t, start_requests_max) ==
+                       offsetof(preamble_t, limits[1]),
+               "limits of the cells");
+
+static const preamble_t table_preamble = {
+    .magic = USHER_TABLE_MAGIC,
+    .version = USHER_LAYOUT_VERSION,
+    .header_bytes = sizeof(usher_table_header_t),
+    .total_bytes = sizeof(usher_table_t),
+    .limits = {USHER_CLASSES_MAX, USHER_ENDPOINTS_MAX, USHER_CLASS_ENDPOINTS_MAX, USHER_BUCKETS},
+};
+static const preamble_t places_preamble = {
+    .magic = USHER_PLACES_MAGIC,
+    .version = USHER_LAYOUT_VERSION,
+    .header_bytes = sizeof(usher_places_header_t),
+    .total_bytes = sizeof(usher_places_t),
+};
+static const preamble_t cells_preamble = {
+    .magic = USHER_CELLS_MAGIC,
+    .version = USHER_LAYOUT_VERSION,
+    .header_bytes = sizeof(usher_cells_header_t),
+    .total_bytes = sizeof(usher_cells_t),
+    .limits = {USHER_WORKERS_MAX, USHER_START_REQUESTS_MAX},
+};
+
+/* One file to be opened. */
+typedef struct {
+    char path[PATH_BYTES];
+    const preamble_t *preamble;
+    uint32_t limits;    /* of preamble->limits that count */
+    const char *server; /* cells only */
+} file_t;
+
+usher_status_t usher_check_names(const char *runtime_dir, const char *server,
+                                 usher_error_t *error) {
+    size_t length = server ? strlen(server) : 1;
+    if (length == 0 || length >= USHER_SERVER_NAME_MAX) {
+        return usher_fail(error, USHER_INVALID, 0,
+                          "server name \"%.80s\" has %zu bytes: allowed are 1 to %u", server,
+                          length, USHER_SERVER_NAME_MAX - 1);
+    }
+    if (server && (server[0] == '.' || strchr(server, '/'))) {
+        return usher_fail(error, USHER_INVALID, 0,
+                          "server name \"%s\" must not begin with a dot or hold a slash", server);
+    }
+    /* connect() takes paths of sun_path's size only: <runtime dir>/<server>/<a name> */
+    size_t allowed = sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof("//s") - length;
+    if (runtime_dir[0] != '/' || strlen(runtime_dir) > allowed) {
+        return usher_fail(error, USHER_INVALID, 0,
+                          "runtime directory \"%.300s\" must be an absolute path of at most %zu "
+                          "bytes",
+                          runtime_dir, allowed);
+    }
+    return USHER_OK;
+}
+
+static void name_file(file_t *file, const char *runtime_dir, const char *name, const char *suffix) {
+    snprintf(file->path, sizeof(file->path), "%s/channel/%s%s", runtime_dir, name, suffix);
+}
+
+/* Everything a new file holds but zeros. */
+static int write_header(const file_t *file, int fd) {
+    if (ftruncate(fd, (off_t)file->preamble->total_bytes) != 0 || fchmod(fd, 0600) != 0) {
+        return -1;
+    }
+    if (file->server) {
+        size_t length = strlen(file->server);
+        if (pwrite(fd, file->server, length, offsetof(usher_cells_header_t, server)) !=
+            (ssize_t)length) {
+            return -1;
+        }
+    }
+    size_t bytes = offsetof(preamble_t, limits) + file->limits * sizeof(uint32_t);
+    return pwrite(fd, file->preamble, bytes, 0) == (ssize_t)bytes ? 0 : -1;
+}
+
+/* Make the file where there is none. That somebody else was faster is as good. */
+static usher_status_t create_file(const file_t *file, usher_error_t *error) {
+    char draft[PATH_BYTES + 64];
+    snprintf(draft, sizeof(draft), "%s.%ld.%llx", file->path, (long)getpid(),
+             (unsigned long long)usher_os_now_ns());
+    int fd = open(draft, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return usher_fail(error, USHER_SYSTEM, errno, "cannot create %s", file->path);
+    }
+    int failed = write_header(file, fd);
+    if (failed == 0) {
+        failed = link(draft, file->path) != 0 && errno != EEXIST;
+    }
+    int failure = errno;
+    unlink(draft);
+    close(fd);
+    return failed == 0 ? USHER_OK
+                       : usher_fail(error, USHER_SYSTEM, failure, "cannot create %s", file->path);
+}
+
+static usher_status_t check_file(const file_t *file, int fd, usher_error_t *error) {
+    const preamble_t *expected = file->preamble;
+    preamble_t found = {0};
+    struct stat facts;
+    size_t bytes = offsetof(preamble_t, limits) + file->limits * sizeof(uint32_t);
+    if (fstat(fd, &facts) != 0) {
+        return usher_fail(error, USHER_SYSTEM, errno, "cannot look at %s", file->path);
+    }
+    if (!S_ISREG(facts.st_mode) || pread(fd, &found, bytes, 0) != (ssize_t)bytes ||
+        found.magic != expected->magic) {
+        return usher_fail(error, USHER_CORRUPT, 0, "%s is not a file of the channel: remove it",
+                          file->path);
+    }
+    if (found.version != expected->version) {
+        return usher_fail(error, USHER_VERSION, 0,
+                          "%s has layout version %u, this module speaks %u: install the same "
+                          "version of both, then restart the manager",
+                          file->path, found.version, expected->version);
+    }
+    if ((uint64_t)facts.st_size != expected->total_bytes || memcmp(&found, expected, bytes) != 0) {
+        return usher_fail(error, USHER_CORRUPT, 0,
+                          "%s has %lld bytes (its header says %llu), layout version %u has %llu: "
+                          "stop servers and manager and remove it",
+                          file->path, (long long)facts.st_size,
+                          (unsigned long long)found.total_bytes, found.version,
+                          (unsigned long long)expected->total_bytes);
+    }
+    return USHER_OK;
+}
+
+static usher_status_t map_file(const file_t *file, usher_map_access_t access, bool create,
+                               void **mapping, usher_error_t *error) {
+    /* A descriptor opened for reading makes the mapping read-only for good: mprotect() cannot
+     * widen it. */
+    int flags = (access == USHER_MAP_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW;
+    int fd = open(file->path, flags);
+    if (fd < 0 && errno == ENOENT && create) {
+        usher_status_t status = create_file(file, error);
+        if (status != USHER_OK) {
+            return status;
+        }
+        fd = open(file->path, flags);
+    }
+    if (fd < 0) {
+        usher_status_t status = errno == ENOENT && !create ? USHER_NOT_FOUND : USHER_SYSTEM;
+        return usher_fail(error, status, errno, "cannot open %s", file->path);
+    }
+    usher_status_t status = check_file(file, fd, error);
+    if (status == USHER_OK) {
+        int protection = PROT_READ | (access == USHER_MAP_WRITE ? PROT_WRITE : 0);
+        *mapping = mmap(NULL, file->preamble->total_bytes, protection, MAP_SHARED, fd, 0);
+        if (*mapping == MAP_FAILED) {
+            *mapping = NULL;
+            status = usher_fail(error, USHER_SYSTEM, errno, "cannot map %s", file->path);
+        }
+    }
+    close(fd);
+    return status;
+}
+
+usher_status_t usher_map_table(const char *runtime_dir, usher_map_access_t access,
+                               usher_table_t **table, usher_error_t *error) {
+    file_t file = {.preamble = &table_preamble, .limits = 4};
+    void *mapping = NULL;
+    name_file(&file, runtime_dir, "table", "");
+    usher_status_t status = map_file(&file, access, true, &mapping, error);
+    *table = mapping;
+    return status;
+}
+
+usher_status_t usher_map_places(const char *runtime_dir, usher_places_t **places,
+                                usher_error_t *error) {
+    file_t file = {.preamble = &places_preamble, .limits = 0};
+    void *mapping = NULL;
+    name_file(&file, runtime_dir, "places", "");
+    usher_status_t status = map_file(&file, USHER_MAP_WRITE, true, &mapping, error);
+    *places = mapping;
+    return status;
+}
+
+usher_status_t usher_map_cells(const char *runtime_dir, const char *server, bool create,
+                               usher_cells_t **cells, usher_error_t *error) {
+    file_t file = {.preamble = &cells_preamble, .limits = 2, .server = server};
+    void *mapping = NULL;
+    name_file(&file, runtime_dir, server, ".cells");
+    usher_status_t status = map_file(&file, USHER_MAP_WRITE, create, &mapping, error);
+    *cells = mapping;
+    return status;
+}
+
+void usher_unmap(const void *mapping, size_t bytes) {
+    if (mapping) {
+        munmap((void *)(uintptr_t)mapping, bytes);
+    }
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The counting protocol: how a request takes a place at an endpoint so that the manager can end the
+ * instance without losing one.
+ *
+ * Two counts say how many requests are at an endpoint. The *cell* belongs to one worker and is the
+ * truth: the manager sums the cells of all workers. The *place* is shared by the workers of all
+ * servers and is what they compare with the endpoint's concurrency; it is a hint, and a wrong one
+ * costs fairness only.
+ *
+ *   take                              drain (manager)
+ *     1. cell + 1                       1. state = DRAINING
+ *     2. place + 1 while < concurrency  2. sum the cells
+ *     3. read state, then generation    3. 0: nobody is there and nobody will come
+ *        not usable: undo
+ *   release
+ *     1. place − 1
+ *     2. cell − 1
+ *
+ * Draining loses nobody. Steps 1 and 3 of take and steps 1 and 2 of drain are seq_cst, so they all
+ * stand in one order S that agrees with each side's own. Either the worker's read of the state
+ * comes after DRAINING in S: it sees it (or a later state) and undoes. Or it comes before: then its
+ * cell + 1 comes before DRAINING too, hence before the manager's sum, which therefore counts the
+ * request until it is released. That holds for a worker that attached meanwhile as well: its slot
+ * became USED, and was counted in worker_slots, by seq_cst stores before its first cell + 1. Undoing
+ * can make a sum too high for a moment, never too low.
+ *
+ * The generation is read after the state. A record's generation never comes back to a former value,
+ * so when it is still mine at step 3, the state read before it was my endpoint's and not a
+ * successor's in the same record.
+ *
+ * A worker may die between any two steps:
+ *   take, after 1      cell 1 too high, place not yet: settling takes one from a place that another
+ *                      request holds, so one more than allowed may be let in
+ *   take, after 2; a request that is being served    both count it, settling gives both back
+ *   release, after 1   as take after 1
+ * Settling gives back place first, cell second, like a release, one by one: the manager may be
+ * killed there as well, and the next one goes on with what the cell still says. So over-admission
+ * by one per death is the worst, and nothing leaks: the place never stays higher than the cells for
+ * a death of a worker or a manager.
+ *
+ * Because a place can be too low, every − 1 saturates at 0: releasing all requests brings it back
+ * to exactly 0. Damage can still make it anything; usher_manager_repair_hints looks after that.
+ *
+ * Orderings: the compare-and-swap of the place needs atomicity only, it orders nothing by itself;
+ * it is seq_cst like all the others because a sleeper relies on it (gate.c) and on x86 and ARMv8.1
+ * that costs nothing extra.
+ */
+#include "channel/internal.h"
+
+#define ONE_BY_ONE_MAX 65536u /* a count above it is damage: no reason to take long over it */
+
+static bool take_below(_Atomic uint32_t *place, uint32_t limit) {
+    uint32_t in_use = atomic_load_explicit(place, memory_order_relaxed);
+    while (in_use < limit) {
+        if (atomic_compare_exchange_weak(place, &in_use, in_use + 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+usher_status_t usher_place_take(usher_channel_t *channel, usher_ref_t endpoint) {
+    const usher_endpoint_record_t *record = &channel->table->endpoints[endpoint.index];
+    _Atomic uint32_t *cell = &channel->worker->counts[endpoint.index];
+    _Atomic uint32_t *place = &channel->places->places[endpoint.index].in_use;
+    uint32_t concurrency = atomic_load_explicit(&record->concurrency, memory_order_relaxed);
+
+    USHER_STEP("take: begun");
+    atomic_fetch_add(cell, 1);
+    USHER_STEP("take: cell counted");
+    if (!take_below(place, concurrency)) {
+        usher_count_down(cell);
+        USHER_STEP("take: undone, full");
+        return USHER_FULL;
+    }
+    USHER_STEP("take: place counted");
+    uint32_t state = atomic_load(&record->state);
+    uint32_t generation = atomic_load(&record->generation);
+    if ((state == USHER_ENDPOINT_READY || state == USHER_ENDPOINT_STARTING) &&
+        generation == endpoint.generation) {
+        return USHER_OK;
+    }
+    usher_place_release(channel, endpoint.index);
+    return USHER_STALE;
+}
+
+/* One request less at both counts, in the order of the protocol. */
+static void count_down_both(_Atomic uint32_t *shared, _Atomic uint32_t *own) {
+    usher_count_down(shared);
+    USHER_STEP("release: shared count down");
+    usher_count_down(own);
+    USHER_STEP("release: own count down");
+}
+
+void usher_place_release(usher_channel_t *channel, uint32_t endpoint_index) {
+    count_down_both(&channel->places->places[endpoint_index].in_use,
+                    &channel->worker->counts[endpoint_index]);
+}
+
+void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own) {
+    for (uint32_t i = 0; i < ONE_BY_ONE_MAX && atomic_load(own) > 0; i++) {
+        count_down_both(shared, own);
+    }
+    uint32_t rest = atomic_exchange(own, 0);
+    uint32_t in_use = atomic_load(shared);
+    while (rest > 0 && in_use > 0 &&
+           !atomic_compare_exchange_weak(shared, &in_use, in_use > rest ? in_use - rest : 0)) {
+    }
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Load data as the manager sees it. Counters in the cells only grow and wrap at 2^32, through all
+ * workers that a slot ever had, so what a class counted since the last look is the difference of
+ * two sums, whoever died in between. Totals add up these differences: they never wrap or go back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/manager_internal.h"
+
+static void add_record(usher_sample_t *sum, const usher_load_record_t *load) {
+    const _Atomic uint32_t *const single[] = {&load->arrivals, &load->admitted, &load->finished,
+                                              &load->failed,   &load->aborted,  &load->refused};
+    uint32_t *counter = sum->counters;
+    for (uint32_t i = 0; i < 6; i++) {
+        *counter++ += atomic_load_explicit(single[i], memory_order_relaxed);
+    }
+    for (uint32_t i = 0; i < USHER_HISTOGRAM_BUCKETS; i++) {
+        *counter++ += atomic_load_explicit(&load->waiting_histogram[i], memory_order_relaxed);
+    }
+    for (uint32_t i = 0; i < USHER_HISTOGRAM_BUCKETS; i++) {
+        *counter++ += atomic_load_explicit(&load->serving_histogram[i], memory_order_relaxed);
+    }
+    sum->waiting_us += atomic_load_explicit(&load->waiting_us, memory_order_relaxed);
+    sum->serving_us += atomic_load_explicit(&load->serving_us, memory_order_relaxed);
+}
+
+/* Free slots count as well: what their dead workers did is still there. False: nothing was ever
+ * counted. */
+static bool take_sample(const usher_attached_t *server, uint32_t class_index, usher_sample_t *sum) {
+    bool known = false;
+    memset(sum, 0, sizeof(*sum));
+    uint32_t slots = usher_worker_slots(server->cells);
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        const usher_worker_record_t *worker = &server->cells->workers[slot];
+        if (usher_worker_knows_group(worker, class_index)) {
+            add_record(sum, &worker->load[class_index]);
+            known = true;
+        }
+    }
+    return known;
+}
+
+static void add_difference(usher_totals_t *totals, const usher_sample_t *now,
+                           const usher_sample_t *before) {
+    for (uint32_t i = 0; i < USHER_COUNTERS; i++) {
+        totals->counters[i] += (uint32_t)(now->counters[i] - before->counters[i]);
+    }
+    totals->waiting_us += now->waiting_us - before->waiting_us;
+    totals->serving_us += now->serving_us - before->serving_us;
+}
+
+/* Bring a class's totals up to date with one server. −1: out of memory. */
+static int absorb(usher_manager_t *manager, usher_attached_t *server, uint32_t class_index) {
+    usher_sample_t sample;
+    if (!take_sample(server, class_index, &sample)) {
+        return 0;
+    }
+    usher_sample_t **seen = &server->seen[class_index];
+    usher_totals_t **totals = &manager->totals[class_index];
+    if ((!*seen && !(*seen = calloc(1, sizeof(**seen)))) ||
+        (!*totals && !(*totals = calloc(1, sizeof(**totals))))) {
+        return -1;
+    }
+    add_difference(*totals, &sample, *seen);
+    **seen = sample;
+    return 0;
+}
+
+/* Remember what was counted so far as seen. */
+static void skip(usher_attached_t *server, uint32_t class_index) {
+    usher_sample_t sample;
+    free(server->seen[class_index]);
+    server->seen[class_index] = NULL;
+    if (take_sample(server, class_index, &sample) &&
+        (server->seen[class_index] = malloc(sizeof(sample)))) {
+        *server->seen[class_index] = sample;
+    }
+}
+
+void usher_totals_restart(usher_manager_t *manager, uint32_t class_index) {
+    free(manager->totals[class_index]);
+    manager->totals[class_index] = NULL;
+    for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
+        if (manager->servers[i]) {
+            skip(manager->servers[i], class_index);
+        }
+    }
+}
+
+void usher_totals_attach(usher_manager_t *manager, usher_attached_t *server) {
+    for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
+        if (usher_bit(manager->classes, i)) {
+            skip(server, i);
+        }
+    }
+}
+
+void usher_totals_detach(usher_manager_t *manager, usher_attached_t *server) {
+    for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
+        if (usher_bit(manager->classes, i)) {
+            absorb(manager, server, i);
+        }
+    }
+}
+
+/* ---- gauges ------------------------------------------------------------------------------ */
+
+static uint32_t sum_waiting(usher_manager_t *manager, uint32_t class_index) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
+        usher_cells_t *cells = manager->servers[i] ? manager->servers[i]->cells : NULL;
+        uint32_t slots = cells ? usher_worker_slots(cells) : 0;
+        for (uint32_t slot = 0; slot < slots; slot++) {
+            const usher_worker_record_t *worker = &cells->workers[slot];
+            if (atomic_load(&worker->state) == USHER_WORKER_USED &&
+                usher_worker_knows_group(worker, class_index)) {
+                sum += atomic_load(&worker->load[class_index].waiting);
+            }
+        }
+    }
+    return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
+}
+
+static uint32_t sum_in_flight(usher_manager_t *manager, const usher_class_record_t *record) {
+    uint64_t sum = 0;
+    uint32_t slots = atomic_load(&record->endpoint_slots);
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        uint32_t index;
+        if (usher_class_endpoint(record, slot, &index)) {
+            sum += usher_sum_cells(manager, index);
+        }
+    }
+    return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
+}
+
+static void fill_load(usher_load_t *load, const usher_totals_t *totals) {
+    const uint64_t *counter = totals->counters;
+    load->arrivals = *counter++;
+    load->admitted = *counter++;
+    load->finished = *counter++;
+    load->failed = *counter++;
+    load->aborted = *counter++;
+    load->refused = *counter++;
+    memcpy(load->waiting_histogram, counter, sizeof(load->waiting_histogram));
+    memcpy(load->serving_histogram, counter + USHER_HISTOGRAM_BUCKETS,
+           sizeof(load->serving_histogram));
+    load->waiting_us = totals->waiting_us;
+    load->serving_us = totals->serving_us;
+}
+
+usher_status_t usher_manager_load(usher_manager_t *manager, usher_ref_t class_ref,
+                                  usher_load_t *load) {
+    const usher_class_record_t *record = usher_class_of(manager, class_ref);
+    if (!record) {
+        return USHER_STALE;
+    }
+    memset(load, 0, sizeof(*load));
+    for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
+        if (manager->servers[i] && absorb(manager, manager->servers[i], class_ref.index) != 0) {
+            return USHER_SYSTEM;
+        }
+    }
+    if (manager->totals[class_ref.index]) {
+        fill_load(load, manager->totals[class_ref.index]);
+    }
+    load->waiting = sum_waiting(manager, class_ref.index);
+    load->in_flight = sum_in_flight(manager, record);
+    return USHER_OK;
+}
+
+/* ---- what changed ------------------------------------------------------------------------ */
+
+static void collect_touched(usher_manager_t *manager, usher_cells_t *cells) {
+    uint32_t slots = usher_worker_slots(cells);
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        usher_worker_record_t *worker = &cells->workers[slot];
+        for (uint32_t i = 0; i < USHER_CLASSES_MAX / 64; i++) {
+            /* acquire: what was counted before the bit was set is seen after this (load.c) */
+            if (atomic_load_explicit(&worker->touched[i], memory_order_relaxed) != 0) {
+                manager->changed[i] |= atomic_exchange(&worker->touched[i], 0);
+            }
+        }
+    }
+}
+
+static void collect_rung(usher_manager_t *manager) {
+    for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
+        /* seq_cst exchange before the gauges are read: gate.c */
+        if (usher_bit(manager->classes, i) &&
+            atomic_load_explicit(&manager->places->gates[i].rung, memory_order_relaxed) != 0 &&
+            atomic_exchange(&manager->places->gates[i].rung, 0) != 0) {
+            usher_set_bit(manager->changed, i, true);
+        }
+    }
+}
+
+uint32_t usher_manager_changed(usher_manager_t *manager, uint32_t *indices, uint32_t max) {
+    for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
+        if (manager->servers[i]) {
+            collect_touched(manager, manager->servers[i]->cells);
+        }
+    }
+    collect_rung(manager);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < USHER_CLASSES_MAX && count < max; i++) {
+        uint32_t index = (manager->changed_next + i) % USHER_CLASSES_MAX;
+        if (!usher_bit(manager->changed, index)) {
+            continue;
+        }
+        usher_set_bit(manager->changed, index, false);
+        if (usher_bit(manager->classes, index)) {
+            indices[count++] = index;
+        }
+    }
+    /* begin behind the last one next time: a small `max` must not starve the others */
+    manager->changed_next = count > 0 ? (indices[count - 1] + 1) % USHER_CLASSES_MAX : 0;
+    return count;
+}
+
+/* ---- repairing hints --------------------------------------------------------------------- */
+
+/*
+ * A hint is wrong when nobody is counted that it counts. Whoever is counted in a hint was counted
+ * in its cell before and will be until it has left the hint. So when the hint reads v > 0 first and
+ * all cells read 0 after that, every request in v has given its place back meanwhile, and either the
+ * hint has changed or as many others came: they must have come after their cells were looked at.
+ * Seeing that twice, with the same v before, between and at the compare-and-swap, takes two such
+ * coincidences within microseconds; then the hint becomes too low by what runs now, which lets in
+ * as many requests too many at worst and is right again when they have left (− 1 saturates). A hint
+ * that is really wrong stays v and is repaired.
+ */
+static bool repair(usher_manager_t *manager, _Atomic uint32_t *hint, uint32_t index,
+                   uint32_t (*sum)(usher_manager_t *, uint32_t)) {
+    uint32_t wrong = atomic_load(hint);
+    for (uint32_t look = 0; look < 2; look++) {
+        if (wrong == 0 || sum(manager, index) != 0 || atomic_load(hint) != wrong) {
+            return false;
+        }
+    }
+    return atomic_compare_exchange_strong(hint, &wrong, 0);
+}
+
+void usher_repair_gate(usher_manager_t *manager, uint32_t class_index, uint32_t *wrong) {
+    usher_class_gate_t *gate = &manager->places->gates[class_index];
+    *wrong += repair(manager, &gate->waiting, class_index, sum_waiting);
+    /* who sleeps, waits; too low costs a sleeper the end of its slice (gate.c) */
+    *wrong += repair(manager, &gate->sleepers, class_index, sum_waiting);
+}
+
+uint32_t usher_manager_repair_hints(usher_manager_t *manager, usher_ref_t class_ref) {
+    const usher_class_record_t *record = usher_class_of(manager, class_ref);
+    uint32_t wrong = 0;
+    if (!record) {
+        return 0;
+    }
+    usher_repair_gate(manager, class_ref.index, &wrong);
+    uint32_t slots = atomic_load(&record->endpoint_slots);
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        uint32_t index;
+        if (usher_class_endpoint(record, slot, &index)) {
+            wrong +=
+                repair(manager, &manager->places->places[index].in_use, index, usher_sum_cells);
+        }
+    }
+    return wrong;
+}

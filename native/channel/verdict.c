@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a request ends without a place: the manager's verdict on its class, or a deadline. The reason
+ * says whether the pool (limits, load), the program or the manager was at fault, and names the
+ * option that would change it.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "channel/internal.h"
+#include "os/os.h"
+
+#define UNKNOWN_TIMEOUT_MS 30000u /* -appConnTimeout's default, while there is no class to ask */
+#define REASON_TRIES 1000u
+
+const char *usher_key_text(const usher_request_t *request, char text[USHER_KEY_TEXT_MAX]) {
+    static const char dots[] = "…";
+    size_t length = request->key_length;
+    if (length < USHER_KEY_TEXT_MAX) {
+        snprintf(text, USHER_KEY_TEXT_MAX, "%.*s", (int)length, request->key);
+    } else {
+        size_t kept = USHER_KEY_TEXT_MAX - sizeof(dots);
+        snprintf(text, USHER_KEY_TEXT_MAX, "%s%.*s", dots, (int)kept, request->key + length - kept);
+    }
+    return text;
+}
+
+static usher_status_t end_with_verdict(usher_channel_t *channel, usher_request_t *request,
+                                       uint64_t now_ns, int status, uint32_t retry_after_s) {
+    usher_queue_leave(channel, request);
+    request->state = USHER_TURNED_DOWN;
+    request->decided_ns = now_ns;
+    request->verdict_status = status;
+    request->retry_after_s = retry_after_s;
+    if (request->class_ref.generation != 0) {
+        usher_load_refused(channel, request->class_ref.index);
+    }
+    return USHER_REFUSED;
+}
+
+usher_status_t usher_refuse(usher_channel_t *channel, usher_request_t *request, uint64_t now_ns,
+                            int status, uint32_t retry_after_s, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(request->reason, sizeof(request->reason), format, arguments);
+    va_end(arguments);
+    return end_with_verdict(channel, request, now_ns, status, retry_after_s);
+}
+
+/* ---- the manager's verdict --------------------------------------------------------------- */
+
+typedef struct {
+    uint32_t state;
+    uint32_t status;
+    uint32_t retry_after_s;
+    char reason[USHER_REASON_MAX];
+} verdict_t;
+
+/*
+ * A copy whose parts belong together. The manager makes reason_sequence odd, then behind a release
+ * fence writes the parts, then makes it even with release. So a reader that loaded an even number
+ * with acquire, and loads the same one again behind an acquire fence after copying, saw no part of
+ * another verdict. A manager that was killed while writing leaves an odd number: tries are bounded.
+ */
+static bool read_verdict(const usher_class_record_t *record, verdict_t *verdict) {
+    for (uint32_t i = 0; i < REASON_TRIES; i++) {
+        uint32_t sequence = atomic_load_explicit(&record->reason_sequence, memory_order_acquire);
+        if (sequence % 2 != 0) {
+            continue;
+        }
+        verdict->state = atomic_load_explicit(&record->state, memory_order_relaxed);
+        verdict->status = atomic_load_explicit(&record->verdict_status, memory_order_relaxed);
+        verdict->retry_after_s = atomic_load_explicit(&record->retry_after_s, memory_order_relaxed);
+        usher_shared_read(verdict->reason, record->reason, USHER_REASON_MAX);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&record->reason_sequence, memory_order_relaxed) == sequence) {
+            verdict->reason[USHER_REASON_MAX - 1] = '\0';
+            return true;
+        }
+    }
+    return false;
+}
+
+usher_status_t usher_refuse_as_told(usher_channel_t *channel, usher_request_t *request,
+                                    uint64_t now_ns) {
+    const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
+    verdict_t verdict;
+    char key[USHER_KEY_TEXT_MAX];
+    if (!read_verdict(record, &verdict)) {
+        verdict = (verdict_t){.state = atomic_load(&record->state), .status = 503};
+    }
+    if ((verdict.state != USHER_CLASS_FAILED && verdict.state != USHER_CLASS_REFUSED) ||
+        !usher_class_is_current(channel->table, request->class_ref)) {
+        return USHER_STALE;
+    }
+    int status = verdict.status == 403 || verdict.status == 404 ? (int)verdict.status : 503;
+    if (verdict.reason[0] == '\0') {
+        return usher_refuse(channel, request, now_ns, status, verdict.retry_after_s,
+                            "class %s cannot be served; the manager's log says why",
+                            usher_key_text(request, key));
+    }
+    memcpy(request->reason, verdict.reason, sizeof(request->reason));
+    return end_with_verdict(channel, request, now_ns, status, verdict.retry_after_s);
+}
+
+/* ---- deadlines --------------------------------------------------------------------------- */
+
+static bool manager_answers(const usher_channel_t *channel, uint64_t now_ns) {
+    const usher_table_header_t *header = &channel->table->header;
+    uint64_t seen_ns = atomic_load(&header->manager_seen_ns);
+    return atomic_load(&header->manager_state) != USHER_MANAGER_ABSENT &&
+           (seen_ns > now_ns || now_ns - seen_ns <= USHER_MANAGER_SILENT_NS);
+}
+
+static bool has_passed(usher_request_t *request, uint64_t since_ns, uint32_t limit_ms,
+                       uint64_t now_ns) {
+    if (limit_ms == 0) {
+        return false;
+    }
+    request->deadline_ns = since_ns + limit_ms * USHER_MS_NS;
+    return now_ns >= request->deadline_ns;
+}
+
+static usher_status_t refuse_stopped(usher_channel_t *channel, usher_request_t *request,
+                                     uint64_t now_ns) {
+    char key[USHER_KEY_TEXT_MAX];
+    return usher_refuse(channel, request, now_ns, 503, 0,
+                        "class %s has no instance and the manager was stopped",
+                        usher_key_text(request, key));
+}
+
+static usher_status_t check_queue_timeout(usher_channel_t *channel, usher_request_t *request,
+                                          const usher_survey_t *survey, uint64_t now_ns) {
+    const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
+    uint32_t limit_ms = atomic_load_explicit(&record->queue_timeout_ms, memory_order_relaxed);
+    char key[USHER_KEY_TEXT_MAX];
+    if (request->queued_ns == 0) {
+        request->queued_ns = now_ns;
+    }
+    if (!has_passed(request, request->queued_ns, limit_ms, now_ns)) {
+        return USHER_AGAIN;
+    }
+    return usher_refuse(channel, request, now_ns, 503, 1,
+                        "class %s is full: waited %u ms for a place (queue-timeout), all %u places "
+                        "of its %u instances are in use",
+                        usher_key_text(request, key), limit_ms, survey->places, survey->ready);
+}
+
+static usher_status_t check_connect_timeout(usher_channel_t *channel, usher_request_t *request,
+                                            const usher_survey_t *survey, uint64_t now_ns) {
+    const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
+    uint32_t limit_ms = atomic_load_explicit(&record->connect_timeout_ms, memory_order_relaxed);
+    char text[USHER_KEY_TEXT_MAX];
+    request->queued_ns = 0;
+    if (!has_passed(request, request->arrived_ns, limit_ms, now_ns)) {
+        return USHER_AGAIN;
+    }
+    const char *key = usher_key_text(request, text);
+    if (survey->ready > 0) {
+        return usher_refuse(channel, request, now_ns, 503, 1,
+                            "class %s: no instance took the connection within %u ms "
+                            "(appConnTimeout)",
+                            key, limit_ms);
+    }
+    if (!manager_answers(channel, now_ns)) {
+        return usher_refuse(channel, request, now_ns, 503, 1,
+                            "no manager answers in %s: class %s had no instance for %u ms "
+                            "(appConnTimeout)",
+                            channel->runtime_dir, key, limit_ms);
+    }
+    if (survey->starting > 0 || atomic_load(&record->state) == USHER_CLASS_STARTING) {
+        return usher_refuse(channel, request, now_ns, 503, 1,
+                            "class %s is starting: no instance was ready within %u ms "
+                            "(appConnTimeout)",
+                            key, limit_ms);
+    }
+    return usher_refuse(channel, request, now_ns, 503, 1,
+                        "class %s has no instance: none was started within %u ms (appConnTimeout)",
+                        key, limit_ms);
+}
+
+usher_status_t usher_check_deadline(usher_channel_t *channel, usher_request_t *request,
+                                    const usher_survey_t *survey, uint64_t now_ns) {
+    request->deadline_ns = 0;
+    if (survey->ready > 0 && survey->open > 0) {
+        return check_queue_timeout(channel, request, survey, now_ns);
+    }
+    if (survey->ready == 0 && usher_channel_manager_state(channel) == USHER_MANAGER_STOPPED) {
+        return refuse_stopped(channel, request, now_ns);
+    }
+    return check_connect_timeout(channel, request, survey, now_ns);
+}
+
+usher_status_t usher_check_unknown_deadline(usher_channel_t *channel, usher_request_t *request,
+                                            uint64_t now_ns) {
+    char text[USHER_KEY_TEXT_MAX];
+    if (usher_channel_manager_state(channel) == USHER_MANAGER_STOPPED) {
+        return refuse_stopped(channel, request, now_ns);
+    }
+    if (!has_passed(request, request->arrived_ns, UNKNOWN_TIMEOUT_MS, now_ns)) {
+        return USHER_AGAIN;
+    }
+    const char *key = usher_key_text(request, text);
+    if (!manager_answers(channel, now_ns)) {
+        return usher_refuse(channel, request, now_ns, 503, 1,
+                            "no manager answers in %s: %s waited %u ms for it",
+                            channel->runtime_dir, key, UNKNOWN_TIMEOUT_MS);
+    }
+    return usher_refuse(channel, request, now_ns, 503, 1,
+                        "the manager said nothing about %s within %u ms", key, UNKNOWN_TIMEOUT_MS);
+}
