@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The master registers its configuration, each worker attaches to the channel. */
+
+
+#include <grp.h>
+
+#include "ngx_http_usher_module.h"
+
+
+#define NGX_HTTP_USHER_ATTACH_TRIES  100
+#define NGX_HTTP_USHER_ATTACH_RETRY  100
+
+
+static usher_status_t ngx_http_usher_write(ngx_cycle_t *cycle,
+    ngx_http_usher_main_conf_t *umcf, usher_channel_t **channel,
+    uint32_t *generation, char *live_path, usher_error_t *error);
+static usher_status_t ngx_http_usher_write_root(
+    usher_registration_t *registration, ngx_str_t *root,
+    usher_error_t *error);
+static void ngx_http_usher_attach_handler(ngx_event_t *ev);
+static usher_status_t ngx_http_usher_try_attach(ngx_log_t *log);
+
+
+ngx_http_usher_channel_t  ngx_http_usher;
+
+static ngx_event_t        ngx_http_usher_attach_event;
+static ngx_connection_t   ngx_http_usher_dummy;
+
+
+/* a server without Usher serves its files all the same: nothing here fails */
+
+void
+ngx_http_usher_register(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf)
+{
+    char              live_path[NGX_MAX_PATH];
+    uint32_t          generation;
+    ngx_uint_t        same;
+    usher_error_t     error;
+    usher_status_t    status;
+    usher_channel_t  *channel;
+
+    if (umcf->manager == USHER_MANAGER_MODE_OFF) {
+        ngx_cpystrn((u_char *) ngx_http_usher.problem,
+                    (u_char *) "usher_manager is off",
+                    sizeof(ngx_http_usher.problem));
+        return;
+    }
+
+    channel = NULL;
+    error.text[0] = '\0';
+
+    status = ngx_http_usher_write(cycle, umcf, &channel, &generation,
+                                  live_path, &error);
+
+    if (status != USHER_OK) {
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "usher: %s", error.text);
+    }
+
+    same = (ngx_strcmp(ngx_http_usher.runtime_dir, umcf->runtime_dir.data
+                           ? (char *) umcf->runtime_dir.data : "")
+            == 0);
+
+    if (channel == NULL && ngx_http_usher.channel && same) {
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
+                      "usher: classes stay as they were registered before");
+        ngx_http_usher.problem[0] = '\0';
+        return;
+    }
+
+    if (ngx_http_usher.attached) {
+
+        /* a single process goes on with the slot that it has */
+
+        usher_channel_close(channel);
+        return;
+    }
+
+    usher_channel_close(ngx_http_usher.channel);
+
+    ngx_http_usher.channel = channel;
+    ngx_http_usher.generation = generation;
+    ngx_http_usher.problem[0] = '\0';
+
+    ngx_cpystrn((u_char *) ngx_http_usher.live_path, (u_char *) live_path,
+                sizeof(ngx_http_usher.live_path));
+
+    ngx_cpystrn((u_char *) ngx_http_usher.runtime_dir,
+                umcf->runtime_dir.data ? umcf->runtime_dir.data
+                                       : (u_char *) "",
+                sizeof(ngx_http_usher.runtime_dir));
+
+    if (channel == NULL) {
+        ngx_cpystrn((u_char *) ngx_http_usher.problem, (u_char *) error.text,
+                    sizeof(ngx_http_usher.problem));
+    }
+}
+
+
+/* never waits longer than it takes the workers of one start to attach */
+
+void
+ngx_http_usher_attach(ngx_cycle_t *cycle)
+{
+    ngx_uint_t      i;
+    usher_status_t  status;
+
+    if (ngx_http_usher.channel == NULL) {
+        return;
+    }
+
+    for (i = 0; i < NGX_HTTP_USHER_ATTACH_TRIES; i++) {
+
+        status = ngx_http_usher_try_attach(cycle->log);
+
+        if (status == USHER_OK) {
+            return;
+        }
+
+        if (status != USHER_AGAIN) {
+            break;
+        }
+
+        ngx_msleep(1);
+    }
+
+    ngx_http_usher_dummy.fd = (ngx_socket_t) -1;
+
+    ngx_http_usher_attach_event.handler = ngx_http_usher_attach_handler;
+    ngx_http_usher_attach_event.data = &ngx_http_usher_dummy;
+    ngx_http_usher_attach_event.log = cycle->log;
+    ngx_http_usher_attach_event.cancelable = 1;
+
+    ngx_add_timer(&ngx_http_usher_attach_event, NGX_HTTP_USHER_ATTACH_RETRY);
+}
+
+
+void
+ngx_http_usher_detach(ngx_cycle_t *cycle)
+{
+    if (!ngx_http_usher.attached) {
+        return;
+    }
+
+    ngx_http_usher.attached = 0;
+
+    usher_worker_detach(ngx_http_usher.channel);
+}
+
+
+static usher_status_t
+ngx_http_usher_write(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf,
+    usher_channel_t **channel, uint32_t *generation, char *live_path,
+    usher_error_t *error)
+{
+    char                         source[NGX_MAX_PATH];
+    ngx_str_t                   *root;
+    ngx_uint_t                   i;
+    struct group                *grp;
+    usher_server_t               server;
+    usher_status_t               status;
+    ngx_core_conf_t             *ccf;
+    usher_registration_t        *registration;
+    ngx_http_usher_directive_t  *directive;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    ngx_memzero(&server, sizeof(usher_server_t));
+
+    server.runtime_dir = (char *) umcf->runtime_dir.data;
+    server.kind = "nginx";
+    server.configuration_file = (char *) cycle->conf_file.data;
+    server.mode = umcf->manager;
+    server.log_file = (char *) umcf->log.data;
+
+    if (geteuid() == 0) {
+        grp = getgrgid(ccf->group);
+
+        server.user = ccf->username;
+        server.group = grp ? grp->gr_name : NULL;
+        server.uid = ccf->user;
+        server.gid = ccf->group;
+
+    } else {
+        server.uid = geteuid();
+        server.gid = getegid();
+    }
+
+    status = usher_registration_begin(&server, &registration, error);
+    if (status != USHER_OK) {
+        return status;
+    }
+
+    directive = umcf->directives.elts;
+
+    for (i = 0; i < umcf->directives.nelts; i++) {
+
+        ngx_snprintf((u_char *) source, sizeof(source), "%s:%ui%Z",
+                     directive[i].file_name, directive[i].line);
+
+        source[sizeof(source) - 1] = '\0';
+
+        status = usher_registration_add(registration, source,
+                                        directive[i].words.elts,
+                                        directive[i].words.nelts, error);
+        if (status != USHER_OK) {
+            goto failed;
+        }
+    }
+
+    if (!umcf->dynamic_root) {
+
+        root = umcf->roots.elts;
+
+        for (i = 0; i < umcf->roots.nelts; i++) {
+
+            status = ngx_http_usher_write_root(registration, &root[i], error);
+
+            if (status != USHER_OK) {
+                goto failed;
+            }
+        }
+    }
+
+    return usher_registration_commit(registration, channel, generation,
+                                     live_path, NGX_MAX_PATH, error);
+
+failed:
+
+    usher_registration_abandon(registration);
+
+    return status;
+}
+
+
+static usher_status_t
+ngx_http_usher_write_root(usher_registration_t *registration, ngx_str_t *root,
+    usher_error_t *error)
+{
+    char         path[NGX_MAX_PATH];
+    const char  *words[2];
+
+    if (root->len >= sizeof(path)) {
+        return USHER_OK;
+    }
+
+    (void) ngx_cpystrn((u_char *) path, root->data, root->len + 1);
+
+    words[0] = "UsherRoot";
+    words[1] = path;
+
+    return usher_registration_add(registration, NULL, words, 2, error);
+}
+
+
+static void
+ngx_http_usher_attach_handler(ngx_event_t *ev)
+{
+    if (ngx_http_usher_try_attach(ev->log) != USHER_OK) {
+        ngx_add_timer(ev, NGX_HTTP_USHER_ATTACH_RETRY);
+    }
+}
+
+
+/* until it succeeds, requests are told the reason */
+
+static usher_status_t
+ngx_http_usher_try_attach(ngx_log_t *log)
+{
+    usher_error_t   error;
+    usher_status_t  status;
+
+    error.text[0] = '\0';
+
+    status = usher_worker_attach(ngx_http_usher.channel,
+                                 ngx_http_usher.live_path,
+                                 ngx_http_usher.generation, 0, &error);
+
+    if (status == USHER_OK) {
+        ngx_http_usher.attached = 1;
+        ngx_http_usher.problem[0] = '\0';
+        return USHER_OK;
+    }
+
+    if (error.text[0] == '\0') {
+        (void) ngx_cpystrn((u_char *) error.text,
+                           (u_char *) "the channel is busy",
+                           sizeof(error.text));
+    }
+
+    if (status != USHER_AGAIN
+        && ngx_strcmp(ngx_http_usher.problem, error.text) != 0)
+    {
+        ngx_log_error(NGX_LOG_ALERT, log, 0, "usher: %s", error.text);
+    }
+
+    (void) ngx_cpystrn((u_char *) ngx_http_usher.problem,
+                       (u_char *) error.text, sizeof(ngx_http_usher.problem));
+
+    return status;
+}

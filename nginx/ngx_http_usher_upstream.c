@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A request takes a place at an instance, and gives it back. */
+
+
+#include "ngx_http_usher_module.h"
+
+
+#define NGX_HTTP_USHER_TRIES        2    /* one more where nothing was sent */
+#define NGX_HTTP_USHER_CONNECTS     8    /* in a row, then it waits */
+#define NGX_HTTP_USHER_FLAGS        10   /* of BEGIN_REQUEST in its record */
+
+
+static ngx_int_t ngx_http_usher_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_usher_get_peer(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_usher_free_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state);
+static ngx_int_t ngx_http_usher_begin(ngx_http_usher_peer_t *peer);
+static ngx_int_t ngx_http_usher_take(ngx_http_usher_peer_t *peer);
+static void ngx_http_usher_retry(ngx_http_usher_peer_t *peer);
+static void ngx_http_usher_end(ngx_http_usher_peer_t *peer,
+    usher_outcome_t outcome);
+static usher_outcome_t ngx_http_usher_outcome(ngx_http_usher_peer_t *peer,
+    ngx_uint_t state);
+static void ngx_http_usher_timed_out(ngx_event_t *ev);
+static void ngx_http_usher_cleanup(void *data);
+
+
+ngx_int_t
+ngx_http_usher_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
+{
+    us->peer.init = ngx_http_usher_init_peer;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_usher_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_upstream_t    *u;
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_usher_peer_t  *peer;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_usher_peer_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    peer = cln->data;
+
+    ngx_memzero(peer, sizeof(ngx_http_usher_peer_t));
+
+    peer->request = r;
+    peer->pass = us->peer.data;
+    peer->far_end = (ngx_socket_t) -1;
+
+    peer->event.handler = ngx_http_usher_go_on;
+    peer->event.data = peer;
+    peer->event.log = r->connection->log;
+
+    peer->deadline.handler = ngx_http_usher_timed_out;
+    peer->deadline.data = peer;
+    peer->deadline.log = r->connection->log;
+
+    cln->handler = ngx_http_usher_cleanup;
+
+    if (ngx_http_complex_value(r, &peer->pass->value, &peer->key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_set_ctx(r, peer, ngx_http_usher_module);
+
+    u = r->upstream;
+
+    u->peer.data = peer;
+    u->peer.get = ngx_http_usher_get_peer;
+    u->peer.free = ngx_http_usher_free_peer;
+    u->peer.tries = NGX_HTTP_USHER_TRIES;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_usher_get_peer(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_usher_peer_t  *peer = data;
+
+    ngx_int_t  rc;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, pc->log, 0,
+                   "get usher peer, class \"%V\"", &peer->key);
+
+    peer->name = ngx_pcalloc(peer->request->pool, sizeof(ngx_str_t));
+    if (peer->name == NULL) {
+        return NGX_ERROR;
+    }
+
+    *peer->name = peer->key;
+
+    /* without an address there would be no call of free */
+
+    pc->name = peer->name;
+    pc->sockaddr = (struct sockaddr *) &peer->sockaddr;
+    pc->socklen = sizeof(sa_family_t);
+    pc->connection = NULL;
+    pc->cached = 0;
+
+    rc = ngx_http_usher_begin(peer);
+
+    if (rc == NGX_OK) {
+
+        /* those who came before go first */
+
+        rc = ngx_http_usher_let_in(&peer->key);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_usher_take(peer);
+    }
+
+    switch (rc) {
+
+    case NGX_OK:
+        return NGX_DONE;
+
+    case NGX_BUSY:
+        return ngx_http_usher_wait(peer, 0);
+
+    case NGX_DECLINED:
+        return ngx_http_usher_answer(peer);
+
+    default: /* NGX_AGAIN, NGX_ERROR */
+        return rc;
+    }
+}
+
+
+static void
+ngx_http_usher_free_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    ngx_http_usher_peer_t  *peer = data;
+
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, pc->log, 0,
+                   "free usher peer, class \"%V\", state %ui",
+                   &peer->key, state);
+
+    u = peer->request->upstream;
+    c = pc->connection;
+
+    if (state & NGX_PEER_FAILED) {
+
+        if (c == NULL || c->read->timedout || c->write->timedout) {
+            pc->tries = 0;
+
+        } else if (peer->admitted
+                   && !u->request_sent
+                   && peer->unreachable++ < USHER_REQUEST_AVOIDS)
+        {
+            /* it was never connected, another place will do */
+
+            ngx_http_usher_retry(peer);
+            return;
+        }
+    }
+
+    if (state && pc->tries) {
+        pc->tries--;
+    }
+
+    ngx_http_usher_end(peer, ngx_http_usher_outcome(peer, state));
+}
+
+
+ngx_http_usher_peer_t *
+ngx_http_usher_find_peer(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_usher_peer_t  *peer;
+
+    peer = ngx_http_get_module_ctx(r, ngx_http_usher_module);
+
+    if (peer) {
+        return peer;
+    }
+
+    /* an internal redirect has cleared the contexts: the last one counts */
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler != ngx_http_usher_cleanup) {
+            continue;
+        }
+
+        peer = cln->data;
+
+        if (peer->request == r) {
+            return peer;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* NGX_OK: holds a place, NGX_AGAIN: has to wait, NGX_DECLINED: is refused */
+
+ngx_int_t
+ngx_http_usher_admit(ngx_http_usher_peer_t *peer)
+{
+    u_char               *flags;
+    usher_status_t        status;
+    ngx_http_upstream_t  *u;
+
+    status = usher_request_admit(ngx_http_usher.channel, &peer->turn,
+                                 &peer->sockaddr, &peer->socklen,
+                                 &peer->admission);
+
+    switch (status) {
+
+    case USHER_OK:
+        break;
+
+    case USHER_AGAIN:
+        return NGX_AGAIN;
+
+    case USHER_REFUSED:
+        ngx_http_usher_refuse(peer, peer->turn.verdict_status,
+                              peer->turn.reason);
+        return NGX_DECLINED;
+
+    default:
+        ngx_http_usher_refuse(peer, NGX_HTTP_SERVICE_UNAVAILABLE,
+                              "the channel cannot be used");
+        return NGX_DECLINED;
+    }
+
+    peer->admitted = 1;
+    peer->waited_us = usher_request_waited_us(&peer->turn);
+
+    u = peer->request->upstream;
+
+    /* the location always says KEEP_CONN, the class decides */
+
+    flags = u->request_bufs->buf->start + NGX_HTTP_USHER_FLAGS;
+    *flags = (peer->admission.flags & USHER_CLASS_KEEP_CONN) ? 1 : 0;
+
+    if (peer->admission.request_timeout_ms && !peer->deadline.timer_set) {
+        ngx_add_timer(&peer->deadline, peer->admission.request_timeout_ms);
+    }
+
+    return NGX_OK;
+}
+
+
+/* posted for a request that waited, when there is something to do for it */
+
+void
+ngx_http_usher_go_on(ngx_event_t *ev)
+{
+    ngx_int_t               rc;
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_upstream_t    *u;
+    ngx_http_usher_peer_t  *peer;
+
+    peer = ev->data;
+    r = peer->request;
+    u = r->upstream;
+    c = u->peer.connection;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    /* nginx has begun to count its connect timeout */
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    if (peer->line) {
+        return;
+    }
+
+    if (peer->refused) {
+        rc = NGX_DECLINED;
+
+    } else {
+        rc = ngx_http_usher_connect(peer);
+
+        if (rc == NGX_DECLINED) {
+            ngx_http_usher_retry(peer);
+            rc = ngx_http_usher_take(peer);
+        }
+    }
+
+    if (rc == NGX_BUSY) {
+        rc = ngx_http_usher_wait(peer, 1);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+
+    } else if (rc == NGX_DECLINED) {
+        rc = ngx_http_usher_answer(peer);
+    }
+
+    if (rc == NGX_AGAIN) {
+        ngx_add_timer(c->write, u->conf->connect_timeout);
+        return;
+    }
+
+    /* on NGX_ERROR nothing is connected, and nginx finds out */
+
+    c->write->ready = 1;
+
+    c->write->handler(c->write);
+}
+
+
+static ngx_int_t
+ngx_http_usher_begin(ngx_http_usher_peer_t *peer)
+{
+    if (peer->begun) {
+
+        /* goes on after a connection that failed */
+
+        return NGX_OK;
+    }
+
+    peer->refused = 0;
+    peer->waited_us = 0;
+
+    if (usher_request_begin(ngx_http_usher.channel, &peer->turn,
+                            (char *) peer->key.data, peer->key.len)
+        != USHER_OK)
+    {
+        ngx_http_usher_refuse(peer, NGX_HTTP_NOT_FOUND,
+                              "usher_pass gives no path or name");
+        return NGX_DECLINED;
+    }
+
+    if (!ngx_http_usher.attached) {
+        ngx_http_usher_refuse(peer, NGX_HTTP_SERVICE_UNAVAILABLE,
+                              ngx_http_usher.problem);
+        return NGX_DECLINED;
+    }
+
+    peer->begun = 1;
+
+    if (!peer->pass->named
+        && !usher_class_known(ngx_http_usher.channel, (char *) peer->key.data,
+                              peer->key.len))
+    {
+        return ngx_http_usher_check_program(peer);
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK, NGX_AGAIN: connected or going to be, NGX_BUSY: has to wait */
+
+static ngx_int_t
+ngx_http_usher_take(ngx_http_usher_peer_t *peer)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_USHER_CONNECTS; i++) {
+
+        rc = ngx_http_usher_admit(peer);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_BUSY;
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        rc = ngx_http_usher_connect(peer);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+
+        ngx_http_usher_retry(peer);
+    }
+
+    return NGX_BUSY;
+}
+
+
+static void
+ngx_http_usher_retry(ngx_http_usher_peer_t *peer)
+{
+    peer->admitted = 0;
+
+    usher_request_retry(ngx_http_usher.channel, &peer->turn);
+}
+
+
+static void
+ngx_http_usher_end(ngx_http_usher_peer_t *peer, usher_outcome_t outcome)
+{
+    ngx_http_usher_leave(peer);
+
+    if (peer->event.posted) {
+        ngx_delete_posted_event(&peer->event);
+    }
+
+    if (peer->deadline.timer_set) {
+        ngx_del_timer(&peer->deadline);
+    }
+
+    if (peer->far_end != (ngx_socket_t) -1) {
+        (void) ngx_close_socket(peer->far_end);
+        peer->far_end = (ngx_socket_t) -1;
+    }
+
+    if (!peer->begun) {
+        return;
+    }
+
+    if (!peer->admitted && !peer->refused) {
+        peer->waited_us = usher_request_waited_us(&peer->turn);
+    }
+
+    peer->begun = 0;
+    peer->admitted = 0;
+
+    usher_request_end(ngx_http_usher.channel, &peer->turn, outcome);
+
+    ngx_http_usher_hand_over(&peer->key);
+}
+
+
+/* was the answer whole; and if not, who broke off? */
+
+static usher_outcome_t
+ngx_http_usher_outcome(ngx_http_usher_peer_t *peer, ngx_uint_t state)
+{
+    ngx_connection_t     *c;
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
+    r = peer->request;
+    u = r->upstream;
+    c = u->peer.connection;
+
+    if (state & NGX_PEER_FAILED) {
+        return USHER_OUTCOME_FAILED;
+    }
+
+    if (u->header_sent
+        && (r->header_only
+            || (u->buffering ? u->pipe->upstream_done : u->length == 0)))
+    {
+        return USHER_OUTCOME_FINISHED;
+    }
+
+    if (c && (c->read->timedout || c->write->timedout)) {
+        return USHER_OUTCOME_FAILED;
+    }
+
+    if (r->connection->error) {
+        return USHER_OUTCOME_ABORTED;
+    }
+
+    if (u->header_sent) {
+        return USHER_OUTCOME_FAILED;
+    }
+
+    /* its header was enough for nginx, as with X-Accel-Redirect */
+
+    return u->headers_in.status_n ? USHER_OUTCOME_FINISHED
+                                  : USHER_OUTCOME_ABORTED;
+}
+
+
+static void
+ngx_http_usher_timed_out(ngx_event_t *ev)
+{
+    ngx_connection_t       *c;
+    ngx_http_usher_peer_t  *peer;
+
+    peer = ev->data;
+
+    ngx_http_set_log_request(peer->request->connection->log, peer->request);
+
+    ngx_log_error(NGX_LOG_ERR, peer->request->connection->log, 0,
+                  "usher: class \"%V\": no whole answer within %uD ms "
+                  "(request_timeout)",
+                  &peer->key, peer->admission.request_timeout_ms);
+
+    c = peer->request->upstream->peer.connection;
+
+    c->read->delayed = 0;
+    c->read->timedout = 1;
+
+    c->read->handler(c->read);
+}
+
+
+static void
+ngx_http_usher_cleanup(void *data)
+{
+    ngx_http_usher_peer_t  *peer = data;
+
+    ngx_http_usher_end(peer, USHER_OUTCOME_ABORTED);
+}
