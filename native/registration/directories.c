@@ -23,6 +23,7 @@
 
 #define LOCK_WAIT_NS 10000000000u
 #define LOCK_LOOK_NS 10000000
+#define ATTEMPTS_MAX 100
 
 /* Bytes of the longest socket name below <runtime dir>/<server>/, and of "apache-" with 8 digits. */
 #define SOCKET_NAME_BYTES 24
@@ -208,10 +209,11 @@ static bool lock_is_current(const usher_runtime_t *runtime) {
            held.st_dev == found.st_dev && held.st_ino == found.st_ino;
 }
 
+/* An ending manager may take the directory away between any two of our steps: begin again. */
 usher_status_t usher_runtime_open(usher_runtime_t *runtime, const char *path,
                                   usher_error_t *error) {
     uint64_t deadline_ns = usher_os_now_ns() + LOCK_WAIT_NS;
-    for (;;) {
+    for (int attempt = 1;; attempt++) {
         *runtime = (usher_runtime_t){.path = path, .fd = -1, .lock_fd = -1};
         usher_status_t status = open_directory(runtime, error);
         if (status == USHER_OK)
@@ -219,11 +221,14 @@ usher_status_t usher_runtime_open(usher_runtime_t *runtime, const char *path,
         if (status == USHER_OK && lock_is_current(runtime))
             return USHER_OK;
         usher_runtime_close(runtime);
-        if (status != USHER_OK)
+        if (status == USHER_OK)
+            status = usher_registration_fail(error, USHER_TIMEOUT, "%s is removed again and again",
+                                             path);
+        else if (status != USHER_SYSTEM || error->errno_value != ENOENT)
             return status;
-        if (usher_os_now_ns() >= deadline_ns)
-            return usher_registration_fail(error, USHER_TIMEOUT, "%s is removed again and again",
-                                           path);
+        if (attempt == ATTEMPTS_MAX)
+            return status;
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_LOOK_NS}, NULL);
     }
 }
 
