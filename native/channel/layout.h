@@ -66,27 +66,28 @@ typedef struct {
     uint64_t key_hash;           /* usher_hash(key) */
     uint64_t server_id;          /* usher_hash(server name): visible to it only; 0 = to all */
     _Atomic uint32_t flags;
-    _Atomic uint32_t queue_limit;         /* requests that may wait in the shims; 0 = none may */
-    _Atomic uint32_t queue_timeout_ms;    /* longest wait for a place while ready; 0 = no limit */
-    _Atomic uint32_t connect_timeout_ms;  /* -appConnTimeout; 0 = until the manager's verdict */
-    _Atomic uint32_t idle_timeout_ms;     /* -idle-timeout: no progress; 0 = the host's own */
-    _Atomic uint32_t request_timeout_ms;  /* whole request; 0 = no limit */
-    _Atomic uint32_t verdict_status;      /* HTTP status while FAILED or REFUSED */
-    _Atomic uint32_t retry_after_s;       /* for Retry-After while FAILED; 0 = omit */
-    _Atomic uint32_t reason_sequence;     /* odd while `reason` is being written */
-    _Atomic uint32_t endpoint_slots;      /* slots of `endpoints` to look at: highest used + 1 */
-    char reason[USHER_REASON_MAX];        /* NUL-terminated UTF-8, one line */
-    char key[USHER_KEY_MAX];              /* NUL-terminated; constant within a generation */
-    _Atomic uint64_t endpoints[USHER_CLASS_ENDPOINTS_MAX]; /* generation << 32 | index + 1; 0 = none */
+    _Atomic uint32_t queue_limit;        /* requests that may wait in the shims; 0 = none may */
+    _Atomic uint32_t queue_timeout_ms;   /* longest wait for a place while ready; 0 = no limit */
+    _Atomic uint32_t connect_timeout_ms; /* -appConnTimeout; 0 = until the manager's verdict */
+    _Atomic uint32_t idle_timeout_ms;    /* -idle-timeout: no progress; 0 = the host's own */
+    _Atomic uint32_t request_timeout_ms; /* whole request; 0 = no limit */
+    _Atomic uint32_t verdict_status;     /* HTTP status while FAILED or REFUSED */
+    _Atomic uint32_t retry_after_s;      /* for Retry-After while FAILED; 0 = omit */
+    _Atomic uint32_t reason_sequence;    /* odd while `reason` is being written */
+    _Atomic uint32_t endpoint_slots;     /* slots of `endpoints` to look at: highest used + 1 */
+    char reason[USHER_REASON_MAX];       /* NUL-terminated UTF-8, one line */
+    char key[USHER_KEY_MAX];             /* NUL-terminated; constant within a generation */
+    _Atomic uint64_t
+        endpoints[USHER_CLASS_ENDPOINTS_MAX]; /* generation << 32 | index + 1; 0 = none */
 } usher_class_record_t;
 
 typedef struct {
-    _Atomic uint32_t state;       /* usher_endpoint_state_t */
+    _Atomic uint32_t state; /* usher_endpoint_state_t */
     _Atomic uint32_t generation;
     _Atomic uint32_t class_index;
     _Atomic uint32_t concurrency; /* places, ≥ 1 */
     _Atomic uint32_t pid;         /* of the instance; 0 = external or not running */
-    uint32_t address_kind;        /* usher_address_kind_t; with the next two constant in a generation */
+    uint32_t address_kind; /* usher_address_kind_t; with the next two constant in a generation */
     uint32_t address_length;
     uint32_t pad;
     uint8_t address[USHER_ADDRESS_MAX];
@@ -119,13 +120,15 @@ typedef struct {
     _Atomic uint32_t wake;     /* futex: +1 when a place came free or the class changed */
     _Atomic uint32_t sleepers; /* threads in FUTEX_WAIT on `wake` (Apache) */
     _Atomic uint32_t waiting;  /* requests waiting for a place, all workers */
-    _Atomic uint32_t rung;     /* 1: the doorbell was rung for this class since the manager looked */
+    _Atomic uint32_t rung; /* 1: the doorbell was rung for this class since the manager looked */
     uint8_t pad[48];
 } usher_class_gate_t;
 
 typedef struct {
     _Atomic uint32_t in_use; /* requests at the endpoint now */
-    uint8_t pad[60];
+    uint32_t pad;
+    _Atomic uint64_t served; /* requests that ended there since it was published */
+    uint8_t pad_end[48];
 } usher_place_t;
 
 typedef struct {
@@ -144,8 +147,8 @@ typedef struct {
     uint32_t workers_max, start_requests_max;
     _Atomic uint32_t generation; /* of the newest registration; +1 by each registering master */
     _Atomic uint32_t master_pid;
-    _Atomic uint32_t lock;              /* futex: 0 free, slot + 1 held, | USHER_LOCK_WAITERS */
-    _Atomic uint32_t start_requests;    /* entries not FREE: lets the manager skip the ring */
+    _Atomic uint32_t lock;           /* futex: 0 free, slot + 1 held, | USHER_LOCK_WAITERS */
+    _Atomic uint32_t start_requests; /* entries not FREE: lets the manager skip the ring */
     _Atomic uint64_t start_requests_refused; /* requests answered 503 because the ring was full */
     _Atomic uint64_t lock_timeouts;          /* requests answered 503 because the lock was held */
     _Atomic uint64_t lock_successions;       /* owners that died holding it */
@@ -198,7 +201,7 @@ typedef enum {
 } usher_worker_state_t;
 
 typedef struct {
-    _Atomic uint32_t state; /* usher_worker_state_t */
+    _Atomic uint32_t state;      /* usher_worker_state_t */
     _Atomic uint32_t generation; /* of the registration it serves */
     _Atomic uint32_t pid;
     uint32_t pad;
@@ -234,7 +237,8 @@ _Static_assert(sizeof(usher_cells_header_t) == 192, "cells header");
 _Static_assert(sizeof(usher_start_request_record_t) == 1056, "start request record");
 _Static_assert(sizeof(usher_load_record_t) == 256, "load record");
 _Static_assert(offsetof(usher_worker_record_t, counts) == 512, "worker.counts");
-_Static_assert(offsetof(usher_worker_record_t, load) == 512 + 4 * USHER_ENDPOINTS_MAX, "worker.load");
+_Static_assert(offsetof(usher_worker_record_t, load) == 512 + 4 * USHER_ENDPOINTS_MAX,
+               "worker.load");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "lock-free atomics");
 
 #endif

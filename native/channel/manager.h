@@ -107,6 +107,9 @@ usher_status_t usher_manager_endpoint(usher_manager_t *manager, uint32_t index,
 /* Requests at the endpoint now: the sum of all workers' cells of all attached servers. */
 usher_status_t usher_manager_in_flight(usher_manager_t *manager, usher_ref_t ref,
                                        uint32_t *in_flight);
+/* Requests that ended at the endpoint since it was published, by all servers' workers. A hint: a
+ * request that a removed endpoint of the same index still had counts as well. */
+usher_status_t usher_manager_served(usher_manager_t *manager, usher_ref_t ref, uint64_t *served);
 
 /* ---- servers ----------------------------------------------------------------------------- */
 
@@ -119,10 +122,10 @@ usher_status_t usher_manager_attach_server(usher_manager_t *manager, const char 
 void usher_manager_detach_server(usher_manager_t *manager, uint32_t handle);
 
 typedef struct {
-    uint32_t workers;            /* alive now */
-    uint32_t settled;            /* dead ones whose counts were given back in this call */
-    uint32_t generation;         /* of the newest registration */
-    uint32_t oldest_generation;  /* that a living worker serves; 0 = none lives */
+    uint32_t workers;           /* alive now */
+    uint32_t settled;           /* dead ones whose counts were given back in this call */
+    uint32_t generation;        /* of the newest registration */
+    uint32_t oldest_generation; /* that a living worker serves; 0 = none lives */
     uint64_t start_requests_refused, lock_timeouts, lock_successions; /* since the cells exist */
 } usher_server_info_t;
 

@@ -98,6 +98,11 @@ void usher_place_release(usher_channel_t *channel, uint32_t endpoint_index) {
                     &channel->worker->counts[endpoint_index]);
 }
 
+void usher_place_count_served(usher_channel_t *channel, uint32_t endpoint_index) {
+    atomic_fetch_add_explicit(&channel->places->places[endpoint_index].served, 1,
+                              memory_order_relaxed);
+}
+
 void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own) {
     for (uint32_t i = 0; i < ONE_BY_ONE_MAX && atomic_load(own) > 0; i++) {
         count_down_both(shared, own);

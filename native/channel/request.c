@@ -324,6 +324,7 @@ void usher_request_end(usher_channel_t *channel, usher_request_t *request,
     request->marks |= MARK_ENDED;
     if (request->admitted_ns != 0) {
         uint64_t serving_us = (usher_os_now_ns() - request->admitted_ns) / 1000;
+        usher_place_count_served(channel, request->endpoint_ref.index);
         release(channel, request);
         count_end(channel, request, true, outcome, serving_us);
     } else if (request->state != USHER_TURNED_DOWN && (request->marks & MARK_COUNTED)) {
