@@ -26,6 +26,7 @@ Napi::Function ChannelWrap::Define(Napi::Env env) {
                            InstanceMethod<&ChannelWrap::RemoveEndpoint>("removeEndpoint"),
                            InstanceMethod<&ChannelWrap::Endpoints>("endpoints"),
                            InstanceMethod<&ChannelWrap::InFlight>("inFlight"),
+                           InstanceMethod<&ChannelWrap::Served>("served"),
                            InstanceMethod<&ChannelWrap::AttachServer>("attachServer"),
                            InstanceMethod<&ChannelWrap::DetachServer>("detachServer"),
                            InstanceMethod<&ChannelWrap::Settle>("settle"),
@@ -224,6 +225,13 @@ Napi::Value ChannelWrap::InFlight(const Napi::CallbackInfo &info) {
     uint32_t in_flight = 0;
     Check(info.Env(), usher_manager_in_flight(Manager(info.Env()), ref, &in_flight), "inFlight");
     return Napi::Number::New(info.Env(), in_flight);
+}
+
+Napi::Value ChannelWrap::Served(const Napi::CallbackInfo &info) {
+    const usher_ref_t ref = Arguments(info).Ref("ref");
+    uint64_t served = 0;
+    Check(info.Env(), usher_manager_served(Manager(info.Env()), ref, &served), "served");
+    return Napi::Number::New(info.Env(), static_cast<double>(served));
 }
 
 // ---- servers ---------------------------------------------------------------------------------
