@@ -39,9 +39,13 @@ bool usher_shared_equal(const void *shared, const char *bytes, size_t length) {
     }
     if (at < length) {
         word_t rest = __atomic_load_n(word, __ATOMIC_RELAXED);
-        return memcmp(&rest, bytes + at, length - at) == 0;
+        const char *byte = (const char *)&rest;
+        while (at < length && *byte == bytes[at]) {
+            byte++;
+            at++;
+        }
     }
-    return true;
+    return at >= length;
 }
 
 uint32_t usher_count_down(_Atomic uint32_t *count) {

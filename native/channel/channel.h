@@ -46,7 +46,8 @@ typedef struct {
 
 typedef struct usher_channel usher_channel_t; /* the mappings of one server */
 
-/* FNV-1a, 64 bits, never 0: the hash of keys and of server names. */
+/* 64 bits, never 0: the hash of keys and of server names. Eight bytes at a time: it stands in every
+ * request's way. The same on one machine only. */
 uint64_t usher_hash(const char *bytes, size_t length);
 
 /* ---- master ------------------------------------------------------------------------------ */
@@ -104,23 +105,23 @@ typedef struct {
     usher_ref_t class_ref;    /* told: {0,0} until the class is known */
     usher_ref_t endpoint_ref; /* told while a place is held */
     uint64_t arrived_ns;
-    uint64_t waiting_since_ns; /* 0 = not in the waiting gauge */
-    uint64_t admitted_ns;      /* 0 = holds no place */
+    uint64_t waiting_since_ns;   /* 0 = not in the waiting gauge */
+    uint64_t admitted_ns;        /* 0 = holds no place */
     uint64_t start_requested_ns; /* 0 = not entered by this request */
     usher_request_state_t state; /* told */
     uint32_t avoids;             /* endpoints that refused a connection to this request */
     usher_ref_t avoid[USHER_REQUEST_AVOIDS];
     /* told by REFUSED */
-    int verdict_status;           /* 403, 404 or 503 */
-    uint32_t retry_after_s;       /* 0 = no Retry-After */
+    int verdict_status;     /* 403, 404 or 503 */
+    uint32_t retry_after_s; /* 0 = no Retry-After */
     /* the library's own */
     uint32_t marks;
     uint32_t avoided_publication; /* of the table, when the last endpoint was avoided */
     uint64_t avoided_ns;
-    uint64_t decided_ns;    /* when it was admitted or refused; 0 = not yet */
-    uint64_t queued_ns;     /* since when its class was ready and full */
-    uint64_t lock_tried_ns; /* since when the channel's lock could not be had */
-    uint64_t deadline_ns;   /* when the next look is due at the latest; 0 = whenever */
+    uint64_t decided_ns;           /* when it was admitted or refused; 0 = not yet */
+    uint64_t queued_ns;            /* since when its class was ready and full */
+    uint64_t lock_tried_ns;        /* since when the channel's lock could not be had */
+    uint64_t deadline_ns;          /* when the next look is due at the latest; 0 = whenever */
     char reason[USHER_REASON_MAX]; /* told by REFUSED: one line for the error log */
 } usher_request_t;
 

@@ -92,10 +92,10 @@ void usher_survey(const usher_channel_t *channel, const usher_request_t *request
 /* ---- addresses --------------------------------------------------------------------------- */
 
 static usher_status_t unix_address(const char *directory, size_t directory_length, const char *name,
-                                   struct sockaddr_storage *address, socklen_t *length) {
+                                   size_t name_length, struct sockaddr_storage *address,
+                                   socklen_t *length) {
     struct sockaddr_un *unix_path = (struct sockaddr_un *)address;
-    size_t name_length = strlen(name);
-    if (name_length == 0 || directory_length + name_length >= sizeof(unix_path->sun_path)) {
+    if (directory_length + name_length >= sizeof(unix_path->sun_path)) {
         return USHER_INVALID;
     }
     unix_path->sun_family = AF_UNIX;
@@ -123,9 +123,10 @@ usher_status_t usher_endpoint_address(const usher_channel_t *channel, usher_ref_
     copy[bytes] = '\0';
     switch (kind) {
     case USHER_ADDRESS_SERVER_SOCKET:
-        return unix_address(channel->socket_dir, channel->socket_dir_length, copy, address, length);
+        return unix_address(channel->socket_dir, channel->socket_dir_length, copy, bytes, address,
+                            length);
     case USHER_ADDRESS_UNIX:
-        return unix_address("", 0, copy, address, length);
+        return unix_address("", 0, copy, bytes, address, length);
     case USHER_ADDRESS_INET:
     case USHER_ADDRESS_INET6:
         *length =

@@ -14,12 +14,30 @@
  * the old bucket after it misses an entry that is there. That costs a start request for a class that
  * is known, which the manager only takes off the ring, and another look.
  */
+#include <string.h>
+
 #include "channel/internal.h"
 
-uint64_t usher_hash(const char *bytes, size_t length) {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+/* Up to eight bytes. */
+static uint64_t read_word(const char *bytes, size_t length) {
+    uint64_t word = 0;
+    if (length >= sizeof(word)) {
+        memcpy(&word, bytes, sizeof(word));
+        return word;
+    }
     for (size_t i = 0; i < length; i++) {
-        hash = (hash ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
+        word = word << 8 | (unsigned char)bytes[i];
+    }
+    return word;
+}
+
+/* A multiplication carries a word's bits upwards, the shift brings them down again. */
+uint64_t usher_hash(const char *bytes, size_t length) {
+    uint64_t hash = length;
+    for (size_t at = 0; at < length; at += sizeof(uint64_t)) {
+        hash ^= read_word(bytes + at, length - at);
+        hash *= UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio */
+        hash ^= hash >> 32;
     }
     return hash != 0 ? hash : 1;
 }

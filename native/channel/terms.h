@@ -8,16 +8,16 @@
 
 #define USHER_LAYOUT_VERSION 1u
 
-#define USHER_CLASSES_MAX 2048u         /* classes known at once */
-#define USHER_ENDPOINTS_MAX 4096u       /* endpoints known at once */
-#define USHER_CLASS_ENDPOINTS_MAX 256u  /* endpoints of one class */
-#define USHER_WORKERS_MAX 1024u         /* workers of one server, old generations included */
-#define USHER_START_REQUESTS_MAX 256u   /* entries of one server's start-request ring */
-#define USHER_KEY_MAX 1024u             /* bytes of a class key with its NUL */
-#define USHER_REASON_MAX 256u           /* bytes of a verdict's reason with its NUL */
-#define USHER_ADDRESS_MAX 112u          /* bytes of an address; sun_path is 108 */
-#define USHER_SERVER_NAME_MAX 64u       /* bytes of a server's name with its NUL */
-#define USHER_HISTOGRAM_BUCKETS 24u     /* bucket b counts times in [2^b, 2^(b+1)) µs; b 0: < 2 µs */
+#define USHER_CLASSES_MAX 2048u        /* classes known at once */
+#define USHER_ENDPOINTS_MAX 4096u      /* endpoints known at once */
+#define USHER_CLASS_ENDPOINTS_MAX 256u /* endpoints of one class */
+#define USHER_WORKERS_MAX 1024u        /* workers of one server, old generations included */
+#define USHER_START_REQUESTS_MAX 256u  /* entries of one server's start-request ring */
+#define USHER_KEY_MAX 1024u            /* bytes of a class key with its NUL */
+#define USHER_REASON_MAX 256u          /* bytes of a verdict's reason with its NUL */
+#define USHER_ADDRESS_MAX 112u         /* bytes of an address; sun_path is 108 */
+#define USHER_SERVER_NAME_MAX 64u      /* bytes of a server's name with its NUL */
+#define USHER_HISTOGRAM_BUCKETS 24u /* bucket b counts times in [2^b, 2^(b+1)) µs; b 0: < 2 µs */
 
 typedef enum {
     USHER_MANAGER_ABSENT = 0,  /* never ready in this runtime directory */
