@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One FastCGI request over one connection: connect, send everything, read the answer into
+ * usher_answer. Sends and reads at the same time, so neither end can wait for the other for ever.
+ */
+#ifndef USHER_FCGI_CLIENT_H
+#define USHER_FCGI_CLIENT_H
+
+#include "mod_usher.h"
+
+typedef enum {
+    USHER_CALL_COMPLETE,    /* END_REQUEST was read */
+    USHER_CALL_BROKEN,      /* the program closed the connection, or spoke no FastCGI */
+    USHER_CALL_USELESS,     /* what it says cannot be passed on */
+    USHER_CALL_OVERLOADED,  /* it refused the request */
+    USHER_CALL_TIMEOUT,
+    USHER_CALL_CLIENT_GONE
+} usher_call_result;
+
+/* Set call->fd. 0, or an errno: nothing was sent. Gives up after `timeout_ms`. */
+int usher_client_connect(usher_call *call, const struct sockaddr *address, socklen_t length,
+                         apr_uint32_t timeout_ms);
+
+/* Everything between connect and the end of the answer. Logs why it fails, sets `*status` to what
+ * the client would be told then. */
+usher_call_result usher_client_run(usher_call *call, int *status);
+
+void usher_client_close(usher_call *call);
+
+/* The client will take no answer: let the program notice, and wait until it is done with this
+ * request, for its place is not free before. */
+void usher_client_abandon(usher_call *call);
+
+/* Descriptor of the client's connection, -1 when it has none of its own (HTTP/2). */
+int usher_client_fd(const conn_rec *c);
+
+#endif

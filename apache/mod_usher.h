@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of mod_usher share: the configuration, the state of this httpd process, and one
+ * request on its way to a program (a call).
+ */
+#ifndef MOD_USHER_H
+#define MOD_USHER_H
+
+#include "httpd.h"
+#include "http_config.h"
+#include "http_log.h"
+#include "http_core.h"
+#include "apr_hash.h"
+#include "apr_strings.h"
+
+#include "channel/channel.h"
+#include "options/options.h"
+#include "registration/registration.h"
+
+#include "answer.h"
+#include "request_body.h"
+
+extern module AP_MODULE_DECLARE_DATA usher_module;
+
+#define USHER_SCRIPT_HANDLER "fastcgi-script"
+#define USHER_PASS_HANDLER   "usher-pass"    /* set by UsherPass, not by administrators */
+
+/* ---- configuration ----------------------------------------------------- */
+
+/* One AppClass or ExternalAppClass, or all FCGIConfig lines together. */
+typedef struct {
+    const char *key;                  /* absolute path or name; NULL for FCGIConfig */
+    usher_scope_t scope;
+    const char *source;               /* file:line */
+    apr_array_header_t *words;        /* the directive as usher.conf spells it */
+    apr_array_header_t *pass_headers; /* const char * */
+    apr_table_t *initial_env;
+} usher_class_conf;
+
+/* What UsherPass stands in decides how a URL is cut in two (script.c). */
+typedef enum {
+    USHER_IN_LOCATION,         /* <Location /prefix> */
+    USHER_IN_LOCATION_PATTERN, /* <Location> with wildcards */
+    USHER_IN_LOCATION_MATCH,   /* <LocationMatch>, <Location ~> */
+    USHER_IN_DIRECTORY,        /* <Directory /path> */
+    USHER_IN_FILES             /* <Files>, and containers with patterns */
+} usher_container;
+
+typedef struct {
+    const char *name;               /* as written; NULL for "none" */
+    const char *path;               /* the same below ServerRoot */
+    const usher_class_conf *class;  /* found when all classes are known */
+    const char *source;
+    usher_container container;
+    const char *prefix;             /* LOCATION: without a slash at its end; DIRECTORY: with one */
+    int segments;                   /* LOCATION_PATTERN */
+    ap_regex_t *regex;              /* LOCATION_MATCH */
+} usher_pass;
+
+/* Of the main server: class names are global, virtual hosts share this. */
+typedef struct {
+    apr_hash_t *classes;            /* key -> usher_class_conf */
+    apr_array_header_t *in_order;   /* usher_class_conf * */
+    usher_class_conf *dynamic;      /* never NULL; no words without FCGIConfig */
+    int own_roots;                  /* FCGIConfig has -dynamicRoot */
+    apr_array_header_t *passes;     /* usher_pass * */
+    const char *runtime_dir;        /* NULL = default */
+    const char *log_file;           /* NULL = default */
+    usher_manager_mode_t mode;
+} usher_server_conf;
+
+typedef struct {
+    usher_pass *pass;               /* NULL = not said here */
+} usher_dir_conf;
+
+extern const command_rec usher_commands[];
+void *usher_create_server_conf(apr_pool_t *p, server_rec *s);
+void *usher_create_dir_conf(apr_pool_t *p, char *dir);
+void *usher_merge_dir_conf(apr_pool_t *p, void *basev, void *addv);
+usher_server_conf *usher_get_server_conf(server_rec *s);
+
+/* Are all names that UsherPass uses defined? Logs what is not. */
+int usher_check_passes(usher_server_conf *conf, server_rec *s);
+
+/* ---- registration (register.c) ----------------------------------------- */
+
+typedef struct {
+    usher_channel_t *channel;    /* NULL: `reason` says why */
+    apr_uint32_t generation;
+    char live_path[1024];
+    const char *reason;
+} usher_link;
+
+/* Make this server and its classes known to the manager; fills `link` in any case. */
+void usher_register(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
+                    const usher_server_conf *conf, usher_link *link);
+
+/* ---- a call ------------------------------------------------------------ */
+
+typedef struct {
+    request_rec *r;
+    usher_channel_t *channel;
+    const char *key;               /* of the class: absolute path or name */
+    const usher_class_conf *class; /* its options here; FCGIConfig's for dynamic ones */
+
+    /* how the URL is cut, where that is not httpd's own way; NULL = httpd's */
+    const char *script_name;
+    const char *path_info;
+    const char *script_filename;
+
+    usher_body body;
+    char *head;                    /* BEGIN_REQUEST and PARAMS, ready to be sent */
+    apr_size_t head_length;
+
+    usher_request_t place;
+    usher_admission_t limits;
+    int has_place;                 /* usher_request_begin without its end */
+    int in_channel;                /* a signal may end the process inside a channel call */
+    int fd;                        /* connection to the program, -1 = none */
+    int fd_is_local;               /* a UNIX socket */
+
+    usher_answer answer;
+} usher_call;
+
+/* Which class serves the request (script.c). OK, DECLINED or a status. */
+int usher_script_class(usher_call *call, const usher_server_conf *conf);
+/* The request's environment as FastCGI will send it: fills call->head. */
+void usher_script_environment(usher_call *call);
+
+#endif
