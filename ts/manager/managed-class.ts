@@ -117,6 +117,8 @@ export class ManagedClass {
   adopt(instance: Instance): void {
     this.#instances.set(instance.id, instance);
     this.#context.own(instance.id, this);
+    // It was needed when it was started: it goes as slowly as if nothing had happened.
+    this.#memory = { peak: this.#instances.size, peakAtMs: this.#context.now() };
     this.#publish();
   }
 

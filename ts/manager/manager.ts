@@ -198,7 +198,8 @@ export class Manager implements ControlHandlers {
 
   #retire(one: AnyClass, drainMs: number): void {
     this.#log('info', 'class.removed', { class: one.label });
-    this.#channel.setClass(one.ref, 'removed', 0, 0, '');
+    // Requests that come now wait until the record is gone, and then look the key up again.
+    this.#channel.setClass(one.ref, 'cold', 0, 0, '');
     one.retire(drainMs);
   }
 
