@@ -13,6 +13,8 @@ export interface ClassContext {
   readonly log: Log;
   /** CLOCK_MONOTONIC, ms. */
   now(): number;
+  /** Connections waiting in accept() of the listening socket with this inode. */
+  acceptQueue(inode: number): number;
   /** A new id for the launcher. */
   nextId(): number;
   /** Events of this instance go to the class; until disown. */

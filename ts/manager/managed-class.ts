@@ -2,7 +2,7 @@
 // One class whose instances we run: carries out what the policy wants, publishes what workers need
 // to know, keeps the record of what happened. Driven by pass() and by the launcher's events.
 import type { ClassEvent, ClassStatus, Journey } from '../control/messages.ts';
-import { type ClassState, type Load, native, type Ref } from '../native/native.ts';
+import type { ClassState, Load, Ref } from '../native/native.ts';
 import type { Policy } from '../policy/policy.ts';
 import { afterEnd } from '../policy/restart.ts';
 import { type Exit, LauncherError } from '../process/launcher.ts';
@@ -423,7 +423,7 @@ export class ManagedClass {
       return;
     }
     this.#refreshLoad(now);
-    const queued = endpoint ? Math.max(0, native.acceptQueue(endpoint.inode)) : 0;
+    const queued = endpoint ? Math.max(0, this.#context.acceptQueue(endpoint.inode)) : 0;
     const verdict = afterEnd({
       kind: this.config.kind === 'dynamic' ? 'dynamic' : 'static',
       ...how,
@@ -470,7 +470,7 @@ export class ManagedClass {
       case 'draining': {
         const { channel } = this.#context;
         const idle =
-          channel.inFlight(instance.ref) === 0 && native.acceptQueue(instance.inode) <= 0;
+          channel.inFlight(instance.ref) === 0 && this.#context.acceptQueue(instance.inode) <= 0;
         if (idle || now >= this.#drainDeadlineMs) this.#stop(instance, now);
         break;
       }

@@ -79,6 +79,7 @@ export class Manager implements ControlHandlers {
       policy: parts.policy,
       log: parts.log,
       now: native.nowMs,
+      acceptQueue: native.acceptQueue,
       nextId: () => this.#nextId++,
       own: (id, owner) => this.#owners.set(id, owner),
       disown: (id) => this.#owners.delete(id),

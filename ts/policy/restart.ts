@@ -44,7 +44,8 @@ export function afterEnd(facts: EndFacts): EndVerdict {
     if (!facts.couldNotStart && failures < QUICK_TRIES && facts.isWanted) {
       return { action: 'replace', failures };
     }
-    return { action: 'fail', delayMs: backOffMs(failures - QUICK_TRIES + 1), failures };
+    const rounds = facts.couldNotStart ? failures : failures - QUICK_TRIES + 1;
+    return { action: 'fail', delayMs: backOffMs(rounds), failures };
   }
   // php-cgi ends itself with 0 after 500 requests: a recycle, like any end after a long life.
   if (facts.exitCode === 0 || facts.livedMs >= facts.minServerLifeMs) {

@@ -47,6 +47,8 @@ export class FakeWorld {
   readonly started: { id: number; spec: StartSpec }[] = [];
   readonly closed: number[] = [];
   readonly events: string[] = [];
+  /** Connections that wait in every socket. */
+  acceptQueue = 0;
   /** Set to make the next start fail at this step. */
   failStep: { step: string; errno: number; text: string } | null = null;
   readonly managed: ManagedClass;
@@ -103,6 +105,7 @@ export class FakeWorld {
       policy: adaptive,
       log: (_level, event) => this.events.push(event),
       now: () => this.nowMs,
+      acceptQueue: () => this.acceptQueue,
       nextId: () => this.#nextId++,
       own: () => undefined,
       disown: () => undefined,
@@ -135,7 +138,7 @@ export class FakeWorld {
 
   #launcher(): Partial<Launcher> {
     return {
-      bind: async () => 0,
+      bind: async () => 1,
       start: async (id: number, spec: StartSpec) => {
         this.started.push({ id, spec });
         const failure = this.failStep;
