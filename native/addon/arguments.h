@@ -38,6 +38,10 @@ class Argument {
         return value_.IsNull();
     }
 
+    bool IsUndefined() const {
+        return value_.IsUndefined();
+    }
+
     /* What C takes as a string: a NUL in it would cut it. */
     std::string Text() const {
         if (value_.IsString()) {

@@ -104,6 +104,8 @@ Napi::Value ParseOptions(const Napi::CallbackInfo &info) {
     Arguments arguments(info);
     const usher_scope_t scope = arguments.OneOf("scope", kScopes);
     const std::vector<std::string> words = arguments.Next("words").Texts();
+    const Argument name = arguments.Next("name");
+    const std::string class_name = name.IsUndefined() ? "" : name.Text();
     std::vector<const char *> pointers;
     for (const std::string &word : words) {
         pointers.push_back(word.c_str());
@@ -112,7 +114,10 @@ Napi::Value ParseOptions(const Napi::CallbackInfo &info) {
     usher_option_values_t values;
     char error[kErrorMax] = "";
     if (usher_options_parse(scope, USHER_HOST_USHER, pointers.data(), pointers.size(), &values,
-                            error, sizeof(error)) != 0) {
+                            error, sizeof(error)) != 0 ||
+        (!name.IsUndefined() &&
+         usher_class_check(scope, USHER_HOST_USHER, class_name.c_str(), &values, error,
+                           sizeof(error)) != 0)) {
         throw Invalid(info.Env(), error);
     }
     Napi::Object object = Napi::Object::New(info.Env());

@@ -49,8 +49,7 @@ export interface Registration {
 
 /** The part of ts/native that reading needs. */
 export interface Validator {
-  parseOptions(scope: OptionScope, words: string[]): Record<string, OptionValue>;
-  checkClassName(name: string): void;
+  parseOptions(scope: OptionScope, words: string[], name?: string): Record<string, OptionValue>;
 }
 
 interface Reading {
@@ -100,12 +99,11 @@ function classDirective(scope: 'static' | 'external'): Directive {
   return ({ registration, validator }, args, line) => {
     const [name, ...words] = args;
     if (name === undefined) throw new ConfigError(line, `${line.words[0]} needs a name or path`);
-    checked(line, () => validator.checkClassName(name));
     const known = registration.classes.find((other) => other.name === name);
     if (known !== undefined) {
       throw new ConfigError(line, `class ${name} is defined already at ${known.source}`);
     }
-    const options = checked(line, () => validator.parseOptions(scope, words));
+    const options = checked(line, () => validator.parseOptions(scope, words, name));
     registration.classes.push({ scope, name, options, source: line.source });
   };
 }

@@ -5,7 +5,8 @@
 import { createRequire } from 'node:module';
 
 export interface NativeError extends Error {
-  /** ERR_USHER_FULL, ERR_USHER_NOT_FOUND, ERR_USHER_STALE, ERR_USHER_VERSION, ERR_USHER_SYSTEM … */
+  /** usher_status_t: ERR_USHER_FULL, ERR_USHER_NOT_FOUND, ERR_USHER_STALE, ERR_USHER_VERSION,
+   * ERR_USHER_SYSTEM …; ERR_USHER_CLOSED after close(). */
   code: string;
   /** errno of the failed system call, where one failed. */
   errno?: number;
@@ -35,7 +36,7 @@ export interface ClassInfo {
   ref: Ref;
   kind: Kind;
   state: ClassState;
-  /** Name of the only server that sees it, as a hash; '0' = every server. */
+  /** Name of the only server that sees it, as a hash in hexadecimal; '0' = every server. */
   serverId: string;
   limits: ClassLimits;
   key: string;
@@ -97,7 +98,8 @@ export declare class Channel {
   setManagerState(state: ManagerState, pid: number): void;
   beat(): void;
   /** Calls `onRing(rang)` on the event loop after each ring, or each `timeoutMs` without one. Rings
-   * that come while a call is pending are merged into one. Once per channel. */
+   * that come while a call is pending are merged into one. Once per channel; does not keep the
+   * process alive. */
   listen(timeoutMs: number, onRing: (rang: boolean) => void): void;
 
   addClass(kind: Kind, key: string, server: string | null, limits: ClassLimits): Ref;
@@ -145,13 +147,15 @@ export declare class Channel {
 /** The manager's end of the link to the launcher: packets and descriptors (native/launcher/protocol.h). */
 export declare class LauncherLink {
   /** `onMessage` gets each packet with the descriptors that came with it (the receiver owns them);
-   * `onClose` is called once, when the launcher is gone. */
+   * `onClose` is called once, when the launcher is gone, after its last packet. Takes over `fd`, and
+   * keeps the process alive until the link is closed. */
   constructor(
     fd: number,
     onMessage: (packet: Buffer, descriptors: number[]) => void,
     onClose: () => void,
   );
-  /** False when the socket's buffer is full: try again later. Throws when the launcher is gone. */
+  /** False when the socket's buffer is full: try again later. Throws when the launcher is gone.
+   * @param packet At most limits.messageMax bytes. */
   send(packet: Buffer): boolean;
   close(): void;
 }
@@ -184,9 +188,10 @@ export interface Native {
   layout: Readonly<Record<string, number>>;
   classFlags: Readonly<{ keepConn: number; flush: number; nph: number }>;
   options(): OptionRow[];
-  /** Words after the class's name, in httpd.conf's spelling → values by id; only those given.
+  /** Words after the class's name, in httpd.conf's spelling → values by id; only those given. With
+   * `name` it is checked as well, and whether name and options fit together.
    * Throws ERR_USHER_INVALID with the validator's sentence. */
-  parseOptions(scope: OptionScope, words: string[]): Record<string, OptionValue>;
+  parseOptions(scope: OptionScope, words: string[], name?: string): Record<string, OptionValue>;
   /** A COMMAND value → program and arguments. */
   splitCommand(command: string): string[];
   /** Throws ERR_USHER_INVALID when `name` is no class name or path. */
@@ -195,7 +200,7 @@ export interface Native {
   nowMs(): number;
   /** Connections waiting in accept() of the listening UNIX socket with this inode; -1 = no such socket. */
   acceptQueue(inode: number): number;
-  /** flock probes: true when another process holds the file's exclusive lock. */
+  /** Does somebody hold the file's exclusive flock? False when there is no such file. */
   isLocked(path: string): boolean;
 }
 
