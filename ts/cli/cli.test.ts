@@ -8,6 +8,7 @@ import type { StopRequest } from '../control/messages.ts';
 import type { ControlHandlers } from '../control/server.ts';
 import {
   listenAsManager,
+  makeRuntimeDir,
   sampleClass,
   sampleFailure,
   sampleStatus,
@@ -47,7 +48,7 @@ async function usher(words: string[], changes: Partial<Context> = {}): Promise<R
 }
 
 async function startManager(t: Test, handlers: Partial<ControlHandlers> = {}) {
-  const runtimeDir = t.testdir();
+  const runtimeDir = makeRuntimeDir(t);
   const server = await listenAsManager(runtimeDir, handlers);
   t.teardown(() => server.close());
   return { runtimeDir, server };
@@ -160,7 +161,7 @@ t.test('stop', async (t) => {
 });
 
 t.test('no manager', async (t) => {
-  const runtimeDir = t.testdir();
+  const runtimeDir = makeRuntimeDir(t);
   for (const command of ['status', 'stop']) {
     t.match(await usher([command, '--runtime-dir', runtimeDir]), {
       exitCode: 3,
@@ -171,7 +172,7 @@ t.test('no manager', async (t) => {
 });
 
 t.test('which manager', async (t) => {
-  const env = { XDG_RUNTIME_DIR: t.testdir() };
+  const env = { XDG_RUNTIME_DIR: makeRuntimeDir(t) };
   const own = await usher(['status'], { uid: 1000, env });
   t.match(own.err, join(env.XDG_RUNTIME_DIR, 'usher', controlSocketName));
   t.match(await usher(['status'], { uid: 1000 }), {

@@ -8,13 +8,13 @@ import t, { type Test } from 'tap';
 import { ControlClient, controlSocketName, NoManagerError, RequestFailedError } from './client.ts';
 import type { StopRequest } from './messages.ts';
 import { bodyBytesMax, ControlError, type ControlHandlers } from './server.ts';
-import { listenAsManager, sampleStatus } from './testing/sample.ts';
+import { listenAsManager, makeRuntimeDir, sampleStatus } from './testing/sample.ts';
 
 async function listen(
   t: Test,
   handlers: Partial<ControlHandlers> = {},
 ): Promise<{ runtimeDir: string; client: ControlClient; server: Server }> {
-  const runtimeDir = t.testdir();
+  const runtimeDir = makeRuntimeDir(t);
   const server = await listenAsManager(runtimeDir, handlers);
   t.teardown(() => server.close());
   return { runtimeDir, client: new ControlClient(runtimeDir, { timeoutMs: 2000 }), server };
@@ -93,7 +93,7 @@ t.test('a handler that fails', async (t) => {
 });
 
 t.test('no manager', async (t) => {
-  const missing = new ControlClient(join(t.testdir(), 'nowhere'));
+  const missing = new ControlClient(join(makeRuntimeDir(t), 'nowhere'));
   await t.rejects(missing.ping(), NoManagerError);
 
   const { client, server } = await listen(t);
@@ -130,7 +130,7 @@ t.test('something else on the socket', async (t) => {
   ];
   for (const [title, start] of answers) {
     await t.test(title, async (t) => {
-      const client = new ControlClient(t.testdir());
+      const client = new ControlClient(makeRuntimeDir(t));
       const server = start(client.socketPath);
       t.teardown(() => server.close());
       await t.rejects(client.status(), RequestFailedError);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A manager's answers for the tests of control and cli, and a server that gives them.
+import { mkdtempSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { controlSocketName } from '../client.ts';
 import type { ClassStatus, Journey, Status } from '../messages.ts';
@@ -72,6 +74,13 @@ export function sampleStatus(changes: Partial<Status> = {}): Status {
     classes: [sampleClass()],
     ...changes,
   };
+}
+
+/** A new runtime directory with a short path, as sockets need it. */
+export function makeRuntimeDir(t: { teardown(handler: () => void): void }): string {
+  const runtimeDir = mkdtempSync(join(tmpdir(), 'usher-'));
+  t.teardown(() => rmSync(runtimeDir, { recursive: true }));
+  return runtimeDir;
 }
 
 /** A control server in `runtimeDir`; `handlers` replaces what the sample manager does. */
