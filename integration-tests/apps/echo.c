@@ -3,6 +3,7 @@
  * A libfcgi program that does what the query string says, word by word:
  *
  *   status=404 Gone Fishing   header=Name: value   no-type    collected for the head of the answer
+ *   headers=N  ten headers X-Long-0 … X-Long-9 of N dots each
  *   env        the FastCGI parameters, then pid, requests, body_bytes, body_crc32, one per line;
  *              also what happens when nothing else is said
  *   body       the request body as it came
@@ -165,6 +166,18 @@ static void collect_header(request_t *request, const char *line) {
     add_header(request, line);
 }
 
+static void add_long_headers(request_t *request, size_t dots) {
+    char line[16384];
+    for (int i = 0; i < 10; i++) {
+        int length = snprintf(line, sizeof line, "X-Long-%d: ", i);
+        if (dots < sizeof line - 32) {
+            memset(line + length, '.', dots);
+            line[(size_t)length + dots] = '\0';
+        }
+        add_header(request, line);
+    }
+}
+
 static void act(request_t *request, const char *word, const char *value) {
     char line[65536];
     if (strcmp(word, "status") == 0) {
@@ -172,6 +185,8 @@ static void act(request_t *request, const char *word, const char *value) {
         collect_header(request, line);
     } else if (strcmp(word, "header") == 0) {
         collect_header(request, value);
+    } else if (strcmp(word, "headers") == 0) {
+        add_long_headers(request, strtoul(value, NULL, 10));
     } else if (strcmp(word, "no-type") == 0) {
         request->has_type = true;
     } else if (strcmp(word, "raw") == 0) {

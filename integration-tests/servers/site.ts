@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+// One web server with one configuration in a directory of its own: files, start, requests, end, and
+// what is told when a check fails.
+
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import net from 'node:net';
+import { userInfo } from 'node:os';
+import { dirname } from 'node:path';
+import type { Test } from 'tap';
+import { apps, builtApps } from './checkout.ts';
+import * as client from './client.ts';
+import { eventually } from './eventually.ts';
+import { watchEnding } from './leftovers.ts';
+import { fastcgiParams } from './nginx.ts';
+import { childrenOf, isRunning, processesOf, signal } from './processes.ts';
+import { type ClassStatus, type Outcome, run, type Status, status } from './usher.ts';
+import { type Ending, files, type Place, type WebServer } from './web-server.ts';
+
+export const isRoot = process.getuid?.() === 0;
+
+export interface SiteOptions {
+  /** Shares the runtime directory, and with it the manager, of another site. */
+  runtimeDir?: string;
+  /** Starts the server as this user, not as whoever runs the tests. */
+  startAs?: { uid: number; gid: number };
+}
+
+/** The same server's configuration in both spellings; a test gives the ones it needs. */
+export type Texts = Partial<Record<WebServer['kind'], string>>;
+
+async function freePort(): Promise<number> {
+  const listener = net.createServer();
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', reject);
+    listener.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = listener.address() as net.AddressInfo;
+  await new Promise((resolve) => listener.close(resolve));
+  return port;
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.once('error', () => resolve(false));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
+}
+
+function textFrom(path: string, offset = 0): string {
+  return existsSync(path) ? readFileSync(path).subarray(offset).toString() : '';
+}
+
+function sizeOf(path: string): number {
+  return existsSync(path) ? statSync(path).size : 0;
+}
+
+export class Site implements Place {
+  readonly t: Test;
+  readonly server: WebServer;
+  readonly dir: string;
+  readonly docs: string;
+  readonly runtimeDir: string;
+  readonly ports: number[];
+  readonly user: string | undefined;
+  readonly group: string | undefined;
+  private readonly startAs: { uid: number; gid: number } | undefined;
+  private readonly sharesRuntimeDir: boolean;
+  private isStarted = false;
+  private errorLogMark = 0;
+
+  private constructor(t: Test, server: WebServer, ports: number[], options: SiteOptions) {
+    this.t = t;
+    this.server = server;
+    this.ports = ports;
+    this.dir = mkdtempSync('/tmp/usher-');
+    this.docs = `${this.dir}/docs`;
+    this.startAs = options.startAs;
+    this.sharesRuntimeDir = options.runtimeDir !== undefined;
+    this.runtimeDir = options.runtimeDir ?? `${this.dir}/run`;
+    const dropsRoot = isRoot && !this.startAs;
+    this.user = dropsRoot ? 'www-data' : undefined;
+    this.group = dropsRoot ? 'www-data' : undefined;
+    chmodSync(this.dir, 0o755);
+    mkdirSync(this.docs);
+    if (this.startAs) chownSync(this.dir, this.startAs.uid, this.startAs.gid);
+    this.file('fastcgi_params', fastcgiParams);
+  }
+
+  /** A site that is not running yet; it is ended with the test at the latest. */
+  static async create(t: Test, server: WebServer, options: SiteOptions = {}): Promise<Site> {
+    const site = new Site(t, server, [await freePort(), await freePort()], options);
+    t.teardown(() => site.end('TERM'));
+    return site;
+  }
+
+  // ---- files
+
+  /** Writes a file below the site's directory and returns its path. */
+  file(name: string, content: string | Buffer, mode = 0o644): string {
+    const path = `${this.dir}/${name}`;
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, content);
+    chmodSync(path, mode);
+    return path;
+  }
+
+  /** Copies one of our programs to a place below the site's directory; see starts(). */
+  program(name: string, app = 'echo'): string {
+    const path = `${this.dir}/${name}`;
+    mkdirSync(dirname(path), { recursive: true });
+    const built = `${builtApps}/${app}`;
+    copyFileSync(existsSync(built) ? built : `${apps}/${app}`, path);
+    chmodSync(path, 0o755);
+    writeFileSync(`${path}.starts`, '');
+    chmodSync(`${path}.starts`, 0o666);
+    return path;
+  }
+
+  /** The process ids that a program placed by program() has had so far, one for each start. */
+  starts(path: string): number[] {
+    return textFrom(`${path}.starts`).split('\n').filter(Boolean).map(Number);
+  }
+
+  // ---- the server
+
+  get port(): number {
+    return this.ports[0]!;
+  }
+
+  /** The master's process id. */
+  get pid(): number {
+    return Number(textFrom(files.pid(this)).trim());
+  }
+
+  get workers(): number[] {
+    return childrenOf(this.pid);
+  }
+
+  private writeConfiguration(texts: Texts): void {
+    const text = texts[this.server.kind];
+    if (text === undefined) throw new Error(`no configuration for ${this.server.kind} given`);
+    this.file('server.conf', this.server.configuration(this, text));
+  }
+
+  /** Lets the server only read a configuration. */
+  async checkConfiguration(texts: Texts): Promise<Outcome> {
+    this.writeConfiguration(texts);
+    return run(this.server.checkCommand(this), this.startAs);
+  }
+
+  /** Starts the server; throws with what it said when it does not come to accept connections. */
+  async start(texts: Texts): Promise<void> {
+    this.writeConfiguration(texts);
+    this.isStarted = true;
+    const { status, output } = await run(this.server.startCommand(this), this.startAs);
+    const said = () => `${output}\n${textFrom(files.errorLog(this))}`;
+    if (status !== 0) throw new Error(`${this.server.name} did not start (${status}): ${said()}`);
+    await eventually(
+      `${this.server.name} listens: ${said()}`,
+      async () => (await accepts(this.port)) && isRunning(this.pid),
+    );
+  }
+
+  /** Replaces the configuration of the running server. */
+  reload(texts: Texts): void {
+    this.writeConfiguration(texts);
+    signal(this.pid, this.server.reloadSignal);
+  }
+
+  /**
+   * Ends the server and sees to it that nothing is left; a second call does nothing. What still
+   * runs after a while is reported by nothingLeft() and killed.
+   */
+  async end(how: Ending = 'TERM', ending: 'last' | 'others' = 'last'): Promise<void> {
+    if (!this.isStarted) {
+      if (!this.isKept) rmSync(this.dir, { recursive: true, force: true });
+      return;
+    }
+    this.isStarted = false;
+    const master = this.pid;
+    const tied = [...processesOf(this.dir), ...processesOf(this.runtimeDir)].map(({ pid }) => pid);
+    const workers = how === 'KILL' ? childrenOf(master) : [];
+    if (Number.isInteger(master) && master > 1) {
+      signal(master, this.server.endingSignals[how]);
+      for (const pid of workers) signal(pid, 'SIGKILL');
+      await eventually(`${this.server.name} ends`, () => !isRunning(master), 30_000).catch(() => {
+        for (const pid of [master, ...childrenOf(master)]) signal(pid, 'SIGKILL');
+      });
+    }
+    const isLast = ending === 'last' && !this.sharesRuntimeDir;
+    watchEnding({
+      title: `${this.server.name}, ${this.t.name}, ${how}`,
+      dirs: isLast ? [this.dir, this.runtimeDir] : [this.dir],
+      runtimeDir: isLast ? this.runtimeDir : undefined,
+      pids: isLast ? tied : [],
+      isKept: () => this.isKept,
+      dir: this.dir,
+    });
+  }
+
+  // ---- requests
+
+  request(path: string, options?: client.RequestOptions): Promise<client.Answer> {
+    return client.request(this.port, path, options);
+  }
+
+  // ---- what the manager says
+
+  status(): Promise<Status> {
+    return status(this.runtimeDir);
+  }
+
+  /** The status of the class of this name or path; undefined when the manager knows none. */
+  async classStatus(name: string): Promise<ClassStatus | undefined> {
+    return (await this.status()).classes.find((known) => known.name === name);
+  }
+
+  /** Waits until no request is in flight or waiting in any class. */
+  async settled(): Promise<void> {
+    await eventually('all counters are back at 0', async () => {
+      const busy = (await this.status()).classes.filter((c) => c.inFlight !== 0 || c.waiting !== 0);
+      if (busy.length === 0) return true;
+      throw new Error(JSON.stringify(busy));
+    });
+  }
+
+  // ---- checks
+
+  /** A subtest; when it fails, it tells what the logs have said meanwhile. */
+  async check(sentence: string, body: (t: Test) => Promise<unknown>): Promise<void> {
+    await this.t.test(sentence, async (t) => {
+      this.errorLogMark = sizeOf(files.errorLog(this));
+      const usherLogMark = sizeOf(`${this.runtimeDir}/usher.log`);
+      try {
+        await body(t);
+      } catch (error) {
+        t.error(error, 'goes through without an exception');
+      }
+      if (t.passing()) return;
+      this.isKept = true;
+      const usherLog = textFrom(`${this.runtimeDir}/usher.log`, usherLogMark);
+      t.comment(
+        [
+          `kept: ${this.dir}`,
+          'error log since then:',
+          ...this.newErrors().trimEnd().split('\n').slice(-40),
+          'usher.log since then:',
+          ...usherLog.trimEnd().split('\n').slice(-40),
+        ].join('\n'),
+      );
+    });
+  }
+
+  private isKept = process.env.USHER_TEST_KEEP === '1';
+
+  /** What the server has written to its error log since the check began. */
+  newErrors(): string {
+    return textFrom(files.errorLog(this), this.errorLogMark);
+  }
+
+  /** Waits for a line in the error log that was written since the check began. */
+  async errorLine(pattern: RegExp): Promise<string> {
+    return eventually(`a line like ${pattern} in the error log`, () =>
+      this.newErrors()
+        .split('\n')
+        .find((line) => pattern.test(line)),
+    );
+  }
+
+  accessLog(): string {
+    return textFrom(files.accessLog(this));
+  }
+
+  /** Who runs the instances: the worker's user, or whoever started all of it. */
+  get instanceUid(): number {
+    if (this.startAs) return this.startAs.uid;
+    if (!isRoot) return userInfo().uid;
+    return Number(/^www-data:[^:]*:(\d+)/m.exec(readFileSync('/etc/passwd', 'utf8'))?.[1]);
+  }
+}
