@@ -10,10 +10,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "channel/terms.h"
 #include "os/os.h"
+
+#define LOCK_ATTEMPTS 100
+#define LOCK_PAUSE_NS 10000000
 
 static char runtime_path[4096];
 static int runtime_fd = -1;
@@ -93,15 +97,30 @@ static int lock_alone(const char *name) {
     }
 }
 
+/* Web servers look whether a manager runs by sharing its lock for a moment: that is not one. */
+static bool is_only_shared(const char *name) {
+    int fd = open_lock_file(name);
+    bool shared = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) == 0;
+    if (fd >= 0)
+        close(fd);
+    return shared;
+}
+
 int directory_lock(failure_t *failure) {
-    /* the descriptor stays open, and with it the lock, until the process ends */
-    if (lock_alone("manager.lock") >= 0)
-        return 0;
-    if (errno == EWOULDBLOCK) {
-        fail(failure, "lock", errno, "%s/manager.lock: a manager runs there already", runtime_path);
-        return 1;
+    for (int attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
+        /* the descriptor stays open, and with it the lock, until the process ends */
+        if (lock_alone("manager.lock") >= 0)
+            return 0;
+        if (errno != EWOULDBLOCK)
+            return fail(failure, "lock", errno, "lock %s/manager.lock: %s", runtime_path,
+                        strerror(errno));
+        if (!is_only_shared("manager.lock"))
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
     }
-    return fail(failure, "lock", errno, "lock %s/manager.lock: %s", runtime_path, strerror(errno));
+    fail(failure, "lock", EWOULDBLOCK, "%s/manager.lock: a manager runs there already",
+         runtime_path);
+    return 1;
 }
 
 int directory_try_finish(void) {
@@ -186,8 +205,18 @@ bool directory_is_server_name(const char *name) {
            strcmp(name, "servers") != 0;
 }
 
+/* Root may write to a folder of mode 0500; its owner must be allowed to. */
+static void make_writable(int folder) {
+    struct stat status;
+    if (geteuid() != 0 && fstat(folder, &status) == 0 && (status.st_mode & S_IWUSR) == 0)
+        fchmod(folder, 0700);
+}
+
 int directory_open_server(const char *server) {
-    return open_folder(runtime_fd, server);
+    int folder = open_folder(runtime_fd, server);
+    if (folder >= 0)
+        make_writable(folder);
+    return folder;
 }
 
 /* A folder of ours that belongs to a web server holds the file its workers lock. */
@@ -229,6 +258,7 @@ static void remove_folder(int parent_fd, const char *name) {
     int folder = open_folder(parent_fd, name);
     if (folder < 0)
         return;
+    make_writable(folder);
     each_entry(folder, remove_file, NULL);
     close(folder);
     unlinkat(parent_fd, name, AT_REMOVEDIR);

@@ -161,14 +161,9 @@ static int remember_server(endpoint_t *endpoint, const char *server) {
 static int link_into(int folder, const char *name) {
     if (linkat(directory_sockets_fd(), name, folder, name, 0) == 0)
         return 0;
-    if (errno == EEXIST) { /* a former launcher's */
-        unlinkat(folder, name, 0);
-    } else if (errno == EACCES) { /* our own folder, 0500 as root's are: root needs no bit */
-        if (fchmod(folder, 0700) < 0)
-            return -1;
-    } else {
+    if (errno != EEXIST)
         return -1;
-    }
+    unlinkat(folder, name, 0); /* a former launcher's */
     return linkat(directory_sockets_fd(), name, folder, name, 0);
 }
 

@@ -25,7 +25,7 @@
 
 typedef enum {
     LAUNCHING, /* forked, exec not seen */
-    FAILED,    /* a step before or exec itself failed; not reaped yet */
+    FAILED,    /* a step before or exec itself failed; not reaped yet, has no id any more */
     STARTING,
     READY,
     EXITED,
@@ -167,6 +167,7 @@ static void launch_failed(instance_t *instance, const failure_t *failure) {
     close_status(instance);
     output_close(&instance->output);
     instance->state = FAILED;
+    remove_id(instance);
     link_send(message_begin_failed(instance->id, failure));
 }
 
@@ -366,7 +367,6 @@ void instances_child_reaped(pid_t pid, int status, const struct rusage *usage) {
     delist(&living, instance);
     alarm_cancel(&instance->alarm);
     if (instance->state == FAILED) {
-        remove_id(instance);
         release(instance);
         return;
     }

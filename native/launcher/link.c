@@ -139,8 +139,12 @@ static bool receive_one(void) {
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
     /* no room for control data: descriptors that come along are closed by the system */
     ssize_t length = recvmsg(link_watch.fd, &header, MSG_DONTWAIT);
-    if (length < 0 && (errno == EAGAIN || errno == EINTR))
-        return errno == EINTR;
+    /* ECONNRESET comes once, when the manager died without having read all; what it sent before is
+     * still there */
+    if (length < 0 && (errno == EINTR || errno == ECONNRESET))
+        return true;
+    if (length < 0 && errno == EAGAIN)
+        return false;
     if (length <= 0) {
         watch_stop(&link_watch);
         handle_closed();

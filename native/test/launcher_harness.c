@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher_harness.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PACKET_MAX 131072
+#define NOBODY 65534
+
+__attribute__((noreturn, format(printf, 1, 2))) static void bail_out(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    printf("Bail out! ");
+    vprintf(format, arguments);
+    printf("\n");
+    va_end(arguments);
+    fflush(stdout);
+    exit(1);
+}
+
+uint64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void sleep_ms(unsigned ms) {
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000},
+              NULL);
+}
+
+/* ---- files --------------------------------------------------------------------------------- */
+
+bool exists(const char *path) {
+    struct stat status;
+    return lstat(path, &status) == 0;
+}
+
+void make_file(const char *path, const char *content, unsigned mode) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, content, strlen(content)) < 0 || fchmod(fd, mode) < 0)
+        bail_out("write %s: %s", path, strerror(errno));
+    close(fd);
+}
+
+static void copy_program(const char *from, const char *to) {
+    static char bytes[65536];
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    if (in < 0 || out < 0)
+        bail_out("copy %s to %s: %s", from, to, strerror(errno));
+    ssize_t length;
+    while ((length = read(in, bytes, sizeof(bytes))) > 0) {
+        if (write(out, bytes, (size_t)length) != length)
+            bail_out("write %s: %s", to, strerror(errno));
+    }
+    fchmod(out, 0755);
+    close(in);
+    close(out);
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk) {
+    (void)status, (void)kind, (void)walk;
+    return remove(path);
+}
+
+static void remove_tree(const char *path) {
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The build may lie where only its owner may enter. */
+static char programs[64];
+
+static void remove_programs(void) {
+    remove_tree(programs);
+}
+
+static const char *program(const char *name, const char *built) {
+    static char paths[2][128];
+    static int used;
+    if (programs[0] == '\0') {
+        strcpy(programs, "/tmp/usher-programs-XXXXXX");
+        if (mkdtemp(programs) == NULL || chmod(programs, 0755) < 0)
+            bail_out("mkdtemp: %s", strerror(errno));
+        atexit(remove_programs);
+    }
+    char *path = paths[used++ % 2];
+    snprintf(path, sizeof(paths[0]), "%s/%s", programs, name);
+    if (!exists(path))
+        copy_program(built, path);
+    return path;
+}
+
+const char *launcher_program(void) {
+    return program("usher-launcher", USHER_TEST_BUILD "/usher-launcher");
+}
+
+const char *helper_program(void) {
+    return program("launcher_helper", USHER_TEST_BUILD "/test/launcher_helper");
+}
+
+const char *read_all(int fd, int timeout_ms) {
+    static char text[262144];
+    size_t length = 0;
+    uint64_t until = now_ms() + (uint64_t)timeout_ms;
+    for (;;) {
+        uint64_t now = now_ms();
+        struct pollfd wait = {.fd = fd, .events = POLLIN};
+        if (now >= until || poll(&wait, 1, (int)(until - now)) <= 0)
+            return NULL;
+        ssize_t got = read(fd, text + length, sizeof(text) - 1 - length);
+        if (got <= 0)
+            break;
+        length += (size_t)got;
+    }
+    text[length] = '\0';
+    return text;
+}
+
+const char *read_text(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const char *text = fd < 0 ? "" : read_all(fd, 1000);
+    if (fd >= 0)
+        close(fd);
+    return text;
+}
+
+int connect_to(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+const char *converse(const char *path, int timeout_ms) {
+    int fd = connect_to(path);
+    if (fd < 0)
+        return NULL;
+    const char *text = read_all(fd, timeout_ms);
+    close(fd);
+    return text;
+}
+
+int count_open_files(pid_t pid) {
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+    DIR *folder = opendir(path);
+    int count = folder == NULL ? -1 : 0;
+    while (folder != NULL && readdir(folder) != NULL)
+        count++;
+    if (folder != NULL)
+        closedir(folder);
+    return count;
+}
+
+bool is_alive(pid_t pid) {
+    char path[64], state;
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    const char *name_end = strrchr(read_text(path), ')');
+    return name_end != NULL && sscanf(name_end + 1, " %c", &state) == 1 && state != 'Z' &&
+           state != 'X';
+}
+
+/* ---- packets ------------------------------------------------------------------------------- */
+
+const char *f(const char *format, ...) {
+    static char texts[16][1024];
+    static unsigned next;
+    char *text = texts[next++ % 16];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(texts[0]), format, arguments);
+    va_end(arguments);
+    return text;
+}
+
+void tell_bytes(launcher_t *launcher, const char *bytes, size_t length) {
+    if (send(launcher->link, bytes, length, MSG_NOSIGNAL) < 0)
+        bail_out("send to the launcher: %s; its log:\n%s", strerror(errno),
+                 read_text(launcher->log));
+}
+
+void tell(launcher_t *launcher, const char *verb, ...) {
+    static char bytes[PACKET_MAX];
+    size_t length = 0;
+    va_list fields;
+    va_start(fields, verb);
+    for (const char *text = verb; text != NULL; text = va_arg(fields, const char *)) {
+        memcpy(bytes + length, text, strlen(text) + 1);
+        length += strlen(text) + 1;
+    }
+    va_end(fields);
+    tell_bytes(launcher, bytes, length);
+}
+
+const char *field(const packet_t *packet, const char *name) {
+    size_t name_length = strlen(name);
+    const char *end = packet->bytes + packet->length;
+    for (const char *at = packet->bytes; at < end; at += strlen(at) + 1) {
+        if (strncmp(at, name, name_length) == 0 && at[name_length] == '=')
+            return at + name_length + 1;
+    }
+    return NULL;
+}
+
+size_t count_field(const packet_t *packet, const char *name) {
+    size_t count = 0, name_length = strlen(name);
+    const char *end = packet->bytes + packet->length;
+    for (const char *at = packet->bytes; at < end; at += strlen(at) + 1)
+        count += strncmp(at, name, name_length) == 0 && at[name_length] == '=';
+    return count;
+}
+
+long long number_field(const packet_t *packet, const char *name) {
+    const char *text = field(packet, name);
+    return text == NULL ? -1 : atoll(text);
+}
+
+/* Receive one packet, with a descriptor if it brings one. 0 = none in time, -1 = link closed. */
+static int receive(int socket_fd, packet_t **packet, int *descriptor, int timeout_ms) {
+    static char bytes[PACKET_MAX + 1];
+    char control[CMSG_SPACE(sizeof(int))];
+    struct iovec part = {.iov_base = bytes, .iov_len = PACKET_MAX};
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = control,
+                            .msg_controllen = sizeof(control)};
+    struct pollfd wait = {.fd = socket_fd, .events = POLLIN};
+    if (poll(&wait, 1, timeout_ms) <= 0)
+        return 0;
+    ssize_t length = recvmsg(socket_fd, &header, MSG_CMSG_CLOEXEC);
+    if (length <= 0)
+        return -1;
+    if (bytes[length - 1] != '\0')
+        bail_out("a packet of the launcher does not end in NUL");
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+    *descriptor = -1;
+    if (rights != NULL && rights->cmsg_type == SCM_RIGHTS)
+        memcpy(descriptor, CMSG_DATA(rights), sizeof(int));
+    *packet = malloc(sizeof(**packet) + (size_t)length);
+    (*packet)->next = NULL;
+    (*packet)->length = (size_t)length;
+    memcpy((*packet)->bytes, bytes, (size_t)length);
+    return 1;
+}
+
+static void enqueue(launcher_t *launcher, packet_t *packet) {
+    packet_t **end = &launcher->queue;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = packet;
+}
+
+static void forget_queue(launcher_t *launcher) {
+    while (launcher->queue != NULL) {
+        packet_t *packet = launcher->queue;
+        launcher->queue = packet->next;
+        free(packet);
+    }
+}
+
+static packet_t *take_from_queue(launcher_t *launcher, const char *verb, int id) {
+    for (packet_t **link = &launcher->queue; *link != NULL; link = &(*link)->next) {
+        packet_t *packet = *link;
+        if (strcmp(packet->bytes, verb) == 0 && (id == 0 || number_field(packet, "id") == id)) {
+            *link = packet->next;
+            return packet;
+        }
+    }
+    return NULL;
+}
+
+static const packet_t *keep_for_a_while(packet_t *packet) {
+    static packet_t *kept[64];
+    static unsigned next;
+    free(kept[next % 64]);
+    kept[next++ % 64] = packet;
+    return packet;
+}
+
+const packet_t *hear_within(launcher_t *launcher, const char *verb, int id, int timeout_ms) {
+    uint64_t until = now_ms() + (uint64_t)timeout_ms;
+    for (;;) {
+        packet_t *packet = take_from_queue(launcher, verb, id);
+        if (packet != NULL)
+            return keep_for_a_while(packet);
+        uint64_t now = now_ms();
+        int descriptor;
+        int got =
+            receive(launcher->link, &packet, &descriptor, now < until ? (int)(until - now) : 0);
+        if (got < 0 || (got == 0 && now >= until))
+            return NULL;
+        if (got > 0)
+            enqueue(launcher, packet);
+        if (got > 0 && descriptor >= 0)
+            launcher->control_fd = descriptor;
+    }
+}
+
+const packet_t *hear(launcher_t *launcher, const char *verb, int id) {
+    const packet_t *packet = hear_within(launcher, verb, id, 10000);
+    if (packet != NULL)
+        return packet;
+    printf("# waited for \"%s\" id=%d, in the queue:", verb, id);
+    for (const packet_t *other = launcher->queue; other != NULL; other = other->next)
+        printf(" %s(%lld: %s)", other->bytes, number_field(other, "id"),
+               field(other, "error") != NULL ? field(other, "error") : "");
+    printf("\n# log: %s\n", read_text(launcher->log));
+    bail_out("the launcher did not say \"%s\"", verb);
+}
+
+/* ---- the launcher -------------------------------------------------------------------------- */
+
+const char *in_runtime(const launcher_t *launcher, const char *name) {
+    return f("%s/%s", launcher->runtime, name);
+}
+
+void launcher_prepare(launcher_t *launcher) {
+    memset(launcher, 0, sizeof(*launcher));
+    strcpy(launcher->base, "/tmp/usher-launcher-XXXXXX");
+    if (mkdtemp(launcher->base) == NULL || chmod(launcher->base, 0755) < 0)
+        bail_out("mkdtemp: %s", strerror(errno));
+    snprintf(launcher->runtime, sizeof(launcher->runtime), "%s/run", launcher->base);
+    snprintf(launcher->log, sizeof(launcher->log), "%s/log", launcher->base);
+    snprintf(launcher->meeting, sizeof(launcher->meeting), "%s/meeting", launcher->base);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", launcher->meeting);
+    launcher->meeting_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (bind(launcher->meeting_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(launcher->meeting_fd, 16) < 0)
+        bail_out("meeting point: %s", strerror(errno));
+    launcher->link = launcher->manager_fd = launcher->control_fd = -1;
+}
+
+void launcher_start(launcher_t *launcher, const char *const *options) {
+    const char *words[32] = {launcher_program(), "--runtime-dir", launcher->runtime, "--node",
+                             helper_program(),   "--usherd",      launcher->meeting};
+    for (size_t i = 0; options[i] != NULL; i++)
+        words[7 + i] = options[i];
+    fflush(stdout);
+    launcher->pid = fork();
+    if (launcher->pid == 0) {
+        int log = open(launcher->log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+        dup2(log, STDERR_FILENO);
+        close(log);
+        execv(words[0], (char *const *)(uintptr_t)words);
+        _exit(126);
+    }
+}
+
+bool launcher_meet(launcher_t *launcher, int timeout_ms) {
+    launcher_leave(launcher);
+    struct pollfd wait = {.fd = launcher->meeting_fd, .events = POLLIN};
+    if (poll(&wait, 1, timeout_ms) <= 0)
+        return false;
+    launcher->manager_fd = accept4(launcher->meeting_fd, NULL, NULL, SOCK_CLOEXEC);
+    packet_t *packet;
+    if (receive(launcher->manager_fd, &packet, &launcher->link, 5000) <= 0)
+        bail_out("the manager did not hand over its link");
+    launcher->manager_pid = (pid_t)number_field(packet, "pid");
+    free(packet);
+    return true;
+}
+
+void launcher_open(launcher_t *launcher, const char *mode) {
+    launcher_prepare(launcher);
+    if (strcmp(mode, "embedded") == 0)
+        mkdir(launcher->runtime, 0700);
+    launcher_start(launcher, (const char *const[]){"--mode", mode, NULL});
+    if (!launcher_meet(launcher, 10000))
+        bail_out("no manager was started; log:\n%s", read_text(launcher->log));
+}
+
+int launcher_wait(launcher_t *launcher, int timeout_ms) {
+    int status;
+    pid_t reaped;
+    if (!comes_true((reaped = waitpid(launcher->pid, &status, WNOHANG)) != 0, (uint64_t)timeout_ms))
+        return -1;
+    launcher->pid = 0;
+    return status;
+}
+
+static void close_fd(int *fd) {
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+void launcher_leave(launcher_t *launcher) {
+    close_fd(&launcher->manager_fd);
+    close_fd(&launcher->link);
+    close_fd(&launcher->control_fd);
+    forget_queue(launcher);
+}
+
+bool launcher_close(launcher_t *launcher) {
+    tell(launcher, "quit", "remove=1", NULL);
+    launcher_leave(launcher);
+    int status = launcher_wait(launcher, 15000);
+    bool passed = status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (!passed)
+        printf("# status %d, log:\n%s\n", status, read_text(launcher->log));
+    launcher_remove(launcher);
+    return passed;
+}
+
+void launcher_remove(launcher_t *launcher) {
+    launcher_leave(launcher);
+    close_fd(&launcher->meeting_fd);
+    if (launcher->pid != 0) {
+        kill(launcher->pid, SIGKILL);
+        waitpid(launcher->pid, NULL, 0);
+    }
+    remove_tree(launcher->base);
+}
+
+/* ---- users --------------------------------------------------------------------------------- */
+
+static int counts_pipe;
+
+bool become_nobody_in_child(int counts[2]) {
+    int ends[2];
+    launcher_program(); /* copied while we still may read them */
+    helper_program();
+    fflush(stdout);
+    if (pipe(ends) < 0)
+        bail_out("pipe: %s", strerror(errno));
+    pid_t child = fork();
+    if (child == 0) {
+        counts_pipe = ends[1];
+        close(ends[0]);
+        if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+            bail_out("become nobody: %s", strerror(errno));
+        return true;
+    }
+    close(ends[1]);
+    if (read(ends[0], counts, 2 * sizeof(int)) != 2 * (ssize_t)sizeof(int))
+        exit(1); /* it has bailed out */
+    close(ends[0]);
+    waitpid(child, NULL, 0);
+    return false;
+}
+
+void leave_child(const int counts[2]) {
+    ssize_t written = write(counts_pipe, counts, 2 * sizeof(int));
+    fflush(stdout);
+    _exit(written < 0);
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the launcher starts in its tests. As manager (the words usherd is given) it hands descriptor
+ * 3 to the test and waits to be let go; as program it does with its endpoint what its first word
+ * says.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void sleep_ms(const char *ms) {
+    unsigned long value = ms == NULL ? 0 : strtoul(ms, NULL, 10);
+    nanosleep(&(struct timespec){.tv_sec = (time_t)(value / 1000),
+                                 .tv_nsec = (long)(value % 1000) * 1000000},
+              NULL);
+}
+
+/* ---- manager ------------------------------------------------------------------------------- */
+
+static int manage(const char *meeting) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", meeting);
+    int test = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    if (connect(test, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return 1;
+    char text[64], control[CMSG_SPACE(sizeof(int))] = {0};
+    int length = snprintf(text, sizeof(text), "manager%cpid=%d%c", 0, getpid(), 0);
+    struct iovec part = {.iov_base = text, .iov_len = (size_t)length};
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = control,
+                            .msg_controllen = sizeof(control)};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(rights), &(int){3}, sizeof(int));
+    if (sendmsg(test, &header, 0) < 0)
+        return 1;
+    close(3);
+    ssize_t got = read(test, text, sizeof(text)); /* the test lets go */
+    return got < 0;
+}
+
+/* ---- programs ------------------------------------------------------------------------------ */
+
+static void answer(int listener) {
+    int fd = accept(listener, NULL, NULL);
+    if (fd < 0)
+        return;
+    char text[32];
+    int length = snprintf(text, sizeof(text), "%d\n", getpid());
+    ssize_t written = write(fd, text, (size_t)length);
+    (void)written;
+    close(fd);
+}
+
+static void serve(const char *delay_ms) {
+    sleep_ms(delay_ms);
+    for (;;)
+        answer(0);
+}
+
+static void *serve_in_thread(void *delay_ms) {
+    serve(delay_ms);
+    return NULL;
+}
+
+static void serve_on_thread(const char *delay_ms) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, serve_in_thread, (void *)(uintptr_t)delay_ms);
+    pthread_join(thread, NULL);
+}
+
+static void serve_by_poll(void) {
+    for (;;) {
+        struct pollfd fds[] = {{.fd = -1}, {.fd = 0, .events = POLLIN}};
+        if (poll(fds, 2, -1) > 0)
+            answer(0);
+    }
+}
+
+static void serve_by_select(void) {
+    int high = fcntl(0, F_DUPFD, 70);
+    close(0);
+    for (;;) {
+        fd_set set;
+        FD_ZERO(&set);
+        FD_SET(high, &set);
+        if (select(high + 1, &set, NULL, NULL, NULL) > 0)
+            answer(high);
+    }
+}
+
+static void serve_by_epoll(void) {
+    int other = dup(0);
+    int epoll = epoll_create1(0);
+    struct epoll_event event = {.events = EPOLLIN};
+    epoll_ctl(epoll, EPOLL_CTL_ADD, other, &event);
+    close(0);
+    for (;;) {
+        if (epoll_wait(epoll, &event, 1, -1) > 0)
+            answer(other);
+    }
+}
+
+static void serve_by_children(const char *count) {
+    for (int i = 0; i < atoi(count); i++) {
+        if (fork() == 0)
+            serve(NULL);
+    }
+    for (;;)
+        wait(NULL);
+}
+
+/* Takes one connection and computes for ever. */
+static void take_and_spin(const char *delay_ms) {
+    sleep_ms(delay_ms);
+    int fd = accept(0, NULL, NULL);
+    for (volatile int i = 0; fd >= 0; i = !i)
+        continue;
+}
+
+/* Sleep in poll() and accept() for something that is not the endpoint. */
+static void poll_elsewhere(void) {
+    int ends[2];
+    if (pipe(ends) == 0)
+        poll(&(struct pollfd){.fd = ends[0], .events = POLLIN}, 1, -1);
+}
+
+static void accept_elsewhere(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX}; /* an abstract name the kernel chooses */
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t));
+    listen(fd, 1);
+    accept(fd, NULL, NULL);
+}
+
+static void serve_hidden(const char *delay_ms) {
+    prctl(PR_SET_DUMPABLE, 0);
+    for (volatile int i = 0; i < 1000000; i++)
+        continue;
+    serve(delay_ms);
+}
+
+/* Dies at its first life, as the file tells, before it accepts. */
+static void die_once(const char *flag) {
+    if (access(flag, F_OK) == 0)
+        serve(NULL);
+    close(open(flag, O_CREAT | O_WRONLY, 0600));
+    exit(7);
+}
+
+static void flood(const char *kilobytes) {
+    static char bytes[1024];
+    memset(bytes, 'x', sizeof(bytes));
+    bytes[sizeof(bytes) - 1] = '\n';
+    for (long i = atol(kilobytes); i != 0; i--) {
+        if (write(1, bytes, sizeof(bytes)) < 0)
+            exit(1);
+    }
+    printf("end of flood\n");
+}
+
+/* A process of the group that ignores TERM and outlives the main one. */
+static void leave_child_behind(const char *how) {
+    if (fork() == 0) {
+        signal(SIGTERM, SIG_IGN);
+        if (strcmp(how, "session") == 0)
+            setsid();
+        printf("child %d\n", getpid());
+        fflush(stdout);
+        if (strcmp(how, "talking") == 0)
+            flood("-1");
+        pause();
+    }
+    sleep_ms("100");
+}
+
+/* ---- report -------------------------------------------------------------------------------- */
+
+static void print_status(const char *name) {
+    FILE *status = fopen("/proc/self/status", "re");
+    char line[256];
+    while (status != NULL && fgets(line, sizeof(line), status) != NULL) {
+        if (strncmp(line, name, strlen(name)) == 0)
+            printf("%s", line);
+    }
+    if (status != NULL)
+        fclose(status);
+}
+
+static void report(char **environment) {
+    char cwd[256];
+    printf("cwd %s\n", getcwd(cwd, sizeof(cwd)));
+    for (; *environment != NULL; environment++)
+        printf("env %s\n", *environment);
+    for (int fd = 0; fd < 100; fd++) {
+        struct stat status;
+        if (fstat(fd, &status) == 0)
+            printf("fd %d %s%s\n", fd,
+                   S_ISSOCK(status.st_mode)   ? "socket"
+                   : S_ISFIFO(status.st_mode) ? "pipe"
+                                              : "other",
+                   (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0 ? " nonblocking" : "");
+    }
+    mode_t mask = umask(0);
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    printf("umask %03o\nuid %u %u gid %u %u\nsession %d\nnice %d\nfiles %llu\n", mask, getuid(),
+           geteuid(), getgid(), getegid(),
+           getsid(0) == getpid() && getpgrp() == getpid() && open("/dev/tty", O_RDWR) < 0,
+           getpriority(PRIO_PROCESS, 0), (unsigned long long)files.rlim_cur);
+    print_status("SigIgn");
+    print_status("SigBlk");
+    print_status("Groups");
+    if (getuid() != 0)
+        printf("root %s\n", setuid(0) == 0 || seteuid(0) == 0 ? "regained" : "gone");
+}
+
+int main(int count, char **words, char **environment) {
+    const char *role = count > 1 ? words[1] : "";
+    const char *word = count > 2 ? words[2] : NULL;
+    if (role[0] == '/')
+        return manage(role);
+    if (strcmp(role, "serve") == 0)
+        serve(word);
+    else if (strcmp(role, "thread") == 0)
+        serve_on_thread(word);
+    else if (strcmp(role, "poll") == 0)
+        serve_by_poll();
+    else if (strcmp(role, "select") == 0)
+        serve_by_select();
+    else if (strcmp(role, "epoll") == 0)
+        serve_by_epoll();
+    else if (strcmp(role, "children") == 0)
+        serve_by_children(word);
+    else if (strcmp(role, "spin") == 0)
+        take_and_spin(word);
+    else if (strcmp(role, "poll-elsewhere") == 0)
+        poll_elsewhere();
+    else if (strcmp(role, "accept-elsewhere") == 0)
+        accept_elsewhere();
+    else if (strcmp(role, "hidden") == 0)
+        serve_hidden(word);
+    else if (strcmp(role, "die-once") == 0)
+        die_once(word);
+    else if (strcmp(role, "flood") == 0)
+        flood(word);
+    else if (strcmp(role, "leave-child") == 0)
+        leave_child_behind(word);
+    else if (strcmp(role, "report") == 0)
+        report(environment);
+    else
+        return 64;
+    return 0;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How the launcher sees that a program is ready, and what waits in an endpoint until one is. */
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "launcher_harness.h"
+#include "tap.h"
+
+static launcher_t l;
+static int last_id = 1;
+
+/* Start a program (words up to NULL; NAME=value in front is environment); gives its id. */
+static int start(int endpoint, const char *const *words) {
+    char bytes[4096];
+    size_t length = (size_t)sprintf(bytes, "start%cid=%d%cendpoint=%d%ccwd=/%c", 0, ++last_id, 0,
+                                    endpoint, 0, 0);
+    const char *name = "env";
+    for (; *words != NULL; words++) {
+        if ((*words)[0] == '/')
+            name = "arg";
+        length += (size_t)sprintf(bytes + length, "%s=%s%c", name, *words, 0);
+    }
+    tell_bytes(&l, bytes, length);
+    return last_id;
+}
+
+static int bind_endpoint(void) {
+    last_id++;
+    tell(&l, "bind", f("id=%d", last_id), f("name=e%d", last_id), NULL);
+    hear(&l, "bound", last_id);
+    return last_id;
+}
+
+static const char *path_of(int endpoint) {
+    return in_runtime(&l, f("sockets/e%d", endpoint));
+}
+
+static void stop(int endpoint, int id) {
+    tell(&l, "signal", f("id=%d", id), "signal=9", NULL);
+    hear(&l, "exited", id);
+    tell(&l, "close", f("id=%d", endpoint), NULL);
+    hear(&l, "closed", endpoint);
+}
+
+/* A program becomes ready, not before `from_ms`, and says so once. */
+static void becomes_ready(const char *what, int from_ms, const char *const *words) {
+    int endpoint = bind_endpoint();
+    uint64_t begin = now_ms();
+    int id = start(endpoint, words);
+    hear(&l, "started", id);
+    const packet_t *ready = hear_within(&l, "ready", id, 8000);
+    uint64_t took = now_ms() - begin;
+    ok(ready != NULL && took + 1 >= (uint64_t)from_ms && number_field(ready, "ready_ns") > 0,
+       "%s: ready", what);
+    printf("# after %llu ms\n", (unsigned long long)took);
+    ok(hear_within(&l, "ready", id, 120) == NULL, "%s: told once", what);
+    stop(endpoint, id);
+}
+
+static void stays_unready(const char *what, const char *const *words) {
+    int endpoint = bind_endpoint();
+    int id = start(endpoint, words);
+    hear(&l, "started", id);
+    ok(hear_within(&l, "ready", id, 400) == NULL, "%s: not ready", what);
+    stop(endpoint, id);
+}
+
+#define HELPER(...) ((const char *const[]){helper_program(), __VA_ARGS__, NULL})
+#define PROGRAM(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void test_ways_to_wait(void) {
+    becomes_ready("accept()", 0, HELPER("serve"));
+    becomes_ready("accept() after a sleep", 300, HELPER("serve", "300"));
+    becomes_ready("accept() in a thread", 0, HELPER("thread", "50"));
+    becomes_ready("poll()", 0, HELPER("poll"));
+    becomes_ready("select() on a duplicate", 0, HELPER("select"));
+    becomes_ready("epoll_wait() on a duplicate", 0, HELPER("epoll"));
+    becomes_ready("accept() in children", 0, HELPER("children", "3"));
+    becomes_ready("behind a shell", 0,
+                  PROGRAM("/bin/sh", "-c", f("%s serve 20; :", helper_program())));
+    stays_unready("asleep", PROGRAM("/bin/sleep", "100"));
+    stays_unready("poll() on something else", HELPER("poll-elsewhere"));
+    stays_unready("accept() on something else", HELPER("accept-elsewhere"));
+    stays_unready("busy", PROGRAM("/bin/sh", "-c", "while :; do :; done"));
+}
+
+static void test_real_programs(void) {
+    if (access("/usr/bin/perl", X_OK) == 0)
+        becomes_ready("Perl FCGI", 0,
+                      PROGRAM("/usr/bin/perl", "-MFCGI", "-e",
+                              "my $r = FCGI::Request; 1 while $r->Accept >= 0"));
+    if (access("/usr/bin/php-cgi", X_OK) == 0) {
+        becomes_ready("php-cgi", 0, PROGRAM("/usr/bin/php-cgi"));
+        becomes_ready("php-cgi with children", 0,
+                      PROGRAM("PHP_FCGI_CHILDREN=4", "/usr/bin/php-cgi"));
+    }
+    if (access("/usr/bin/python3", X_OK) == 0)
+        becomes_ready(
+            "Python", 0,
+            PROGRAM("/usr/bin/python3", "-c", "import socket; socket.socket(fileno=0).accept()"));
+}
+
+/* The descriptors and system calls of a process that is not dumpable are hidden from all but root. */
+static void test_hidden(void) {
+    becomes_ready("not dumpable", geteuid() == 0 ? 0 : 50, HELPER("hidden"));
+}
+
+/* A request may come before the program waits for one; it need never be seen waiting. */
+static void test_took_a_connection(void) {
+    int endpoint = bind_endpoint();
+    int early = connect_to(path_of(endpoint));
+    ok(early >= 0, "a connection comes before the program");
+    int id = start(endpoint, HELPER("spin", "100"));
+    hear(&l, "started", id);
+    ok(hear_within(&l, "ready", id, 60) == NULL, "a connection waits: not ready yet");
+    ok(hear_within(&l, "ready", id, 5000) != NULL, "it was taken: ready");
+    close(early);
+    stop(endpoint, id);
+
+    /* now one that comes and is taken between two looks */
+    endpoint = bind_endpoint();
+    id =
+        start(endpoint, PROGRAM("/bin/sh", "-c", f("sleep 0.3; exec %s spin 0", helper_program())));
+    hear(&l, "started", id);
+    sleep_ms(280);
+    int client = connect_to(path_of(endpoint));
+    ok(client >= 0 && hear_within(&l, "ready", id, 5000) != NULL,
+       "taken at once, then busy: ready");
+    close(client);
+    stop(endpoint, id);
+}
+
+static void test_late(void) {
+    int endpoint = bind_endpoint();
+    tell(&l, "start", f("id=%d", ++last_id), f("endpoint=%d", endpoint),
+         f("arg=%s", helper_program()), "arg=serve", "arg=400", "start_timeout_ms=100", NULL);
+    ok(hear_within(&l, "ready", last_id, 5000) != NULL,
+       "ready is told after start_timeout_ms, too");
+    stop(endpoint, last_id);
+}
+
+/* ---- what waits in an endpoint ------------------------------------------------------------- */
+
+static void test_death_before_accept(void) {
+    int endpoint = bind_endpoint();
+    int clients[5];
+    for (int i = 0; i < 5; i++)
+        clients[i] = connect_to(path_of(endpoint));
+    const char *flag = f("%s/died", l.base);
+    int id = start(endpoint, HELPER("die-once", flag));
+    hear(&l, "started", id);
+    is_int(number_field(hear(&l, "exited", id), "exit_code"), 7, "it dies before accept()");
+    id = start(endpoint, HELPER("die-once", flag));
+    long long pid = number_field(hear(&l, "started", id), "pid");
+    int served = 0;
+    for (int i = 0; i < 5; i++) {
+        const char *text = read_all(clients[i], 5000);
+        served += text != NULL && atoll(text) == pid;
+        close(clients[i]);
+    }
+    is_int(served, 5, "the next life on the same endpoint serves all that had come");
+    stop(endpoint, id);
+}
+
+static void test_full_backlog(void) {
+    last_id++;
+    tell(&l, "bind", f("id=%d", last_id), f("name=e%d", last_id), "backlog=2", NULL);
+    hear(&l, "bound", last_id);
+    int endpoint = last_id, clients[3];
+    for (int i = 0; i < 3; i++)
+        clients[i] = connect_to(path_of(endpoint));
+    ok(clients[2] >= 0, "backlog=2 lets three wait");
+    tell(&l, "close", f("id=%d", endpoint), NULL);
+    hear(&l, "closed", endpoint);
+    const char *text = read_all(clients[0], 2000);
+    is_str(text, "", "closing the endpoint ends the waiting connections");
+    for (int i = 0; i < 3; i++)
+        close(clients[i]);
+}
+
+/* ---- snapshot ------------------------------------------------------------------------------ */
+
+static void test_snapshot(void) {
+    int endpoint = bind_endpoint();
+    int id = start(endpoint, HELPER("children", "2"));
+    long long pid = number_field(hear(&l, "started", id), "pid");
+    hear(&l, "ready", id);
+    tell(&l, "snapshot", f("id=%d", id), NULL);
+    const char *text = field(hear(&l, "snapshot", id), "text");
+    ok(strstr(text, f("process %lld: name launcher_helper state S", pid)) == text,
+       "a snapshot names the process and its state");
+    ok(strstr(text, "wchan ") != NULL && strstr(text, "syscall ") != NULL &&
+           strstr(text, "fd 0 socket:[") != NULL,
+       "and what it sleeps in, and its descriptors");
+    int processes = 0;
+    for (const char *at = text; (at = strstr(at, "process ")) != NULL; at++)
+        processes++;
+    is_int(processes, 3, "and its children");
+    stop(endpoint, id);
+    tell(&l, "snapshot", f("id=%d", id), NULL);
+    is_str(field(hear(&l, "snapshot", id), "text"), "", "of an exited one it is empty");
+}
+
+/* Many at once must not make the launcher late. */
+static void test_many(void) {
+    enum { COUNT = 32 };
+    int endpoint = bind_endpoint(), first = last_id + 1;
+    uint64_t begin = now_ms();
+    for (int i = 0; i < COUNT; i++)
+        start(endpoint, HELPER("serve"));
+    int ready = 0;
+    for (int i = 0; i < COUNT; i++)
+        ready += hear_within(&l, "ready", first + i, 5000) != NULL;
+    is_int(ready, COUNT, "%d starts at once", COUNT);
+    printf("# took %llu ms\n", (unsigned long long)(now_ms() - begin));
+    for (int i = 0; i < COUNT; i++)
+        tell(&l, "signal", f("id=%d", first + i), "signal=9", NULL);
+    for (int i = 0; i < COUNT; i++)
+        hear(&l, "exited", first + i);
+}
+
+static void suite(void) {
+    printf("# as uid %u\n", geteuid());
+    launcher_open(&l, "run");
+    test_ways_to_wait();
+    test_real_programs();
+    test_hidden();
+    test_took_a_connection();
+    test_late();
+    test_death_before_accept();
+    test_full_backlog();
+    test_snapshot();
+    test_many();
+    ok(launcher_close(&l), "the launcher ends");
+}
+
+int main(void) {
+    run_for_users(suite);
+    return done_testing();
+}
