@@ -217,7 +217,7 @@ ngx_http_usher_class(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (directive) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate class \"%V\", the first one is in %s:%ui",
+                           "duplicate class \"%V\" (first: %s:%ui)",
                            &value[1], directive->file_name, directive->line);
         return NGX_CONF_ERROR;
     }
@@ -273,7 +273,7 @@ ngx_http_usher_config(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (directive) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate usher_config, the first one is in %s:%ui",
+                           "duplicate usher_config (first: %s:%ui)",
                            directive->file_name, directive->line);
         return NGX_CONF_ERROR;
     }

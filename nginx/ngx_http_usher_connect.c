@@ -6,8 +6,14 @@
 #include "ngx_http_usher_module.h"
 
 
+static ngx_socket_t ngx_http_usher_socket(ngx_peer_connection_t *pc,
+    int family);
+static void ngx_http_usher_drop_socket(ngx_peer_connection_t *pc,
+    ngx_socket_t s);
 static ngx_int_t ngx_http_usher_prepare_socket(ngx_peer_connection_t *pc,
     ngx_socket_t s, int family);
+static ngx_int_t ngx_http_usher_use_kept(ngx_http_usher_peer_t *peer,
+    ngx_connection_t *kept);
 static ngx_int_t ngx_http_usher_set_name(ngx_http_usher_peer_t *peer);
 
 
@@ -25,27 +31,43 @@ ngx_http_usher_connect(ngx_http_usher_peer_t *peer)
     ngx_err_t               err;
     ngx_uint_t              level;
     ngx_socket_t            s;
+    ngx_connection_t       *kept;
     ngx_peer_connection_t  *pc;
 
     pc = &peer->request->upstream->peer;
     family = peer->sockaddr.ss_family;
 
-    s = socket(family, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
-
-    if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
-                      ngx_socket_n " failed");
-        return NGX_ERROR;
-    }
-
     pc->sockaddr = (struct sockaddr *) &peer->sockaddr;
     pc->socklen = peer->socklen;
 
-    if (ngx_http_usher_set_name(peer) != NGX_OK
-        || (family != AF_UNIX
-            && ngx_http_usher_prepare_socket(pc, s, family) != NGX_OK))
+    if (ngx_http_usher_set_name(peer) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    kept = ngx_http_usher_find_kept(peer);
+
+    if (kept) {
+        return ngx_http_usher_use_kept(peer, kept);
+    }
+
+    if (pc->connection && family == AF_UNIX) {
+
+        /* a socket stands by, and a connect() that failed did not use it up */
+
+        s = pc->connection->fd;
+
+    } else {
+        s = ngx_http_usher_socket(pc, family);
+        if (s == (ngx_socket_t) -1) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (family != AF_UNIX
+        && ngx_http_usher_prepare_socket(pc, s, family) != NGX_OK)
     {
-        goto failed;
+        ngx_http_usher_drop_socket(pc, s);
+        return NGX_ERROR;
     }
 
     rc = connect(s, pc->sockaddr, pc->socklen);
@@ -61,7 +83,7 @@ ngx_http_usher_connect(ngx_http_usher_peer_t *peer)
                           "will try again",
                           &peer->key, pc->name);
 
-            (void) ngx_close_socket(s);
+            ngx_http_usher_drop_socket(pc, s);
 
             return NGX_DECLINED;
         }
@@ -82,12 +104,6 @@ ngx_http_usher_connect(ngx_http_usher_peer_t *peer)
     pc->connection->write->ready = 1;
 
     return NGX_OK;
-
-failed:
-
-    (void) ngx_close_socket(s);
-
-    return NGX_ERROR;
 }
 
 
@@ -101,11 +117,8 @@ ngx_http_usher_stand_by(ngx_http_usher_peer_t *peer)
 
     pc = &peer->request->upstream->peer;
 
-    s = socket(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
-
+    s = ngx_http_usher_socket(pc, AF_UNIX);
     if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
-                      ngx_socket_n " failed");
         return NGX_ERROR;
     }
 
@@ -129,8 +142,10 @@ ngx_http_usher_use_socket(ngx_http_usher_peer_t *peer, ngx_socket_t s,
 
         /* stood by: nothing watches its socket */
 
-        (void) ngx_close_socket(c->fd);
-        c->fd = s;
+        if (c->fd != s) {
+            (void) ngx_close_socket(c->fd);
+            c->fd = s;
+        }
 
     } else {
         c = ngx_get_connection(s, pc->log);
@@ -192,6 +207,31 @@ ngx_http_usher_watch(ngx_connection_t *c)
 }
 
 
+static ngx_socket_t
+ngx_http_usher_socket(ngx_peer_connection_t *pc, int family)
+{
+    ngx_socket_t  s;
+
+    s = socket(family, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
+                      ngx_socket_n " failed");
+    }
+
+    return s;
+}
+
+
+static void
+ngx_http_usher_drop_socket(ngx_peer_connection_t *pc, ngx_socket_t s)
+{
+    if (pc->connection == NULL || pc->connection->fd != s) {
+        (void) ngx_close_socket(s);
+    }
+}
+
+
 static ngx_int_t
 ngx_http_usher_prepare_socket(ngx_peer_connection_t *pc, ngx_socket_t s,
     int family)
@@ -222,10 +262,67 @@ ngx_http_usher_prepare_socket(ngx_peer_connection_t *pc, ngx_socket_t s,
 }
 
 
+/* a connection that stood by has been prepared by nginx: so is its successor */
+
+static ngx_int_t
+ngx_http_usher_use_kept(ngx_http_usher_peer_t *peer, ngx_connection_t *kept)
+{
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    u = peer->request->upstream;
+    c = u->peer.connection;
+
+    u->peer.connection = kept;
+    u->peer.cached = 1;
+
+    if (c == NULL) {
+        return NGX_OK;
+    }
+
+    kept->data = c->data;
+    kept->requests++;
+
+    kept->read->handler = c->read->handler;
+    kept->write->handler = c->write->handler;
+
+    kept->sendfile = c->sendfile;
+
+    u->output.sendfile = kept->sendfile;
+    u->writer.connection = kept;
+
+    ngx_destroy_pool(c->pool);
+    ngx_close_connection(c);
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_usher_set_name(ngx_http_usher_peer_t *peer)
 {
-    u_char  *p;
+    u_char              *p;
+    size_t               len;
+    struct sockaddr_un  *saun;
+
+    if (peer->sockaddr.ss_family == AF_UNIX) {
+
+        saun = (struct sockaddr_un *) &peer->sockaddr;
+        len = ngx_strlen(saun->sun_path);
+
+        p = ngx_pnalloc(peer->request->pool, sizeof("unix:") - 1 + len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        peer->name->len = sizeof("unix:") - 1 + len;
+        peer->name->data = p;
+
+        p = ngx_cpymem(p, "unix:", sizeof("unix:") - 1);
+        ngx_memcpy(p, saun->sun_path, len);
+
+        return NGX_OK;
+    }
 
     p = ngx_pnalloc(peer->request->pool, NGX_SOCKADDR_STRLEN);
     if (p == NULL) {

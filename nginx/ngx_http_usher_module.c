@@ -7,6 +7,7 @@
  *   ngx_http_usher_channel.c   registration by the master, channel of a worker
  *   ngx_http_usher_upstream.c  a request takes a place and gives it back
  *   ngx_http_usher_connect.c   its connection
+ *   ngx_http_usher_keep.c      connections that outlive it
  *   ngx_http_usher_wait.c      requests that wait for a place
  *   ngx_http_usher_verdict.c   requests that get none
  */
@@ -273,6 +274,7 @@ ngx_http_usher_init_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_usher_init_lines(cycle);
+    ngx_http_usher_init_kept(cycle);
     ngx_http_usher_attach(cycle);
 
     return NGX_OK;

@@ -146,6 +146,7 @@ ngx_http_usher_free_peer(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_usher_peer_t  *peer = data;
 
+    usher_outcome_t       outcome;
     ngx_connection_t     *c;
     ngx_http_upstream_t  *u;
 
@@ -176,7 +177,15 @@ ngx_http_usher_free_peer(ngx_peer_connection_t *pc, void *data,
         pc->tries--;
     }
 
-    ngx_http_usher_end(peer, ngx_http_usher_outcome(peer, state));
+    outcome = ngx_http_usher_outcome(peer, state);
+
+    if (outcome != USHER_OUTCOME_FAILED
+        && ngx_http_usher_keep(peer) != NGX_OK)
+    {
+        (void) ngx_http_usher_linger(peer, outcome);
+    }
+
+    ngx_http_usher_end(peer, outcome);
 }
 
 
@@ -311,6 +320,8 @@ ngx_http_usher_go_on(ngx_event_t *ev)
     } else if (rc == NGX_DECLINED) {
         rc = ngx_http_usher_answer(peer);
     }
+
+    c = u->peer.connection;
 
     if (rc == NGX_AGAIN) {
         ngx_add_timer(c->write, u->conf->connect_timeout);
