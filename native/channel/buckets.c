@@ -54,6 +54,7 @@ static void close_gap(usher_table_t *table, uint32_t gap) {
         uint32_t home = (uint32_t)table->classes[entry - 1].key_hash & MASK;
         if (((at - home) & MASK) >= ((at - gap) & MASK)) {
             atomic_store(&table->buckets[gap], entry);
+            USHER_STEP("buckets: entry copied");
             gap = at;
         }
     }

@@ -48,6 +48,7 @@ static void store_verdict(usher_class_record_t *record, usher_class_state_t stat
     uint32_t sequence = atomic_load(&record->reason_sequence) | 1;
     atomic_store_explicit(&record->reason_sequence, sequence, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
+    USHER_STEP("class: writing the verdict");
     atomic_store_explicit(&record->verdict_status, verdict_status, memory_order_relaxed);
     atomic_store_explicit(&record->retry_after_s, retry_after_s, memory_order_relaxed);
     usher_shared_write(record->reason, fitted, USHER_REASON_MAX);
@@ -102,8 +103,11 @@ usher_status_t usher_manager_add_class(usher_manager_t *manager,
     usher_totals_restart(manager, index);
 
     uint32_t generation = usher_next_generation(&manager->table->header.class_generation);
+    USHER_STEP("class: written");
     atomic_store(&record->generation, generation);
+    USHER_STEP("class: numbered");
     usher_bucket_insert(manager->table, index);
+    USHER_STEP("class: listed");
     usher_set_bit(manager->classes, index, true);
     usher_publish(manager, index);
     *ref = (usher_ref_t){.index = index, .generation = generation};
@@ -145,8 +149,11 @@ usher_status_t usher_manager_remove_class(usher_manager_t *manager, usher_ref_t 
         return USHER_INVALID;
     }
     atomic_store(&record->state, USHER_CLASS_REMOVED);
+    USHER_STEP("class: removed");
     atomic_store(&record->generation, 0);
+    USHER_STEP("class: unnumbered");
     usher_bucket_remove(manager->table, ref.index);
+    USHER_STEP("class: unlisted");
     usher_publish(manager, ref.index);
     atomic_store(&record->state, USHER_CLASS_FREE);
     usher_totals_restart(manager, ref.index);

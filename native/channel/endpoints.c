@@ -132,9 +132,11 @@ usher_status_t usher_manager_add_endpoint(usher_manager_t *manager, usher_ref_t 
     atomic_store(&manager->places->places[index].served, 0);
     atomic_store(&record->state, (uint32_t)state);
     uint32_t generation = usher_next_generation(&manager->table->header.endpoint_generation);
+    USHER_STEP("endpoint: written");
     atomic_store(&record->generation, generation);
-
+    USHER_STEP("endpoint: numbered");
     atomic_store(&class_record->endpoints[slot], (uint64_t)generation << 32 | (index + 1));
+    USHER_STEP("endpoint: listed");
     store_slot_count(class_record);
     usher_set_bit(manager->endpoints, index, true);
     usher_publish(manager, class_ref.index);
@@ -172,8 +174,10 @@ usher_status_t usher_manager_remove_endpoint(usher_manager_t *manager, usher_ref
             atomic_store(&class_record->endpoints[slot], 0);
         }
     }
+    USHER_STEP("endpoint: unlisted");
     store_slot_count(class_record);
     atomic_store(&record->state, USHER_ENDPOINT_FREE);
+    USHER_STEP("endpoint: freed");
     atomic_store(&record->generation, 0);
     usher_set_bit(manager->endpoints, ref.index, false);
     usher_publish(manager, class_index);

@@ -34,10 +34,10 @@
  *                      request holds, so one more than allowed may be let in
  *   take, after 2; a request that is being served    both count it, settling gives both back
  *   release, after 1   as take after 1
- * Settling gives back place first, cell second, like a release, one by one: the manager may be
- * killed there as well, and the next one goes on with what the cell still says. So over-admission
- * by one per death is the worst, and nothing leaks: the place never stays higher than the cells for
- * a death of a worker or a manager.
+ * Settling gives back place first, cell second, like a release. The manager may be killed there as
+ * well: the next one goes on with what the cells still say, and at worst gives back one cell's count
+ * twice. So deaths let in too many for a while and never leak: the place does not stay higher than
+ * the cells for the death of a worker or a manager.
  *
  * Because a place can be too low, every − 1 saturates at 0: releasing all requests brings it back
  * to exactly 0. Damage can still make it anything; usher_manager_repair_hints looks after that.
@@ -47,8 +47,6 @@
  * that costs nothing extra.
  */
 #include "channel/internal.h"
-
-#define ONE_BY_ONE_MAX 65536u /* a count above it is damage: no reason to take long over it */
 
 static bool take_below(_Atomic uint32_t *place, uint32_t limit) {
     uint32_t in_use = atomic_load_explicit(place, memory_order_relaxed);
@@ -85,31 +83,19 @@ usher_status_t usher_place_take(usher_channel_t *channel, usher_ref_t endpoint) 
     return USHER_STALE;
 }
 
-/* One request less at both counts, in the order of the protocol. */
-static void count_down_both(_Atomic uint32_t *shared, _Atomic uint32_t *own) {
-    usher_count_down(shared);
-    USHER_STEP("release: shared count down");
-    usher_count_down(own);
-    USHER_STEP("release: own count down");
-}
-
 void usher_place_release(usher_channel_t *channel, uint32_t endpoint_index) {
-    count_down_both(&channel->places->places[endpoint_index].in_use,
-                    &channel->worker->counts[endpoint_index]);
-}
-
-void usher_place_count_served(usher_channel_t *channel, uint32_t endpoint_index) {
-    atomic_fetch_add_explicit(&channel->places->places[endpoint_index].served, 1,
-                              memory_order_relaxed);
+    usher_count_down(&channel->places->places[endpoint_index].in_use);
+    USHER_STEP("release: place given back");
+    usher_count_down(&channel->worker->counts[endpoint_index]);
+    USHER_STEP("release: cell given back");
 }
 
 void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own) {
-    for (uint32_t i = 0; i < ONE_BY_ONE_MAX && atomic_load(own) > 0; i++) {
-        count_down_both(shared, own);
+    uint32_t count = atomic_load(own);
+    uint32_t all = atomic_load(shared);
+    while (all > 0 && !atomic_compare_exchange_weak(shared, &all, all > count ? all - count : 0)) {
     }
-    uint32_t rest = atomic_exchange(own, 0);
-    uint32_t in_use = atomic_load(shared);
-    while (rest > 0 && in_use > 0 &&
-           !atomic_compare_exchange_weak(shared, &in_use, in_use > rest ? in_use - rest : 0)) {
-    }
+    USHER_STEP("settle: shared count given back");
+    atomic_store(own, 0);
+    USHER_STEP("settle: own count given back");
 }

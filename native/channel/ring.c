@@ -94,7 +94,8 @@ usher_status_t usher_ring_enter(usher_channel_t *channel, const char *key, uint3
 void usher_ring_repair(usher_cells_t *cells) {
     for (uint32_t i = 0; i < USHER_START_REQUESTS_MAX; i++) {
         uint32_t writing = USHER_START_WRITING;
-        atomic_compare_exchange_strong(&cells->ring[i].state, &writing, USHER_START_FREE);
-        USHER_STEP("ring: repairing");
+        if (atomic_compare_exchange_strong(&cells->ring[i].state, &writing, USHER_START_FREE)) {
+            USHER_STEP("ring: repaired");
+        }
     }
 }

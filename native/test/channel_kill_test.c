@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workers and managers that are killed or stopped at every step of what they do to shared memory.
+ * The steps are counted by a run that nobody disturbs.
+ */
+#include "channel_steps.h"
+
+#include "channel_fixture.h"
+
+#define ENDPOINT "1.0"
+
+typedef struct {
+    _Atomic uint32_t steps;
+    _Atomic uint64_t took_ns;
+    char name[64]; /* of the step at which the signal came */
+    uint32_t at;
+    int signal;
+    const char *key; /* of an unknown class */
+} story_t;
+
+typedef struct {
+    fixture_t fixture;
+    usher_ref_t warm, cold, endpoint;
+    visit_t resident; /* the parent's own request at the endpoint */
+} stage_t;
+
+static story_t *story;
+
+static void note_and_signal(const char *name) {
+    snprintf(story->name, sizeof(story->name), "%s", name);
+    kill(getpid(), story->signal);
+}
+
+/* A worker's whole life: attach, serve one request, wait for another, ask for a third. */
+static void live(fixture_t *fixture, void *argument) {
+    story_t *told = argument;
+    usher_channel_t *channel = fixture->channel;
+    visit_t warm, cold, unknown;
+    step_action = note_and_signal;
+    usher_worker_detach(channel); /* the parent's slot, inherited */
+    arm_steps(told->at, 0);
+    attach(fixture, false);
+    must(ask(channel, &warm, "warm"));
+    must(ask(channel, &cold, "cold") == USHER_AGAIN ? 0 : -1);
+    usher_status_t status = ask(channel, &unknown, told->key);
+    while (status == USHER_AGAIN && unknown.request.start_requested_ns == 0) {
+        pause_ms(1); /* somebody holds the lock */
+        status = admit(channel, &unknown);
+    }
+    must(status == USHER_AGAIN ? 0 : -1);
+    end(channel, &warm);
+    usher_request_end(channel, &cold.request, USHER_OUTCOME_ABORTED);
+    usher_request_end(channel, &unknown.request, USHER_OUTCOME_ABORTED);
+    usher_worker_detach(channel);
+    told->steps = step_count;
+}
+
+static pid_t start_life(stage_t *stage, uint32_t at, int signal, const char *key) {
+    story->at = at;
+    story->signal = signal;
+    story->key = key;
+    story->name[0] = '\0';
+    return spawn(live, &stage->fixture, story);
+}
+
+static void set_stage(stage_t *stage) {
+    begin(&stage->fixture);
+    attach(&stage->fixture, true);
+    stage->warm = add_class(&stage->fixture, "warm", plain_limits);
+    stage->endpoint = add_endpoint(&stage->fixture, stage->warm, ENDPOINT, 8, USHER_ENDPOINT_READY);
+    stage->cold = add_class(&stage->fixture, "cold", plain_limits);
+    must(ask(stage->fixture.channel, &stage->resident, "warm"));
+}
+
+/* Entries of the ring that the manager can read; −1 when one is neither that nor free. */
+static int readable_entries(stage_t *stage) {
+    uint32_t cursor = 0, entry, length;
+    char key[USHER_KEY_MAX];
+    int found = 0;
+    while (usher_manager_next_start_request(stage->fixture.manager, stage->fixture.server, &cursor,
+                                            &entry, key, &length) == USHER_OK) {
+        found += strncmp(key, "/unknown", 8) == 0;
+        usher_manager_finish_start_request(stage->fixture.manager, stage->fixture.server, entry);
+    }
+    for (uint32_t i = 0; i < USHER_START_REQUESTS_MAX; i++) {
+        if (stage->fixture.channel->cells->ring[i].state != USHER_START_FREE) {
+            return -1;
+        }
+    }
+    return found;
+}
+
+/* What must hold when only the parent's own request is there. */
+static const char *find_damage(stage_t *stage, int least_entries) {
+    usher_channel_t *channel = stage->fixture.channel;
+    settle(&stage->fixture);
+    uint32_t place = channel->places->places[stage->endpoint.index].in_use;
+    if (usher_sum_cells(stage->fixture.manager, stage->endpoint.index) != 1) {
+        return "the cells are wrong";
+    }
+    if (place > 1) {
+        return "a place leaked";
+    }
+    if (channel->places->gates[stage->cold.index].waiting != 0) {
+        return "a waiting request leaked";
+    }
+    if (channel->cells->header.lock != 0) {
+        return "the lock is held";
+    }
+    if (readable_entries(stage) < least_entries) {
+        return "the ring is damaged";
+    }
+    /* counted too high once more at most: the next pass of the manager sees an empty ring */
+    readable_entries(stage);
+    if (channel->cells->header.start_requests != 0) {
+        return "start requests are miscounted";
+    }
+    return NULL;
+}
+
+static bool strike_stage(stage_t *stage) {
+    end(stage->fixture.channel, &stage->resident);
+    usher_worker_detach(stage->fixture.channel);
+    settle(&stage->fixture);
+    const char *leak = find_leak(stage->fixture.channel);
+    if (leak) {
+        printf("# %s\n", leak);
+    }
+    finish(&stage->fixture);
+    return leak == NULL;
+}
+
+static uint32_t count_steps(void) {
+    stage_t stage;
+    set_stage(&stage);
+    must(reap(start_life(&stage, 0, 0, "/unknown/0")) == 0 ? 0 : -1);
+    const char *damage = find_damage(&stage, 1);
+    ok(damage == NULL, "a worker lives undisturbed through %u steps", story->steps);
+    ok(strike_stage(&stage), "and leaves nothing");
+    return story->steps;
+}
+
+/* ---- killed ------------------------------------------------------------------------------ */
+
+/* Killed at step `at`; a second worker lives on meanwhile or after the manager has settled. */
+static bool survives_kill(uint32_t at, bool settled) {
+    stage_t stage;
+    set_stage(&stage);
+    must(reap(start_life(&stage, at, SIGKILL, "/unknown/1")) == 256 + SIGKILL ? 0 : -1);
+    char name[64];
+    memcpy(name, story->name, sizeof(name));
+    if (settled) {
+        settle(&stage.fixture);
+    }
+    uint64_t begun = usher_os_now_ns();
+    int next = reap(start_life(&stage, 0, 0, "/unknown/2"));
+    uint64_t took_ns = usher_os_now_ns() - begun;
+    story->took_ns = took_ns > story->took_ns ? took_ns : story->took_ns;
+    const char *damage = next == 0 ? find_damage(&stage, 1) : "the next worker failed";
+    if (damage) {
+        printf("# killed at step %u (%s): %s\n", at, name, damage);
+    }
+    return strike_stage(&stage) && damage == NULL;
+}
+
+static void test_kills(uint32_t steps) {
+    for (uint32_t settled = 0; settled < 2; settled++) {
+        uint32_t failures = 0;
+        for (uint32_t at = 1; at <= steps; at++) {
+            failures += !survives_kill(at, settled);
+        }
+        is_int(failures, 0, "killed at each of %u steps%s: the next worker goes on, all is whole",
+               steps, settled ? ", settled at once" : "");
+    }
+    ok(story->took_ns < 5000 * USHER_MS_NS, "it never took longer than %.1f ms",
+       (double)story->took_ns / 1e6);
+}
+
+/* The lock's owner is killed, and so is its successor, at each of its steps. */
+static bool survives_two(uint32_t at, uint32_t then) {
+    stage_t stage;
+    set_stage(&stage);
+    must(reap(start_life(&stage, at, SIGKILL, "/unknown/1")) == 256 + SIGKILL ? 0 : -1);
+    int second = reap(start_life(&stage, then, SIGKILL, "/unknown/2"));
+    bool over = second == 0; /* it has fewer steps than that */
+    int third = reap(start_life(&stage, 0, 0, "/unknown/3"));
+    const char *damage = third == 0 ? find_damage(&stage, 1) : "the third worker failed";
+    if (damage) {
+        printf("# killed at step %u, successor at step %u (%s): %s\n", at, then, story->name,
+               damage);
+    }
+    if (!strike_stage(&stage) || damage) {
+        story->steps = UINT32_MAX;
+    }
+    return !over;
+}
+
+/* Is the lock held after a worker was killed at this step? */
+static bool holds_lock(uint32_t at) {
+    stage_t stage;
+    set_stage(&stage);
+    must(reap(start_life(&stage, at, SIGKILL, "/unknown/1")) == 256 + SIGKILL ? 0 : -1);
+    bool held = stage.fixture.channel->cells->header.lock != 0;
+    reap(start_life(&stage, 0, 0, "/unknown/2"));
+    strike_stage(&stage);
+    return held;
+}
+
+static void test_successors(uint32_t steps) {
+    uint32_t owners = 0, pairs = 0, failures = 0;
+    for (uint32_t at = 1; at <= steps; at++) {
+        if (!holds_lock(at)) {
+            continue;
+        }
+        owners++;
+        for (uint32_t then = 1; survives_two(at, then); then++) {
+            pairs++;
+            failures += story->steps == UINT32_MAX;
+        }
+    }
+    ok(owners >= 5, "the lock is held at %u steps", owners);
+    is_int(failures, 0, "owner and successor killed in %u ways: the third one goes on", pairs);
+}
+
+/* ---- stopped ----------------------------------------------------------------------------- */
+
+static void ask_unknown(fixture_t *fixture, void *argument) {
+    visit_t visit;
+    usher_worker_detach(fixture->channel);
+    attach(fixture, *(bool *)argument);
+    usher_status_t status = ask(fixture->channel, &visit, "/unknown/other");
+    if (status == USHER_AGAIN && visit.request.start_requested_ns == 0) {
+        status = admit(fixture->channel, &visit);
+        must(status == USHER_AGAIN ? 0 : -1); /* does not block */
+        visit.request.lock_tried_ns -= USHER_LOCK_WAIT_NS;
+        status = admit(fixture->channel, &visit);
+    }
+    if (status == USHER_REFUSED && visit.request.verdict_status == 503 &&
+        strstr(visit.request.reason, "lock")) {
+        _exit(2);
+    }
+    _exit(status == USHER_AGAIN ? 0 : 1);
+}
+
+/* A worker of another server. */
+static bool other_server_works(stage_t *stage) {
+    fixture_t other = stage->fixture;
+    usher_error_t error = {0};
+    bool may_block = true;
+    make_live_file(&other, "apache-test", other.live_path);
+    must(usher_channel_open(other.runtime_dir, "apache-test", &other.channel, &error));
+    bool works = reap(spawn(ask_unknown, &other, &may_block)) == 0;
+    usher_channel_close(other.channel);
+    return works;
+}
+
+static bool survives_stop(uint32_t at, uint32_t *owners) {
+    stage_t stage;
+    bool block = at % 2 == 0; /* as Apache, or as nginx */
+    const char *damage = NULL;
+    set_stage(&stage);
+    pid_t stopped = start_life(&stage, at, SIGSTOP, "/unknown/1");
+    must(wait_stopped(stopped) == -1 ? 0 : -1);
+    settle(&stage.fixture);
+    bool held = stage.fixture.channel->cells->header.lock != 0;
+    *owners += held;
+    int other = reap(spawn(ask_unknown, &stage.fixture, &block));
+    if (other != (held ? 2 : 0)) {
+        damage = held ? "no verdict for its sibling" : "its sibling could not ask";
+    } else if (!other_server_works(&stage)) {
+        damage = "another server was affected";
+    }
+    must(kill(stopped, SIGCONT));
+    if (!damage && reap(stopped) != 0) {
+        damage = "it could not go on";
+    }
+    damage = damage ? damage : find_damage(&stage, 1);
+    if (damage) {
+        printf("# stopped at step %u (%s): %s\n", at, story->name, damage);
+    }
+    return strike_stage(&stage) && damage == NULL;
+}
+
+static void test_stops(uint32_t steps) {
+    uint32_t failures = 0, owners = 0;
+    for (uint32_t at = 1; at <= steps; at++) {
+        failures += !survives_stop(at, &owners);
+    }
+    is_int(failures, 0,
+           "stopped at each of %u steps: siblings are refused while the lock is held, other "
+           "servers never, and it goes on when continued",
+           steps);
+    ok(owners >= 5, "at %u of them it held the lock", owners);
+}
+
+/* ---- the manager ------------------------------------------------------------------------- */
+
+static void be_killed(fixture_t *fixture, void *argument) {
+    visit_t visits[5];
+    (void)argument;
+    usher_worker_detach(fixture->channel);
+    attach(fixture, false);
+    for (uint32_t i = 0; i < 5; i++) {
+        (void)!ask(fixture->channel, &visits[i], i < 3 ? "warm" : "cold");
+    }
+    kill(getpid(), SIGKILL);
+}
+
+static void settle_as_manager(fixture_t *fixture, void *argument) {
+    story_t *told = argument;
+    usher_error_t error = {0};
+    usher_server_info_t info;
+    step_action = note_and_signal;
+    must(usher_manager_open(fixture->runtime_dir, &fixture->manager, &error));
+    must(usher_manager_attach_server(fixture->manager, SERVER, fixture->live_path, &fixture->server,
+                                     &error));
+    arm_steps(told->at, 0);
+    must(usher_manager_settle(fixture->manager, fixture->server, &info));
+    told->steps = step_count;
+}
+
+static bool survives_manager(uint32_t at) {
+    stage_t stage;
+    set_stage(&stage);
+    must(reap(spawn(be_killed, &stage.fixture, NULL)) == 256 + SIGKILL ? 0 : -1);
+    story->at = at;
+    story->signal = SIGKILL;
+    reap(spawn(settle_as_manager, &stage.fixture, story));
+    const char *damage = find_damage(&stage, 0);
+    if (damage) {
+        printf("# manager killed at step %u (%s): %s\n", at, story->name, damage);
+    }
+    return strike_stage(&stage) && damage == NULL;
+}
+
+static void test_manager_kills(void) {
+    uint32_t failures = 0;
+    failures += !survives_manager(0);
+    uint32_t steps = story->steps;
+    for (uint32_t at = 1; at <= steps; at++) {
+        failures += !survives_manager(at);
+    }
+    is_int(failures, 0, "a manager killed at each of %u steps of settling: the next one ends it",
+           steps);
+}
+
+int main(void) {
+    story = share(sizeof(*story));
+    uint32_t steps = count_steps();
+    test_kills(steps);
+    test_successors(steps);
+    test_stops(steps);
+    test_manager_kills();
+    return done_testing();
+}
