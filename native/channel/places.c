@@ -90,6 +90,11 @@ void usher_place_release(usher_channel_t *channel, uint32_t endpoint_index) {
     USHER_STEP("release: cell given back");
 }
 
+void usher_place_count_served(usher_channel_t *channel, uint32_t endpoint_index) {
+    atomic_fetch_add_explicit(&channel->places->places[endpoint_index].served, 1,
+                              memory_order_relaxed);
+}
+
 void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own) {
     uint32_t count = atomic_load(own);
     uint32_t all = atomic_load(shared);
