@@ -4,7 +4,7 @@
 import type { ClassEvent, ClassStatus, Journey } from '../control/messages.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
 import type { Policy } from '../policy/policy.ts';
-import { afterEnd } from '../policy/restart.ts';
+import { afterEnd, type EndVerdict } from '../policy/restart.ts';
 import { type Exit, LauncherError } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
 import type { ClassContext } from './context.ts';
@@ -445,7 +445,15 @@ export class ManagedClass {
     if (verdict.action === 'fail') this.#fail(ended.journey, now, verdict.delayMs);
     // Published before the endpoint closes: requests whose connection breaks now find the verdict.
     this.#publish();
-    if (endpoint) this.#closeEndpoint(endpoint);
+    if (endpoint) this.#closeEndpoint(endpoint, this.#refusalFor(verdict));
+  }
+
+  /** What requests in the socket of a program that cannot start are told. Elsewhere a broken
+   * connection is better: the web server may then ask another instance. */
+  #refusalFor(verdict: EndVerdict): { reason: string; retryAfterS: number } | undefined {
+    if (verdict.action !== 'fail') return undefined;
+    const reason = `class "${this.label}": ${this.#failReason}`;
+    return { reason, retryAfterS: Math.ceil(verdict.delayMs / 1000) };
   }
 
   #fail(journey: Journey, now: number, delayMs: number): void {
@@ -506,9 +514,9 @@ export class ManagedClass {
     this.#context.launcher.signal(instance.id, stopSignal);
   }
 
-  #closeEndpoint(endpoint: Endpoint): void {
+  #closeEndpoint(endpoint: Endpoint, refusal?: { reason: string; retryAfterS: number }): void {
     this.#context.channel.removeEndpoint(endpoint.ref);
-    this.#context.launcher.closeEndpoint(endpoint.endpointId).catch((error: unknown) => {
+    this.#context.launcher.closeEndpoint(endpoint.endpointId, refusal).catch((error: unknown) => {
       this.#context.log('error', 'endpoint.close-failed', {
         class: this.label,
         error: String(error),

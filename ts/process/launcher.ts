@@ -152,8 +152,16 @@ export class Launcher {
     await this.#ask('link', id, { server });
   }
 
-  async closeEndpoint(id: number): Promise<void> {
-    await this.#ask('close', id, {});
+  /** With a refusal, requests that wait in the socket are answered 503 with it; without one their
+   * connections break. */
+  async closeEndpoint(
+    id: number,
+    refusal?: { reason: string; retryAfterS: number },
+  ): Promise<void> {
+    await this.#ask('close', id, {
+      refusal: refusal?.reason.replaceAll('\0', '?'),
+      retry_after_s: refusal?.retryAfterS,
+    });
   }
 
   /** The instance's pid. Rejects with a LauncherError that names the step. */
