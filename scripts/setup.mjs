@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a machine with Node and npm to a built checkout: system packages, npm packages, build.
-// `node scripts/setup.mjs [--for=start|test|bench|containers]`; does only what is missing.
+// `node scripts/setup.mjs [--for=start|test|bench|containers] [--no-build]`; does only what is missing.
 // Uses no npm package: it runs before there are any.
 
 import './node-version.mjs';
@@ -55,7 +55,7 @@ const groups = {
     'iproute2',
   ],
   bench: [...base, ...programs, 'spawn-fcgi', 'fcgiwrap', 'libapache2-mod-fcgid', 'wrk'],
-  containers: [...base, ...programs, 'podman', 'runc', 'mmdebstrap'],
+  containers: ['podman', 'runc', 'mmdebstrap'],
 };
 
 function missingPackages(wanted) {
@@ -150,8 +150,9 @@ async function withoutStartingServices(action) {
   }
 }
 
-async function installPackages(wanted) {
-  const missing = missingPackages(wanted);
+/** The Debian packages of a kind of run, where they are missing. */
+export async function installPackages(purpose) {
+  const missing = missingPackages(groups[purpose]);
   if (missing.length === 0) return;
 
   const install = ['install', '--no-install-recommends', ...missing];
@@ -191,21 +192,23 @@ function installNodeModules() {
 }
 
 /** Makes the checkout ready for `npm start`, `npm test` or `npm run bench`. */
-export async function setup(purpose) {
-  await installPackages(groups[purpose]);
+export async function setup(purpose, { builds = true } = {}) {
+  await installPackages(purpose);
   installNodeModules();
-  build();
+  if (builds) build();
 }
 
 if (isMain(import.meta.url)) {
-  const argument = process.argv[2] ?? '--for=start';
+  const words = process.argv.slice(2);
+  const builds = !words.includes('--no-build');
+  const argument = words.find((word) => word !== '--no-build') ?? '--for=start';
   const purpose = argument.replace(/^--for=/, '');
   try {
     if (!Object.hasOwn(groups, purpose)) {
       throw new Error(`${argument}: expected --for= and one of ${Object.keys(groups).join(', ')}`);
     }
     const startedMs = performance.now();
-    await setup(purpose);
+    await setup(purpose, { builds });
     console.error(`setup: ready (${((performance.now() - startedMs) / 1000).toFixed(1)} s)`);
   } catch (error) {
     console.error(`setup: ${error.message}`);

@@ -7,7 +7,7 @@
 //   unit          ts/**/*.test.ts
 //   native        C tests of the plain build; asan, tsan: the same under a sanitizer
 //   integration   integration-tests/**/*.test.ts, one at a time
-//   containers    integration-tests/containers/**/*.test.ts, which need podman
+//   containers    the integration tests inside containers: scripts/containers.mjs has its words
 //
 // FILEs run instead of the stage's own. For one file with coverage: npx tap FILE.
 
@@ -15,6 +15,7 @@ import './node-version.mjs';
 import { existsSync, readdirSync } from 'node:fs';
 import { buildSanitized } from './build.mjs';
 import { check } from './check.mjs';
+import { testInContainers } from './containers.mjs';
 import { isMain, root } from './run.mjs';
 import { setup } from './setup.mjs';
 import { runTap, Tally } from './tap.mjs';
@@ -26,8 +27,6 @@ function testFiles(directory) {
     .map((file) => `${directory}/${file}`)
     .sort();
 }
-
-const isForContainers = (file) => file.startsWith('integration-tests/containers/');
 
 async function runFiles(files, options) {
   return files.length === 0 ? new Tally() : runTap(files, options);
@@ -62,19 +61,10 @@ const stages = {
     return runNative('build-tsan');
   },
   integration: (files) =>
-    runFiles(
-      files.length > 0
-        ? files
-        : testFiles('integration-tests').filter((file) => !isForContainers(file)),
-      { flags: ['--jobs=1', '--timeout=600'] },
-    ),
-  containers: (files) =>
-    runFiles(
-      files.length > 0
-        ? files
-        : testFiles('integration-tests').filter((file) => isForContainers(file)),
-      { flags: ['--jobs=1', '--timeout=1800'] },
-    ),
+    runFiles(files.length > 0 ? files : testFiles('integration-tests'), {
+      flags: ['--jobs=1', '--timeout=600'],
+    }),
+  containers: (words) => testInContainers(words),
 };
 
 function report(tally, startedMs) {
@@ -88,7 +78,8 @@ function report(tally, startedMs) {
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(0);
   const skipped = tally.skipped.length > 0 ? `, ${tally.skipped.length} skipped` : '';
   console.log(`\n${seconds} s${skipped}`);
-  console.log(`${tally.passed} passed, ${tally.failed} failed`);
+  const onlySkipped = tally.passed + tally.failed === 0 ? skipped : '';
+  console.log(`${tally.passed} passed, ${tally.failed} failed${onlySkipped}`);
 }
 
 async function main(stage, files) {
@@ -97,7 +88,8 @@ async function main(stage, files) {
   try {
     const isKnown = stage === 'all' || Object.hasOwn(stages, stage);
     if (!isKnown) throw new Error(`${stage}: expected all or ${Object.keys(stages).join(', ')}`);
-    await setup(stage === 'containers' ? 'containers' : 'test');
+    // Containers are set up inside.
+    if (stage !== 'containers') await setup('test');
     const wanted =
       stage === 'all' ? Object.keys(stages).filter((name) => name !== 'containers') : [stage];
     for (const name of wanted) {
