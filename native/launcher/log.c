@@ -5,11 +5,14 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "launcher/text.h"
 
 /* A line is at most one pipe's atomic write: lines of manager and launcher do not mix. */
 typedef struct {
@@ -27,17 +30,20 @@ static void put(line_t *line, const char *bytes, size_t length) {
 
 static void put_text(line_t *line, const char *text) {
     put(line, "\"", 1);
-    for (; *text != '\0'; text++) {
+    size_t length = strlen(text), step;
+    for (; length > 0; text += step, length -= step) {
         unsigned char byte = (unsigned char)*text;
         char escaped[8];
-        if (byte == '"' || byte == '\\') {
-            snprintf(escaped, sizeof(escaped), "\\%c", byte);
-            put(line, escaped, 2);
+        step = text_character(text, length);
+        if (step == 0) {
+            put(line, "?", 1);
+            step = 1;
+        } else if (byte == '"' || byte == '\\') {
+            put(line, escaped, (size_t)snprintf(escaped, sizeof(escaped), "\\%c", byte));
         } else if (byte < 0x20 || byte == 0x7f) {
-            snprintf(escaped, sizeof(escaped), "\\u%04x", byte);
-            put(line, escaped, 6);
+            put(line, escaped, (size_t)snprintf(escaped, sizeof(escaped), "\\u%04x", byte));
         } else {
-            put(line, text, 1);
+            put(line, text, step);
         }
     }
     line->bytes[line->length++] = '"';
@@ -54,6 +60,12 @@ static void put_time(line_t *line) {
     put_text(line, time);
 }
 
+/* As decimal() spells it, and exact in a reader's double. */
+static bool is_number(const char *text) {
+    size_t length = strspn(text, "0123456789");
+    return length > 0 && length < 16 && text[length] == '\0' && (text[0] != '0' || length == 1);
+}
+
 static void put_pair(line_t *line, const char *name, const char *text) {
     /* a pair that may not fit even when cut is left out */
     if (line->length + strlen(name) + 16 > sizeof(line->bytes))
@@ -61,7 +73,10 @@ static void put_pair(line_t *line, const char *name, const char *text) {
     put(line, ",", 1);
     put_text(line, name);
     put(line, ":", 1);
-    put_text(line, text);
+    if (is_number(text))
+        put(line, text, strlen(text));
+    else
+        put_text(line, text);
 }
 
 /* A full pipe behind stderr loses the line rather than stopping the launcher. */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/text.h"
+
 /* ---- writing ------------------------------------------------------------------------------- */
 
 static bool append(message_t *message, const char *bytes, size_t length) {
@@ -38,27 +40,6 @@ void message_add_number(message_t *message, const char *name, int64_t value) {
     message_add(message, name, digits);
 }
 
-/* Bytes of the UTF-8 character at `bytes`, 0 when there is none: cut off, overlong, a surrogate,
- * above U+10FFFF, or NUL. */
-static size_t character_length(const unsigned char *bytes, size_t length) {
-    unsigned char first = bytes[0];
-    if (first == 0)
-        return 0;
-    if (first < 0x80)
-        return 1;
-    size_t wanted = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || wanted > length)
-        return 0;
-    for (size_t i = 1; i < wanted; i++) {
-        if ((bytes[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((first == 0xe0 && bytes[1] < 0xa0) || (first == 0xed && bytes[1] > 0x9f) ||
-        (first == 0xf0 && bytes[1] < 0x90) || (first == 0xf4 && bytes[1] > 0x8f))
-        return 0;
-    return wanted;
-}
-
 void message_add_text(message_t *message, const char *name, const char *bytes, size_t length) {
     size_t before = message->length;
     if (!append(message, name, strlen(name)) || !append(message, "=", 1) ||
@@ -72,7 +53,7 @@ void message_add_text(message_t *message, const char *name, const char *bytes, s
         length = room;
     }
     while (length > 0) {
-        size_t step = character_length((const unsigned char *)bytes, length);
+        size_t step = text_character(bytes, length);
         append(message, step == 0 ? "?" : bytes, step == 0 ? 1 : step);
         step += step == 0;
         bytes += step;

@@ -16,7 +16,6 @@ typedef struct {
     uint32_t inode;   /* of its listening socket */
     const char *path; /* the address that is bound to */
     /* kept between two looks */
-    int queue_seen;           /* most connections seen waiting */
     uint64_t asleep_since_ns; /* 0 = was not seen asleep; used where system calls are hidden */
     unsigned long long cpu_ticks;
     unsigned looks;

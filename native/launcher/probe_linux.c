@@ -21,8 +21,9 @@
 #include "os/os.h"
 
 #define PROCESSES_MAX 64
-#define TASKS_MAX 64 /* threads looked at in one process */
+#define TASKS_MAX 256 /* threads looked at in one process */
 #define WAITED_FDS_MAX 1024
+#define SOCKETS_MAX 1024
 #define HIDDEN_SLEEP_NS (50 * NS_PER_MS)
 #define LOOKS_BEFORE_TABLE 5 /* the first ones, a few ms apart, leave out the costly look */
 
@@ -252,20 +253,37 @@ static bool seems_to_wait(probe_t *probe, uint64_t now_ns) {
 
 /* ---- has it taken a connection? ------------------------------------------------------------ */
 
-/* Connections leave the accept queue only by being accepted: one whose client gave up stays. */
-static bool queue_shrank(probe_t *probe) {
-    int queue = usher_os_accept_queue(probe->inode);
-    if (queue < 0)
-        return false;
-    if (queue < probe->queue_seen)
-        return true;
-    probe->queue_seen = queue;
-    return false;
+/* The sockets a process holds besides its listening one. */
+typedef struct {
+    uint32_t inodes[SOCKETS_MAX];
+    size_t count;
+    bool hidden; /* they may not be looked at */
+} sockets_t;
+
+static void list_sockets(const probe_t *probe, pid_t pid, sockets_t *sockets) {
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+    int fds[WAITED_FDS_MAX];
+    size_t count = list_numbers(path, fds, WAITED_FDS_MAX);
+    sockets->hidden = sockets->hidden || count == 0;
+    for (size_t i = 0; i < count && sockets->count < SOCKETS_MAX; i++) {
+        uint32_t inode = socket_inode(pid, fds[i]);
+        if (inode != 0 && inode != probe->inode)
+            sockets->inodes[sockets->count++] = inode;
+    }
+}
+
+static bool holds(const sockets_t *sockets, unsigned long inode) {
+    for (size_t i = 0; i < sockets->count; i++) {
+        if (sockets->inodes[i] == inode)
+            return true;
+    }
+    return sockets->hidden;
 }
 
 /* The table of all UNIX sockets shows an accepted one as connected (state 03) under the listener's
  * path; one that still waits to be accepted is in state 02 and without inode. */
-static bool has_accepted(const probe_t *probe) {
+static bool has_accepted(const probe_t *probe, const sockets_t *sockets) {
     FILE *table = fopen("/proc/net/unix", "re");
     bool found = false;
     char line[512];
@@ -277,26 +295,11 @@ static bool has_accepted(const probe_t *probe) {
             path_at == 0 || state != 3 || inode == 0)
             continue;
         line[strcspn(line, "\n")] = '\0';
-        found = strcmp(line + path_at, probe->path) == 0;
+        found = strcmp(line + path_at, probe->path) == 0 && holds(sockets, inode);
     }
     if (table != NULL)
         fclose(table);
     return found;
-}
-
-/* Does the process hold a socket besides its listening one? Reading the whole table is only worth
- * while then. Hidden descriptors count as yes. */
-static bool may_have_accepted(const probe_t *probe, pid_t pid) {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-    int fds[WAITED_FDS_MAX];
-    size_t count = list_numbers(path, fds, WAITED_FDS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        uint32_t inode = socket_inode(pid, fds[i]);
-        if (inode != 0 && inode != probe->inode)
-            return true;
-    }
-    return count == 0;
 }
 
 /* ---- all of it ----------------------------------------------------------------------------- */
@@ -316,15 +319,15 @@ bool probe_is_ready(probe_t *probe, uint64_t now_ns) {
                 return true;
         }
     }
-    if (queue_shrank(probe) || (hidden && seems_to_wait(probe, now_ns)))
+    if (hidden && seems_to_wait(probe, now_ns))
         return true;
     if (++probe->looks <= LOOKS_BEFORE_TABLE)
         return false;
-    for (size_t i = 0; i < process_count; i++) {
-        if (may_have_accepted(probe, pids[i]))
-            return has_accepted(probe);
-    }
-    return false;
+    sockets_t sockets = {.count = 0};
+    for (size_t i = 0; i < process_count; i++)
+        list_sockets(probe, pids[i], &sockets);
+    /* most programs have no other socket while they start: the table, which is long, is spared */
+    return (sockets.count > 0 || sockets.hidden) && has_accepted(probe, &sockets);
 }
 
 /* ---- snapshot ------------------------------------------------------------------------------ */

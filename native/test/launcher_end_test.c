@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "channel/channel.h"
@@ -333,11 +334,12 @@ static void test_launcher_killed(void) {
     ok(launcher_close(&l), "the launcher ends");
 }
 
-/* ---- a manager that never becomes ready ---------------------------------------------------- */
+/* ---- managers that do not do their part: begun first, looked at last ------------------------ */
 
-static launcher_t hopeless[2];
+static launcher_t hopeless[2]; /* managers never become ready: 34 s until the launcher gives up */
+static launcher_t deaf;        /* the manager does not answer `terminate`: 20 s */
+static time_t deaf_since;
 
-/* It takes 34 s to give up: begun first, looked at last. */
 static void begin_hopeless(void) {
     const char *const modes[] = {"run", "embedded"};
     for (int i = 0; i < 2; i++) {
@@ -352,6 +354,22 @@ static void begin_hopeless(void) {
         unlink(l->meeting); /* so that managers exit with 1 */
         launcher_start(l, (const char *const[]){"--mode", modes[i], NULL});
     }
+    launcher_open(&deaf, "run");
+    bind_endpoint(&deaf, 1, "tag=");
+    start(&deaf, 2, "serve", "0");
+    deaf_since = time(NULL);
+    kill(deaf.pid, SIGTERM);
+}
+
+static void check_deaf(void) {
+    int status = launcher_wait(&deaf, 25000);
+    struct stat log;
+    stat(deaf.log, &log); /* its last line was written at its end */
+    ok(log.st_mtime - deaf_since >= 19 && log.st_mtime - deaf_since <= 25,
+       "a manager has 20 s for the end");
+    ok(WIFEXITED(status) && WEXITSTATUS(status) == 1, "then it is done by force: exit code 1");
+    ok(!exists(deaf.runtime), "and nothing is left");
+    launcher_remove(&deaf);
 }
 
 static uint32_t state_in_table(launcher_t *l) {
@@ -404,6 +422,7 @@ static void suite(void) {
 int main(void) {
     begin_hopeless();
     run_for_users(suite);
+    check_deaf();
     check_hopeless();
     return done_testing();
 }

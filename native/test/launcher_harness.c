@@ -79,7 +79,13 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
     return remove(path);
 }
 
+static int open_up(const char *path, const struct stat *status, int kind, struct FTW *walk) {
+    (void)status, (void)walk;
+    return kind == FTW_D ? chmod(path, 0700) : 0;
+}
+
 static void remove_tree(const char *path) {
+    nftw(path, open_up, 16, FTW_PHYS);
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -333,8 +339,40 @@ const char *in_runtime(const launcher_t *launcher, const char *name) {
     return f("%s/%s", launcher->runtime, name);
 }
 
+/* What a test that bails out must not leave behind. */
+static launcher_t *open_launchers[8];
+static pid_t owner;
+
+static void remove_launchers(void) {
+    for (size_t i = 0; owner == getpid() && i < 8; i++) {
+        if (open_launchers[i] != NULL)
+            launcher_remove(open_launchers[i]);
+    }
+}
+
+static void remember(launcher_t *launcher) {
+    if (owner != getpid()) {
+        if (owner == 0)
+            atexit(remove_launchers);
+        owner = getpid();
+        memset(open_launchers, 0, sizeof(open_launchers));
+    }
+    size_t i = 0;
+    while (i < 7 && open_launchers[i] != NULL)
+        i++;
+    open_launchers[i] = launcher;
+}
+
+static void forget(const launcher_t *launcher) {
+    for (size_t i = 0; i < 8; i++) {
+        if (open_launchers[i] == launcher)
+            open_launchers[i] = NULL;
+    }
+}
+
 void launcher_prepare(launcher_t *launcher) {
     memset(launcher, 0, sizeof(*launcher));
+    remember(launcher);
     strcpy(launcher->base, "/tmp/usher-launcher-XXXXXX");
     if (mkdtemp(launcher->base) == NULL || chmod(launcher->base, 0755) < 0)
         bail_out("mkdtemp: %s", strerror(errno));
@@ -423,11 +461,17 @@ bool launcher_close(launcher_t *launcher) {
 }
 
 void launcher_remove(launcher_t *launcher) {
+    forget(launcher);
     launcher_leave(launcher);
     close_fd(&launcher->meeting_fd);
-    if (launcher->pid != 0) {
-        kill(launcher->pid, SIGKILL);
-        waitpid(launcher->pid, NULL, 0);
+    if (launcher->pid != 0) { /* asked twice it also ends its programs */
+        kill(launcher->pid, SIGTERM);
+        sleep_ms(20);
+        kill(launcher->pid, SIGTERM);
+        if (launcher_wait(launcher, 3000) < 0) {
+            kill(launcher->pid, SIGKILL);
+            waitpid(launcher->pid, NULL, 0);
+        }
     }
     remove_tree(launcher->base);
 }

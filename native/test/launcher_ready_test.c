@@ -185,25 +185,33 @@ static void test_full_backlog(void) {
 
 /* ---- snapshot ------------------------------------------------------------------------------ */
 
+static const char *snapshot(int id) {
+    tell(&l, "snapshot", f("id=%d", id), NULL);
+    return field(hear(&l, "snapshot", id), "text");
+}
+
+static int count_processes(const char *text) {
+    int count = 0;
+    for (; (text = strstr(text, "process ")) != NULL; text++)
+        count++;
+    return count;
+}
+
 static void test_snapshot(void) {
     int endpoint = bind_endpoint();
     int id = start(endpoint, HELPER("children", "2"));
     long long pid = number_field(hear(&l, "started", id), "pid");
-    hear(&l, "ready", id);
-    tell(&l, "snapshot", f("id=%d", id), NULL);
-    const char *text = field(hear(&l, "snapshot", id), "text");
-    ok(strstr(text, f("process %lld: name launcher_helper state S", pid)) == text,
+    ok(comes_true(strstr(snapshot(id), f("process %lld: name launcher_helper state S", pid)) !=
+                      NULL,
+                  3000),
        "a snapshot names the process and its state");
+    ok(comes_true(count_processes(snapshot(id)) == 3, 3000), "and its children");
+    const char *text = snapshot(id);
     ok(strstr(text, "wchan ") != NULL && strstr(text, "syscall ") != NULL &&
            strstr(text, "fd 0 socket:[") != NULL,
-       "and what it sleeps in, and its descriptors");
-    int processes = 0;
-    for (const char *at = text; (at = strstr(at, "process ")) != NULL; at++)
-        processes++;
-    is_int(processes, 3, "and its children");
+       "and what they sleep in, and their descriptors");
     stop(endpoint, id);
-    tell(&l, "snapshot", f("id=%d", id), NULL);
-    is_str(field(hear(&l, "snapshot", id), "text"), "", "of an exited one it is empty");
+    is_str(snapshot(id), "", "of an exited one it is empty");
 }
 
 /* Many at once must not make the launcher late. */
