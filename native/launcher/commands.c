@@ -67,7 +67,7 @@ static endpoint_t *bind_endpoint(const message_t *message, int64_t id, failure_t
     const char *cursor = NULL, *server;
     while (endpoint != NULL && (server = message_next(message, "server", &cursor)) != NULL) {
         if (endpoint_link(endpoint, server, failure) < 0) {
-            endpoint_close(endpoint);
+            endpoint_close(endpoint, NULL, 0);
             endpoint = NULL;
         }
     }
@@ -97,10 +97,12 @@ static void run_link(const message_t *message, int64_t id) {
 }
 
 static void run_close(const message_t *message, int64_t id) {
-    (void)message;
     endpoint_t *endpoint = endpoint_find(id);
+    int64_t retry_after_s;
+    if (message_number(message, "retry_after_s", 0, DAY_MS, &retry_after_s) < 0)
+        retry_after_s = 1;
     if (endpoint != NULL)
-        endpoint_close(endpoint);
+        endpoint_close(endpoint, message_text(message, "refusal"), (uint32_t)retry_after_s);
     answer("closed", id);
 }
 

@@ -15,6 +15,7 @@
 
 #include "launcher/directory.h"
 #include "launcher/link.h"
+#include "launcher/refusal.h"
 
 #define NAME_MAX_BYTES 24
 
@@ -201,16 +202,19 @@ static void unlink_names(const endpoint_t *endpoint) {
     unlinkat(directory_sockets_fd(), endpoint->name, 0);
 }
 
-void endpoint_close(endpoint_t *endpoint) {
+void endpoint_close(endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s) {
     endpoint_t **link = &endpoints;
     while (*link != endpoint)
         link = &(*link)->next;
     *link = endpoint->next;
     unlink_names(endpoint);
+    /* nobody can connect any more, so whoever waits now is all there is */
+    if (refusal != NULL)
+        refuse_waiting(endpoint->fd, refusal, retry_after_s);
     release(endpoint);
 }
 
 void endpoints_close_all(void) {
     while (endpoints != NULL)
-        endpoint_close(endpoints);
+        endpoint_close(endpoints, NULL, 0);
 }

@@ -29,8 +29,9 @@ endpoint_t *endpoint_bind(int64_t id, const char *name, const char *tag, int bac
                           failure_t *failure);
 /* Give a web server's workers a name for it. */
 int endpoint_link(endpoint_t *endpoint, const char *server, failure_t *failure);
-/* Remove its names and close it. */
-void endpoint_close(endpoint_t *endpoint);
+/* Remove its names and close it. With a `refusal`, connections that wait in it get a 503 that says
+ * so (refusal.h); without one they break. */
+void endpoint_close(endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s);
 void endpoints_close_all(void);
 
 endpoint_t *endpoint_find(int64_t id);

@@ -19,7 +19,9 @@
  *   bind      id= name= tag= backlog= [server=…]        bound id= inode=      | failed id= step= errno= error=
  *             binds <runtime>/sockets/NAME, listens, links into <runtime>/SERVER/ for each server
  *   link      id= server=                               linked id=            | failed …
- *   close     id=                                       closed id=            (unlinks; closes)
+ *   close     id= [refusal= retry_after_s=]             closed id=            (unlinks; closes)
+ *             with a refusal, requests waiting in the socket get a FastCGI answer 503, and the
+ *             refusal as a line for the server's error log; without one their connections break
  *   start     id= endpoint= tag= arg=… env=… cwd= [user=] [group=] [nice=] [start_timeout_ms=]
  *                                                       started id= pid=      | failed id= step= errno= error=
  *             steps: endpoint, user, pipe, fork, cwd, group, setuid, nice, exec …

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/refusal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "launcher/loop.h"
+#include "os/os.h"
+
+/* FastCGI 1.0 §3.3, §5. Our modules, like every server that opens a connection for each request,
+ * number it 1. */
+#define FCGI_VERSION 1
+#define FCGI_END_REQUEST 3
+#define FCGI_STDOUT 6
+#define FCGI_STDERR 7
+#define FCGI_REQUEST_ID 1
+#define FCGI_HEADER_BYTES 8
+#define FCGI_END_REQUEST_BYTES 8
+
+#define REASON_BYTES 1024
+#define ANSWER_BYTES 2048 /* less than any socket buffer: it is written whole or not at all */
+#define PATIENCE_NS (5 * NS_PER_S)
+#define REFUSED_AT_ONCE_MAX 4096
+
+typedef struct {
+    size_t length;
+    unsigned char bytes[ANSWER_BYTES];
+} answer_t;
+
+/* One connection: answered, and kept until its peer has closed. Closing it while the peer still
+ * sends would break the connection under the answer. */
+typedef struct {
+    watch_t watch;
+    alarm_t alarm;
+} refusal_t;
+
+static void put_record(answer_t *answer, unsigned char type, const void *content, size_t length) {
+    unsigned char *record = answer->bytes + answer->length;
+    memset(record, 0, FCGI_HEADER_BYTES);
+    record[0] = FCGI_VERSION;
+    record[1] = type;
+    record[3] = FCGI_REQUEST_ID;
+    record[4] = (unsigned char)(length >> 8);
+    record[5] = (unsigned char)length;
+    memcpy(record + FCGI_HEADER_BYTES, content, length);
+    answer->length += FCGI_HEADER_BYTES + length;
+}
+
+static void make_answer(answer_t *answer, const char *reason, uint32_t retry_after_s) {
+    static const unsigned char end[FCGI_END_REQUEST_BYTES];
+    static const char body[] = "503 Service Unavailable\n";
+    char header[256], log_line[REASON_BYTES];
+    answer->length = 0;
+    int length = snprintf(log_line, sizeof(log_line), "usher: %s", reason);
+    if ((size_t)length >= sizeof(log_line))
+        length = sizeof(log_line) - 1;
+    put_record(answer, FCGI_STDERR, log_line, (size_t)length);
+    length = snprintf(header, sizeof(header),
+                      "Status: 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
+                      "Retry-After: %u\r\n\r\n%s",
+                      retry_after_s, body);
+    put_record(answer, FCGI_STDOUT, header, (size_t)length);
+    put_record(answer, FCGI_STDOUT, "", 0);
+    put_record(answer, FCGI_END_REQUEST, end, sizeof(end));
+}
+
+static void end_refusal(refusal_t *refusal) {
+    watch_stop(&refusal->watch);
+    alarm_cancel(&refusal->alarm);
+    close(refusal->watch.fd);
+    free(refusal);
+}
+
+static void on_more(watch_t *watch) {
+    char ignored[16384];
+    ssize_t length = recv(watch->fd, ignored, sizeof(ignored), MSG_DONTWAIT);
+    if (length > 0 || (length < 0 && (errno == EAGAIN || errno == EINTR)))
+        return;
+    end_refusal(OWNER_OF(watch, refusal_t, watch));
+}
+
+static void on_patience_over(alarm_t *alarm) {
+    end_refusal(OWNER_OF(alarm, refusal_t, alarm));
+}
+
+static void refuse(int fd, const answer_t *answer) {
+    refusal_t *refusal = calloc(1, sizeof(*refusal));
+    ssize_t sent = send(fd, answer->bytes, answer->length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    shutdown(fd, SHUT_WR);
+    if (refusal == NULL || sent < 0) {
+        free(refusal);
+        close(fd);
+        return;
+    }
+    refusal->watch.fd = fd;
+    refusal->watch.on_event = on_more;
+    refusal->alarm.on_due = on_patience_over;
+    if (watch_start(&refusal->watch) < 0) {
+        close(fd);
+        free(refusal);
+        return;
+    }
+    alarm_set(&refusal->alarm, usher_os_now_ns() + PATIENCE_NS);
+}
+
+void refuse_waiting(int listener, const char *reason, uint32_t retry_after_s) {
+    answer_t answer;
+    make_answer(&answer, reason, retry_after_s);
+    /* No program shares the listener any more that could mind. */
+    fcntl(listener, F_SETFL, O_NONBLOCK);
+    for (int refused = 0; refused < REFUSED_AT_ONCE_MAX; refused++) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+            continue;
+        if (fd < 0)
+            return;
+        refuse(fd, &answer);
+    }
+}
