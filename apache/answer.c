@@ -127,6 +127,19 @@ static void skip_status_line(usher_answer *a, header_lines *lines)
     }
 }
 
+static int add_long_line(void *r, const char *name, const char *value)
+{
+    apr_table_t *headers = ((request_rec *)r)->err_headers_out;
+
+    if (strcasecmp(name, "Set-Cookie")) {
+        apr_table_mergen(headers, name, value);
+    }
+    else {
+        apr_table_addn(headers, name, value);
+    }
+    return 1;
+}
+
 static void save_response(usher_answer *a)
 {
     a->saved_headers = apr_table_copy(a->r->pool, a->r->headers_out);
@@ -179,6 +192,7 @@ static int parse_headers(usher_answer *a, const char *block, apr_size_t length)
 {
     request_rec *r = a->r;
     header_lines lines = { block, block + length, r, apr_table_make(r->pool, 1) };
+    char line[MAX_STRING_LEN];
     const char *location;
     int status;
 
@@ -186,9 +200,9 @@ static int parse_headers(usher_answer *a, const char *block, apr_size_t length)
     if (a->nph) {
         skip_status_line(a, &lines);
     }
-    status = ap_scan_script_header_err_core_ex(r, NULL, next_header_line, &lines,
+    status = ap_scan_script_header_err_core_ex(r, line, next_header_line, &lines,
                                                APLOG_MODULE_INDEX);
-    apr_table_overlap(r->err_headers_out, lines.long_lines, APR_OVERLAP_TABLES_MERGE);
+    apr_table_do(add_long_line, r, lines.long_lines, NULL);
     take_content_length(a);
 
     if (status == HTTP_NOT_MODIFIED) { /* the client's copy is as good: not an error */

@@ -310,16 +310,6 @@ static const char *without_last_slash(apr_pool_t *p, const char *path)
     return length > 0 && path[length - 1] == '/' ? apr_pstrmemdup(p, path, length - 1) : path;
 }
 
-static int count_slashes(const char *path)
-{
-    int count = 0;
-
-    for (; *path; path++) {
-        count += *path == '/' && path[1];
-    }
-    return count;
-}
-
 static const char *set_location(cmd_parms *cmd, usher_pass *pass, const char *args, int regex)
 {
     const char *path = ap_getword_conf(cmd->pool, &args);
@@ -335,7 +325,6 @@ static const char *set_location(cmd_parms *cmd, usher_pass *pass, const char *ar
     }
     pass->container = has_wildcards(path) ? USHER_IN_LOCATION_PATTERN : USHER_IN_LOCATION;
     pass->prefix = without_last_slash(cmd->pool, path);
-    pass->segments = count_slashes(path);
     return NULL;
 }
 

@@ -76,7 +76,6 @@ int usher_client_connect(usher_call *call, const struct sockaddr *address, sockl
 {
     int error = 0;
 
-    call->fd_is_local = address->sa_family == AF_UNIX;
     call->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (call->fd < 0) {
         return errno;
@@ -98,12 +97,9 @@ void usher_client_abandon(usher_call *call)
     apr_interval_time_t timeout = call->limits.idle_timeout_ms
                                   ? call->limits.idle_timeout_ms
                                   : apr_time_as_msec(call->r->server->timeout);
-    struct pollfd pfd = { call->fd, 0, 0 };
+    struct pollfd pfd = { call->fd, POLLIN, 0 };
 
-    /* only on a UNIX socket does the program's next write fail now, and tells POLLHUP its end */
-    if (call->fd >= 0 && call->fd_is_local && shutdown(call->fd, SHUT_RD) == 0) {
-        while (poll(&pfd, 1, (int)timeout) < 0 && errno == EINTR);
-    }
+    while (call->fd >= 0 && poll(&pfd, 1, (int)timeout) < 0 && errno == EINTR);
     usher_client_close(call);
 }
 

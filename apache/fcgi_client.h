@@ -27,8 +27,8 @@ usher_call_result usher_client_run(usher_call *call, int *status);
 
 void usher_client_close(usher_call *call);
 
-/* The client will take no answer: let the program notice, and wait until it is done with this
- * request, for its place is not free before. */
+/* The client takes no answer. A program that is silent has not finished: its place is not free
+ * before it says something; if that is not all, its next write fails. */
 void usher_client_abandon(usher_call *call);
 
 /* Descriptor of the client's connection, -1 when it has none of its own (HTTP/2). */

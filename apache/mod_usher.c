@@ -72,7 +72,7 @@ static int client_left(usher_call *call)
     c->aborted = 1;
     c->keepalive = AP_CONN_CLOSE;
     call->r->status = CLIENT_CLOSED_REQUEST;
-    return OK;
+    return DONE;
 }
 
 static int unavailable(usher_call *call, const char *why)
@@ -134,7 +134,7 @@ static int connect_place(usher_call *call, const struct sockaddr_storage *addres
     if (!error) {
         return OK;
     }
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, error, call->r,
+    ap_log_rerror(APLOG_MARK, call->place.avoids ? APLOG_DEBUG : APLOG_INFO, error, call->r,
                   "class \"%s\": cannot connect to its instance (pid %u)", call->key,
                   (unsigned)call->limits.pid);
     if (waited_ms >= connect_timeout(call)) {

@@ -53,7 +53,6 @@ typedef struct {
     const char *source;
     usher_container container;
     const char *prefix;             /* LOCATION: without a slash at its end; DIRECTORY: with one */
-    int segments;                   /* LOCATION_PATTERN */
     ap_regex_t *regex;              /* LOCATION_MATCH */
 } usher_pass;
 
@@ -117,7 +116,6 @@ typedef struct {
     int has_place;                 /* usher_request_begin without its end */
     int in_channel;                /* a signal may end the process inside a channel call */
     int fd;                        /* connection to the program, -1 = none */
-    int fd_is_local;               /* a UNIX socket */
 
     usher_answer answer;
 } usher_call;

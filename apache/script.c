@@ -137,16 +137,6 @@ static void cut_at(usher_call *call, apr_size_t length)
     call->path_info = call->r->uri + length;
 }
 
-static apr_size_t segments_length(const char *uri, int segments)
-{
-    const char *at = uri;
-
-    while (*at && (*at != '/' || segments-- > 0)) {
-        at++;
-    }
-    return (apr_size_t)(at - uri);
-}
-
 static apr_size_t matched_length(const usher_pass *pass, const char *uri)
 {
     ap_regmatch_t match[1];
@@ -174,7 +164,7 @@ static void cut_for_container(usher_call *call, const usher_pass *pass)
                      && (r->uri[length] == '/' || !r->uri[length]) ? length : 0);
         break;
     case USHER_IN_LOCATION_PATTERN:
-        cut_at(call, segments_length(r->uri, pass->segments));
+        cut_at(call, strlen(r->uri)); /* httpd compares it with the whole URL */
         break;
     case USHER_IN_LOCATION_MATCH:
         cut_at(call, matched_length(pass, r->uri));
