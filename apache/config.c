@@ -218,7 +218,7 @@ static const char *check_static(cmd_parms *cmd, const char *key,
 
 static const char *explain(cmd_parms *cmd, const char *name, const char *error)
 {
-    return apr_pstrcat(cmd->pool, cmd->cmd->name, " ", name, *name ? ": " : "", error, NULL);
+    return apr_pstrcat(cmd->pool, cmd->cmd->name, *name ? " " : "", name, ": ", error, NULL);
 }
 
 static const char *set_class(cmd_parms *cmd, void *dconf, const char *args)
@@ -284,7 +284,10 @@ static const char *set_dynamic(cmd_parms *cmd, void *dconf, const char *args)
     if (usher_options_parse(USHER_SCOPE_DYNAMIC, USHER_HOST_APACHE,
                             (const char *const *)words->elts, (size_t)words->nelts, &values,
                             error, sizeof(error)) < 0) {
-        return explain(cmd, "", error);
+        return explain(cmd, "", conf->dynamic->source
+                       ? apr_pstrcat(cmd->pool, error, " (together with ", conf->dynamic->source,
+                                     ")", NULL)
+                       : error);
     }
     class->source = source_of(cmd);
     APR_ARRAY_PUSH(class->words, const char *) = "FCGIConfig";
@@ -463,6 +466,22 @@ static const char *set_log(cmd_parms *cmd, void *dconf, const char *file)
     return main_conf()->log_file ? NULL : explain(cmd, file, "not a path");
 }
 
+/* mod_fastcgi's directives that nothing stands for here: said once, at the first reading. */
+static const char *set_nothing(cmd_parms *cmd, void *dconf, const char *args)
+{
+    const char *why = cmd->info;
+
+    if (strcasecmp(ap_getword_conf(cmd->temp_pool, &args), "off")
+        && ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, cmd->server,
+                     "%s: %s has no effect: %s", source_of(cmd), cmd->cmd->name, why);
+    }
+    return NULL;
+}
+
+#define IPC_DIR_WHY "sockets stand in UsherRuntimeDir"
+#define WRAPPER_WHY "programs run as their -user and -group without a wrapper"
+
 static const usher_scope_t scope_static = USHER_SCOPE_STATIC;
 static const usher_scope_t scope_external = USHER_SCOPE_EXTERNAL;
 
@@ -483,5 +502,8 @@ const command_rec usher_commands[] = {
                   "directory of channel, sockets and registrations"),
     AP_INIT_TAKE1("UsherManager", set_manager, NULL, RSRC_CONF, "embedded, external or off"),
     AP_INIT_TAKE1("UsherLog", set_log, NULL, RSRC_CONF, "log file of an embedded manager"),
+    AP_INIT_RAW_ARGS("FastCgiIpcDir", set_nothing, IPC_DIR_WHY, RSRC_CONF, IPC_DIR_WHY),
+    AP_INIT_RAW_ARGS("FastCgiWrapper", set_nothing, WRAPPER_WHY, RSRC_CONF, WRAPPER_WHY),
+    AP_INIT_RAW_ARGS("FastCgiSuexec", set_nothing, WRAPPER_WHY, RSRC_CONF, WRAPPER_WHY),
     { NULL }
 };

@@ -381,8 +381,36 @@ static void usher_child_init(apr_pool_t *pchild, server_rec *s)
     apr_pool_cleanup_register(pchild, NULL, detach, apr_pool_cleanup_null);
 }
 
+/* ---- <IfModule mod_fastcgi.c> ------------------------------------------ */
+
+/* A module of that name, so that the classes of an old configuration are not skipped in silence. */
+static module fastcgi_module = {
+    MODULE_MAGIC_NUMBER_MAJOR,
+    MODULE_MAGIC_NUMBER_MINOR,
+    -1,
+    "mod_fastcgi.c",
+    NULL,
+    NULL,
+    MODULE_MAGIC_COOKIE
+};
+
+static apr_status_t remove_fastcgi(void *data)
+{
+    ap_remove_module(&fastcgi_module);
+    return APR_SUCCESS;
+}
+
+static void stand_in_for_fastcgi(apr_pool_t *p)
+{
+    if (!ap_find_linked_module(fastcgi_module.name)
+        && !ap_add_module(&fastcgi_module, p, "fastcgi_module")) {
+        apr_pool_cleanup_register(p, NULL, remove_fastcgi, apr_pool_cleanup_null);
+    }
+}
+
 static void register_hooks(apr_pool_t *p)
 {
+    stand_in_for_fastcgi(p);
     ap_hook_check_config(usher_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(usher_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(usher_child_init, NULL, NULL, APR_HOOK_MIDDLE);
