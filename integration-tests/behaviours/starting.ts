@@ -119,7 +119,7 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
   const complains = site.program('docs/complains.fcgi', 'exits-with-stderr');
   const hangs = site.program('docs/hangs.fcgi', 'hangs-before-accept');
   const good = site.program('docs/good.fcgi');
-  const outside = site.program('elsewhere/echo');
+  const outside = site.program('elsewhere/outside.fcgi');
   const directory = `${site.docs}/directory`;
   mkdirSync(directory);
   site.file('docs/plain.fcgi', 'just a text', 0o644);
@@ -132,7 +132,7 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
         listen 127.0.0.1:${site.port};
         root ${site.docs};
         location / { usher_pass $document_root$uri; include fastcgi_params; }
-        location /outside { usher_pass ${outside}; include fastcgi_params; }
+        location /elsewhere/ { usher_pass ${outside}; include fastcgi_params; }
         location /directory { usher_pass ${directory}; include fastcgi_params; }
       }`,
     apache: `
@@ -141,12 +141,15 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
       <Directory ${site.docs}>
         Options +ExecCGI
       </Directory>
-      <Location /outside>
-        UsherPass ${outside}
-      </Location>
-      <Location /directory>
-        UsherPass ${directory}
-      </Location>`,
+      Alias /elsewhere/ ${site.dir}/elsewhere/
+      <Directory ${site.dir}/elsewhere>
+        Require all granted
+        Options +ExecCGI
+      </Directory>
+      <Directory ${directory}>
+        DirectorySlash Off
+        SetHandler fastcgi-script
+      </Directory>`,
   });
 
   /** The status, and a line of the error log that names the program and the cause. */
@@ -180,7 +183,7 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
   );
 
   await site.check('a program outside the allowed roots is 403', async (t) => {
-    await refused(t, '/outside', 403, outside, /root|outside|allowed/i);
+    await refused(t, '/elsewhere/outside.fcgi', 403, outside, /root|outside|allowed/i);
     t.same(site.starts(outside), []);
   });
 

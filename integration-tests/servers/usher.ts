@@ -30,6 +30,12 @@ export interface Status {
   classes: ClassStatus[];
 }
 
+/**
+ * What the programs under test see of our environment: nothing of the test runner, which puts itself
+ * into the NODE_OPTIONS of everything it sees started.
+ */
+const clean = ['/usr/bin/env', '-i', `PATH=${process.env.PATH}`, 'LANG=C.UTF-8'];
+
 export interface Outcome {
   status: number;
   output: string;
@@ -41,9 +47,9 @@ export interface Outcome {
  */
 export function run(
   command: string[],
-  options: { uid?: number; gid?: number; env?: NodeJS.ProcessEnv } = {},
+  options: { uid?: number; gid?: number } = {},
 ): Promise<Outcome> {
-  const [program = '', ...args] = command;
+  const [program = '', ...args] = [...clean, ...command];
   const directory = mkdtempSync('/tmp/usher-run-');
   const output = openSync(`${directory}/output`, 'w');
   return new Promise((resolve) => {
@@ -52,7 +58,10 @@ export function run(
       resolve({ status, output: reason + readFileSync(`${directory}/output`, 'utf8') });
       rmSync(directory, { recursive: true });
     };
-    const child = spawn(program, args, { stdio: ['ignore', output, output], ...options });
+    const child = spawn(program, args, {
+      stdio: ['ignore', output, output],
+      ...options,
+    });
     const timeout = setTimeout(() => child.kill('SIGKILL'), 60_000);
     child.once('error', (error) => ended(-1, `${error.message}\n`));
     child.once('exit', (status, signal) => {
@@ -75,7 +84,8 @@ export async function status(runtimeDir: string): Promise<Status> {
 
 /** `usher run FILE` in the foreground. */
 export function usherRun(configuration: string, runtimeDir: string): ChildProcess {
-  return spawn(usher, ['run', configuration, '--runtime-dir', runtimeDir], {
+  const [program = '', ...args] = [...clean, usher, 'run', configuration];
+  return spawn(program, [...args, '--runtime-dir', runtimeDir], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
 }
