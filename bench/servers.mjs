@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// The five ways to the same program: stock nginx, nginx with Usher, Apache with mod_proxy_fcgi, with
+// mod_fcgid, with Usher. Within a server the configurations differ by the way alone.
+
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
+import { root } from '../scripts/run.mjs';
+import { families, installed, programOf } from './machine.mjs';
+import { eventually, freePort, launcherOf, user, usherStatus } from './site.mjs';
+
+const paths = installed();
+
+// ---- nginx
+
+export function nginxConfiguration({ dir, port, workers, modules = '', http = '', location }) {
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
+  return `
+${user && `user ${user} ${user};`}
+${modules}
+daemon off;
+pid ${dir}/pid;
+error_log ${dir}/error.log warn;
+worker_processes ${workers};
+events { worker_connections 1024; }
+http {
+  access_log off;
+  keepalive_requests 1000000000;
+${temporary.map((name) => `  ${name}_temp_path ${dir}/${name};`).join('\n')}
+${http}
+  server {
+    listen 127.0.0.1:${port};
+    root ${dir}/docs;
+    include ${paths.fastcgiParams};
+${location}
+  }
+}
+`;
+}
+
+// ---- Apache
+
+export function apacheConfiguration({ dir, port, workers, threads, modules, text }) {
+  const own = ['mpm_event', 'authz_core', 'alias', 'mime', ...modules];
+  return `
+ServerRoot ${dir}
+DefaultRuntimeDir ${dir}
+PidFile ${dir}/pid
+ErrorLog ${dir}/error.log
+LogLevel warn
+ServerName 127.0.0.1
+${own.map((name) => `LoadModule ${name}_module ${modulePath(name)}`).join('\n')}
+${user && `User ${user}\nGroup ${user}`}
+Listen 127.0.0.1:${port}
+TypesConfig /dev/null
+ServerLimit ${workers}
+StartServers ${workers}
+ThreadsPerChild ${threads}
+ThreadLimit ${threads}
+MaxRequestWorkers ${workers * threads}
+MinSpareThreads 1
+MaxSpareThreads ${workers * threads}
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 60
+DocumentRoot ${dir}/docs
+<Directory ${dir}/docs>
+  Require all granted
+</Directory>
+${text}
+`;
+}
+
+function modulePath(name) {
+  return name === 'usher' ? `${root}/build/mod_usher.so` : `${paths.apacheModules}/mod_${name}.so`;
+}
+
+// ---- starting one
+
+const kinds = {
+  nginx: {
+    configuration: nginxConfiguration,
+    command: (dir) => [paths.nginx, ['-p', dir, '-c', `${dir}/conf`, '-e', `${dir}/error.log`]],
+  },
+  apache: {
+    configuration: apacheConfiguration,
+    command: (dir) => [paths.apache, ['-d', dir, '-f', `${dir}/conf`, '-DFOREGROUND']],
+  },
+};
+
+/** Starts a server in the site's directory `name`; `text` fills in what its kind needs. */
+export async function startServer(site, kind, name, settings, text) {
+  const dir = `${site.dir}/${name}`;
+  const port = await freePort();
+  mkdirSync(`${dir}/docs`, { recursive: true });
+  chmodSync(dir, 0o755);
+  const configuration = kinds[kind].configuration({ dir, port, ...settings, ...text });
+  site.write(`${name}/conf`, configuration);
+  const pid = site.start(name, ...kinds[kind].command(dir));
+  await site.accepts(name, port);
+  return { name, dir, port, pid, configuration };
+}
+
+/** Copies of the program that share one socket; their process ids. */
+function startProgram(site, program, processes) {
+  const socket = `${site.dir}/program.sock`;
+  const pidFile = `${site.dir}/program.pids`;
+  const asUser = user ? ['-u', user, '-g', user] : [];
+  const { status, stderr } = spawnSync(
+    paths.spawnFcgi,
+    ['-s', socket, '-M', '0666', '-F', String(processes), '-P', pidFile, ...asUser, '--', program],
+    { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  const pids = status === 0 ? readFileSync(pidFile, 'utf8').trim().split(/\s+/).map(Number) : [];
+  for (const pid of pids) site.watch(pid, program);
+  if (status !== 0) throw new Error(`spawn-fcgi ended with ${status}: ${stderr}`);
+  return { socket, pids };
+}
+
+/** Waits until the class of this name has all its instances ready. */
+async function instancesReady(runtimeDir, name, processes) {
+  await eventually(`${processes} instances of ${name} are ready`, () => {
+    const known = usherStatus(runtimeDir)?.classes.find((candidate) => candidate.name === name);
+    return known?.instances.filter(({ state }) => state === 'ready').length === processes;
+  });
+}
+
+/**
+ * All five. Each: `url` of the program, `ancestors` of all processes that work for it, and `peer`,
+ * what Usher is compared with.
+ */
+export async function startAll(site, { processes, workers, threads }) {
+  const program = site.program('echo.fcgi');
+  const settings = { workers, threads };
+  const { socket, pids } = startProgram(site, program, processes);
+  const servers = [];
+  const add = async (id, label, kind, text, ancestors = () => []) => {
+    const server = await startServer(site, kind, id, settings, text);
+    server.id = id;
+    server.label = label;
+    server.program = program;
+    server.url = `http://127.0.0.1:${server.port}/echo?text=hello`;
+    server.ancestors = [server.pid, ...(await ancestors())];
+    servers.push(server);
+  };
+  const instances = (runtimeDir) => async () => {
+    await instancesReady(runtimeDir, 'echo', processes);
+    return [launcherOf(runtimeDir)];
+  };
+
+  await add('nginx-stock', 'nginx fastcgi_pass', 'nginx', stockNginx(socket), () => pids);
+  const nginxDir = site.runtimeDir('nginx-run');
+  const nginxText = usherNginx(nginxDir, program, processes);
+  await add('nginx-usher', 'nginx + Usher', 'nginx', nginxText, instances(nginxDir));
+
+  await add('apache-proxy', 'Apache mod_proxy_fcgi', 'apache', proxyApache(socket), () => pids);
+  const apacheDir = site.runtimeDir('apache-run');
+  const apacheText = usherApache(apacheDir, program, processes);
+  await add('apache-usher', 'Apache + Usher', 'apache', apacheText, instances(apacheDir));
+  await add(
+    'apache-fcgid',
+    'Apache mod_fcgid',
+    'apache',
+    fcgidApache(site.dir, program, processes),
+  );
+  return servers;
+}
+
+const stockNginx = (socket) => ({
+  location: `location /echo { fastcgi_pass unix:${socket}; }`,
+});
+
+const usherNginx = (runtimeDir, program, processes) => ({
+  modules: `load_module ${root}/build/ngx_http_usher_module.so;`,
+  http: `usher_runtime_dir ${runtimeDir};
+usher_app echo command=${program} processes=${processes};`,
+  location: 'location /echo { usher_pass echo; }',
+});
+
+const proxyApache = (socket) => ({
+  modules: ['proxy', 'proxy_fcgi'],
+  text: `ProxyPass /echo unix:${socket}|fcgi://127.0.0.1/echo`,
+});
+
+const usherApache = (runtimeDir, program, processes) => ({
+  modules: ['usher'],
+  text: `UsherRuntimeDir ${runtimeDir}
+AppClass echo -command ${program} -processes ${processes}
+<Location /echo>
+  UsherPass echo
+</Location>`,
+});
+
+const fcgidApache = (dir, program, processes) => ({
+  modules: ['fcgid'],
+  text: `FcgidIPCDir ${dir}/apache-fcgid/ipc
+FcgidProcessTableFile ${dir}/apache-fcgid/table
+FcgidMaxProcesses ${processes}
+FcgidMaxProcessesPerClass ${processes}
+FcgidMinProcessesPerClass ${processes}
+FcgidMaxRequestsPerProcess 0
+FcgidIdleTimeout 0
+FcgidProcessLifeTime 0
+Alias /echo ${program}
+<Directory ${dir}>
+  Require all granted
+  Options +ExecCGI
+  SetHandler fcgid-script
+</Directory>`,
+});
+
+/** The processes behind a server now: those of the program, its own, and those of Usher's manager. */
+export function processesBehind({ pid, ancestors, program }) {
+  const all = families(ancestors);
+  const programs = all.filter((member) => programOf(member) === program);
+  const server = families([pid]).filter((member) => !programs.includes(member));
+  return {
+    programs,
+    server,
+    manager: all.filter((member) => !programs.includes(member) && !server.includes(member)),
+  };
+}
