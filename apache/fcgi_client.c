@@ -34,6 +34,13 @@ int usher_client_fd(const conn_rec *c)
     return fd;
 }
 
+const char *usher_client_program(const usher_call *call)
+{
+    return call->limits.pid
+           ? apr_psprintf(call->r->pool, "the program (pid %u)", (unsigned)call->limits.pid)
+           : "the program";
+}
+
 /* ---- connection -------------------------------------------------------- */
 
 void usher_client_close(usher_call *call)
@@ -357,8 +364,8 @@ static step connection_closed(exchange *ex, int error, usher_call_result *result
         return end_call(ex, result, USHER_CALL_COMPLETE, OK);
     }
     ap_log_rerror(APLOG_MARK, APLOG_ERR, error, call->r,
-                  "class \"%s\": the program (pid %u) died or closed the connection %s",
-                  call->key, (unsigned)call->limits.pid,
+                  "class \"%s\": %s died or closed the connection %s",
+                  call->key, usher_client_program(call),
                   ex->answer->any ? "in the middle of its answer" : "before answering");
     return end_call(ex, result, USHER_CALL_BROKEN, HTTP_BAD_GATEWAY);
 }
@@ -379,8 +386,7 @@ static step read_some(exchange *ex, usher_call_result *result)
 static step timed_out(exchange *ex, const char *what, usher_call_result *result)
 {
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ex->call->r,
-                  "class \"%s\": the program (pid %u) %s", ex->call->key,
-                  (unsigned)ex->call->limits.pid, what);
+                  "class \"%s\": %s %s", ex->call->key, usher_client_program(ex->call), what);
     return end_call(ex, result, USHER_CALL_TIMEOUT, HTTP_GATEWAY_TIME_OUT);
 }
 

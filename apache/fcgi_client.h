@@ -31,6 +31,9 @@ void usher_client_close(usher_call *call);
  * before it says something; if that is not all, its next write fails. */
 void usher_client_abandon(usher_call *call);
 
+/* For the log: "the program", with its pid where it is known. */
+const char *usher_client_program(const usher_call *call);
+
 /* Descriptor of the client's connection, -1 when it has none of its own (HTTP/2). */
 int usher_client_fd(const conn_rec *c);
 

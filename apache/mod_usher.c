@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define WAIT_MS               200 /* between looks whether the client is still there */
+#define CONNECT_MS            3000 /* for one host: then another one may answer */
 #define CLIENT_CLOSED_REQUEST 499 /* for access logs: nobody is there to read it */
 
 /* Of this process, made by post_config and inherited by the children; a restart unloads the module
@@ -127,17 +128,17 @@ static apr_uint32_t connect_timeout(const usher_call *call)
 static int connect_place(usher_call *call, const struct sockaddr_storage *address,
                          socklen_t length, apr_uint64_t began_ns)
 {
+    apr_uint32_t timeout = connect_timeout(call);
     int error = usher_client_connect(call, (const struct sockaddr *)address, length,
-                                     connect_timeout(call));
+                                     timeout < CONNECT_MS ? timeout : CONNECT_MS);
     apr_uint64_t waited_ms = (usher_os_now_ns() - began_ns) / 1000000;
 
     if (!error) {
         return OK;
     }
     ap_log_rerror(APLOG_MARK, call->place.avoids ? APLOG_DEBUG : APLOG_INFO, error, call->r,
-                  "class \"%s\": cannot connect to its instance (pid %u)", call->key,
-                  (unsigned)call->limits.pid);
-    if (waited_ms >= connect_timeout(call)) {
+                  "class \"%s\": cannot connect to %s", call->key, usher_client_program(call));
+    if (waited_ms >= timeout) {
         return unavailable(call, apr_psprintf(call->r->pool, "cannot connect: %s",
                                               strerror(error)));
     }
