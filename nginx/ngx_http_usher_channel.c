@@ -15,9 +15,7 @@
 static usher_status_t ngx_http_usher_write(ngx_cycle_t *cycle,
     ngx_http_usher_main_conf_t *umcf, usher_channel_t **channel,
     uint32_t *generation, char *live_path, usher_error_t *error);
-static usher_status_t ngx_http_usher_write_root(
-    usher_registration_t *registration, ngx_str_t *root,
-    usher_error_t *error);
+static void ngx_http_usher_set_problem(const char *text);
 static void ngx_http_usher_attach_handler(ngx_event_t *ev);
 static usher_status_t ngx_http_usher_try_attach(ngx_log_t *log);
 
@@ -34,20 +32,32 @@ void
 ngx_http_usher_register(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf)
 {
     char              live_path[NGX_MAX_PATH];
+    u_char           *runtime_dir;
     uint32_t          generation;
-    ngx_uint_t        same;
     usher_error_t     error;
     usher_status_t    status;
     usher_channel_t  *channel;
 
-    if (umcf->manager == USHER_MANAGER_MODE_OFF) {
-        ngx_cpystrn((u_char *) ngx_http_usher.problem,
-                    (u_char *) "usher_manager is off",
-                    sizeof(ngx_http_usher.problem));
+    if (ngx_http_usher.attached) {
+
+        /* a single process goes on with what it has */
+
+        return;
+    }
+
+    if (umcf->manager == USHER_MANAGER_MODE_OFF
+        || (umcf->passes.nelts == 0 && umcf->directives.nelts == 0))
+    {
+        usher_channel_close(ngx_http_usher.channel);
+        ngx_http_usher.channel = NULL;
+
+        ngx_http_usher_set_problem("usher_manager is off");
         return;
     }
 
     channel = NULL;
+    generation = 0;
+    live_path[0] = '\0';
     error.text[0] = '\0';
 
     status = ngx_http_usher_write(cycle, umcf, &channel, &generation,
@@ -57,22 +67,15 @@ ngx_http_usher_register(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf)
         ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "usher: %s", error.text);
     }
 
-    same = (ngx_strcmp(ngx_http_usher.runtime_dir, umcf->runtime_dir.data
-                           ? (char *) umcf->runtime_dir.data : "")
-            == 0);
+    runtime_dir = umcf->runtime_dir.data ? umcf->runtime_dir.data
+                                         : (u_char *) "";
 
-    if (channel == NULL && ngx_http_usher.channel && same) {
+    if (channel == NULL
+        && ngx_http_usher.channel
+        && ngx_strcmp(ngx_http_usher.runtime_dir, runtime_dir) == 0)
+    {
         ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
                       "usher: classes stay as they were registered before");
-        ngx_http_usher.problem[0] = '\0';
-        return;
-    }
-
-    if (ngx_http_usher.attached) {
-
-        /* a single process goes on with the slot that it has */
-
-        usher_channel_close(channel);
         return;
     }
 
@@ -80,20 +83,14 @@ ngx_http_usher_register(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf)
 
     ngx_http_usher.channel = channel;
     ngx_http_usher.generation = generation;
-    ngx_http_usher.problem[0] = '\0';
 
-    ngx_cpystrn((u_char *) ngx_http_usher.live_path, (u_char *) live_path,
-                sizeof(ngx_http_usher.live_path));
+    (void) ngx_cpystrn((u_char *) ngx_http_usher.live_path,
+                       (u_char *) live_path, sizeof(ngx_http_usher.live_path));
 
-    ngx_cpystrn((u_char *) ngx_http_usher.runtime_dir,
-                umcf->runtime_dir.data ? umcf->runtime_dir.data
-                                       : (u_char *) "",
-                sizeof(ngx_http_usher.runtime_dir));
+    (void) ngx_cpystrn((u_char *) ngx_http_usher.runtime_dir, runtime_dir,
+                       sizeof(ngx_http_usher.runtime_dir));
 
-    if (channel == NULL) {
-        ngx_cpystrn((u_char *) ngx_http_usher.problem, (u_char *) error.text,
-                    sizeof(ngx_http_usher.problem));
-    }
+    ngx_http_usher_set_problem(error.text);
 }
 
 
@@ -156,6 +153,7 @@ ngx_http_usher_write(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf,
     char                         source[NGX_MAX_PATH];
     ngx_str_t                   *root;
     ngx_uint_t                   i;
+    const char                  *words[2];
     struct group                *grp;
     usher_server_t               server;
     usher_status_t               status;
@@ -214,8 +212,11 @@ ngx_http_usher_write(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf,
 
         for (i = 0; i < umcf->roots.nelts; i++) {
 
-            status = ngx_http_usher_write_root(registration, &root[i], error);
+            words[0] = "UsherRoot";
+            words[1] = (char *) root[i].data;
 
+            status = usher_registration_add(registration, NULL, words, 2,
+                                            error);
             if (status != USHER_OK) {
                 goto failed;
             }
@@ -233,23 +234,11 @@ failed:
 }
 
 
-static usher_status_t
-ngx_http_usher_write_root(usher_registration_t *registration, ngx_str_t *root,
-    usher_error_t *error)
+static void
+ngx_http_usher_set_problem(const char *text)
 {
-    char         path[NGX_MAX_PATH];
-    const char  *words[2];
-
-    if (root->len >= sizeof(path)) {
-        return USHER_OK;
-    }
-
-    (void) ngx_cpystrn((u_char *) path, root->data, root->len + 1);
-
-    words[0] = "UsherRoot";
-    words[1] = path;
-
-    return usher_registration_add(registration, NULL, words, 2, error);
+    (void) ngx_cpystrn((u_char *) ngx_http_usher.problem, (u_char *) text,
+                       sizeof(ngx_http_usher.problem));
 }
 
 
@@ -278,7 +267,6 @@ ngx_http_usher_try_attach(ngx_log_t *log)
 
     if (status == USHER_OK) {
         ngx_http_usher.attached = 1;
-        ngx_http_usher.problem[0] = '\0';
         return USHER_OK;
     }
 
@@ -294,8 +282,7 @@ ngx_http_usher_try_attach(ngx_log_t *log)
         ngx_log_error(NGX_LOG_ALERT, log, 0, "usher: %s", error.text);
     }
 
-    (void) ngx_cpystrn((u_char *) ngx_http_usher.problem,
-                       (u_char *) error.text, sizeof(ngx_http_usher.problem));
+    ngx_http_usher_set_problem(error.text);
 
     return status;
 }

@@ -22,8 +22,8 @@ static const char *ngx_http_usher_option_text(usher_option_values_t *values,
 static ngx_int_t ngx_http_usher_check_path(ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t ngx_http_usher_check_command(ngx_conf_t *cf, ngx_str_t *name,
     const char *command);
-static ngx_int_t ngx_http_usher_add_root(ngx_http_usher_main_conf_t *umcf,
-    ngx_http_core_loc_conf_t *clcf);
+static ngx_int_t ngx_http_usher_add_root(ngx_conf_t *cf,
+    ngx_http_usher_main_conf_t *umcf, ngx_http_core_loc_conf_t *clcf);
 static ngx_command_t *ngx_http_usher_fastcgi_command(const char *name);
 
 
@@ -140,7 +140,7 @@ ngx_http_usher_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_usher_module);
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (ngx_http_usher_add_root(umcf, clcf) != NGX_OK) {
+    if (ngx_http_usher_add_root(cf, umcf, clcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -690,7 +690,7 @@ ngx_http_usher_check_command(ngx_conf_t *cf, ngx_str_t *name,
 /* below what is served anyway, programs may be started on demand */
 
 static ngx_int_t
-ngx_http_usher_add_root(ngx_http_usher_main_conf_t *umcf,
+ngx_http_usher_add_root(ngx_conf_t *cf, ngx_http_usher_main_conf_t *umcf,
     ngx_http_core_loc_conf_t *clcf)
 {
     ngx_str_t   root, *known;
@@ -724,7 +724,14 @@ ngx_http_usher_add_root(ngx_http_usher_main_conf_t *umcf,
         return NGX_ERROR;
     }
 
-    *known = root;
+    known->len = root.len;
+
+    known->data = ngx_pnalloc(cf->pool, root.len + 1);
+    if (known->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_cpystrn(known->data, root.data, root.len + 1);
 
     return NGX_OK;
 }

@@ -254,12 +254,9 @@ ngx_http_usher_init_module(ngx_cycle_t *cycle)
 
     umcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_usher_module);
 
-    if (umcf == NULL || (umcf->passes.nelts == 0 && umcf->directives.nelts == 0))
-    {
-        return NGX_OK;
+    if (umcf) {
+        ngx_http_usher_register(cycle, umcf);
     }
-
-    ngx_http_usher_register(cycle, umcf);
 
     return NGX_OK;
 }

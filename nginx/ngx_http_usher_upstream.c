@@ -17,6 +17,7 @@ static ngx_int_t ngx_http_usher_get_peer(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_usher_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
+static ngx_int_t ngx_http_usher_set_key(ngx_http_usher_peer_t *peer);
 static ngx_int_t ngx_http_usher_begin(ngx_http_usher_peer_t *peer);
 static ngx_int_t ngx_http_usher_take(ngx_http_usher_peer_t *peer);
 static void ngx_http_usher_retry(ngx_http_usher_peer_t *peer);
@@ -68,7 +69,7 @@ ngx_http_usher_init_peer(ngx_http_request_t *r,
 
     cln->handler = ngx_http_usher_cleanup;
 
-    if (ngx_http_complex_value(r, &peer->pass->value, &peer->key) != NGX_OK) {
+    if (ngx_http_usher_set_key(peer) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -333,6 +334,34 @@ ngx_http_usher_go_on(ngx_event_t *ev)
     c->write->ready = 1;
 
     c->write->handler(c->write);
+}
+
+
+static ngx_int_t
+ngx_http_usher_set_key(ngx_http_usher_peer_t *peer)
+{
+    size_t  i;
+
+    if (ngx_http_complex_value(peer->request, &peer->pass->value, &peer->key)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (peer->pass->constant) {
+        return NGX_OK;
+    }
+
+    /* what a client can make of it goes to logs as well */
+
+    for (i = 0; i < peer->key.len; i++) {
+        if (peer->key.data[i] < 0x20 || peer->key.data[i] == 0x7f) {
+            ngx_str_null(&peer->key);
+            break;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
