@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // usherd: the manager. Started by the launcher with descriptor 3 as its link; not run by hand.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createControlServer } from '../control/server.ts';
 import { native } from '../native/native.ts';
 import { adaptive } from '../policy/adaptive.ts';
@@ -31,6 +31,11 @@ const { launcher, welcome } = await Launcher.connect(
   (onMessage, onClose) => new native.LauncherLink(LINK_FD, onMessage, onClose),
   () => process.exit(0),
 );
+if (!existsSync(welcome.runtimeDir)) {
+  log('error', 'manager.stopping', { text: `${welcome.runtimeDir} was removed` });
+  launcher.quit(true);
+  await new Promise(() => undefined); // until the launcher ends, and we with it
+}
 const channel = new native.Channel(welcome.runtimeDir);
 const manager = new Manager({
   channel,

@@ -2,7 +2,7 @@
 // Joins everything: servers' registrations → classes → instances → table. One pass per ring of the
 // doorbell, at least ten a second; all state changes happen in passes and in launcher events.
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { parseDialect, type Registration } from '../config/dialect.ts';
 import type { Status, Stopping } from '../control/messages.ts';
 import type { ControlHandlers } from '../control/server.ts';
@@ -137,7 +137,9 @@ export class Manager implements ControlHandlers {
     const now = native.nowMs();
     this.#channel.beat();
     this.#launcher.flush();
-    let changed = this.#servers.scan(now);
+    const scanned = this.#servers.scan(now);
+    if (scanned === 'gone') this.#beginStop('the runtime directory was removed', 0);
+    let changed = scanned === 'changed';
     if (now - this.#settledMs >= SETTLE_MS) {
       this.#settledMs = now;
       changed = this.#servers.settle(now) || changed;
@@ -475,9 +477,13 @@ export class Manager implements ControlHandlers {
     if (this.#stopping) return;
     this.#log('info', 'manager.stopping', { text });
     // Servers that live find this channel again when a manager comes back.
-    this.#stopping = { remove: this.#servers.byName.size === 0 };
+    this.#stopping = { remove: this.#servers.byName.size === 0 || this.#isDirectoryGone() };
     this.#channel.setManagerState('stopped', process.pid);
     for (const one of this.#classes.values()) this.#retire(one, drainMs);
+  }
+
+  #isDirectoryGone(): boolean {
+    return !existsSync(this.#welcome.runtimeDir);
   }
 
   #quit(): void {

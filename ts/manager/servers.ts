@@ -39,11 +39,13 @@ export class Servers {
     this.#log = log;
   }
 
-  /** Read what was registered since the last look. True when anything did. */
-  scan(nowMs: number): boolean {
-    const mtimeMs = statSync(this.#folder).mtimeMs;
-    if (mtimeMs === this.#folderMtimeMs) return false;
-    this.#folderMtimeMs = mtimeMs;
+  /** Read what was registered since the last look: `changed` when anything was, `gone` when
+   * somebody removed the runtime directory under us. */
+  scan(nowMs: number): 'same' | 'changed' | 'gone' {
+    const stats = statSync(this.#folder, { throwIfNoEntry: false });
+    if (!stats) return 'gone';
+    if (stats.mtimeMs === this.#folderMtimeMs) return 'same';
+    this.#folderMtimeMs = stats.mtimeMs;
     let changed = false;
     for (const file of readdirSync(this.#folder).sort()) {
       const match = /^(.+)\.(\d+)\.conf$/.exec(file);
@@ -51,7 +53,7 @@ export class Servers {
       this.#seen.add(file);
       changed = this.#load(file, match[1], Number(match[2]), nowMs) || changed;
     }
-    return changed;
+    return changed ? 'changed' : 'same';
   }
 
   /** Look which workers live. True when a generation ended, so that its classes may go. */
