@@ -15,13 +15,13 @@ export async function eventually<T>(
   what: string,
   look: () => T | Promise<T>,
   withinMs = patienceMs,
-): Promise<NonNullable<T>> {
+): Promise<Exclude<T, false | null | undefined>> {
   const deadline = performance.now() + withinMs;
   let seen: unknown;
   for (let pauseMs = 10; ; pauseMs = Math.min(pauseMs * 1.5, 250)) {
     try {
       const value = await look();
-      if (value) return value;
+      if (value) return value as Exclude<T, false | null | undefined>;
       seen = value;
     } catch (error) {
       seen = error;

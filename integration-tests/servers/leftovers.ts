@@ -25,6 +25,7 @@ export interface Ended {
 interface Verdict {
   title: string;
   left: string[];
+  tookMs: number;
 }
 
 const verdicts: Promise<Verdict>[] = [];
@@ -45,15 +46,16 @@ function listLeft({ dirs, runtimeDir }: Ended, seen: Map<number, string>): strin
 
 async function judge(ended: Ended): Promise<Verdict> {
   const seen = new Map(ended.pids.map((pid) => [pid, startTime(pid)]));
-  const deadline = performance.now() + allowedMs;
+  const endedMs = performance.now();
   let left = listLeft(ended, seen);
-  while (left.length > 0 && performance.now() < deadline) {
+  while (left.length > 0 && performance.now() < endedMs + allowedMs) {
     await sleep(300);
     left = listLeft(ended, seen);
   }
+  const tookMs = performance.now() - endedMs;
   for (const { pid } of ended.dirs.flatMap(processesOf)) signal(pid, 'SIGKILL');
   if (left.length === 0 && !ended.isKept()) rmSync(ended.dir, { recursive: true, force: true });
-  return { title: ended.title, left };
+  return { title: ended.title, left, tookMs };
 }
 
 /** Begins to look after what a server leaves; the verdict comes from nothingLeft(). */
@@ -63,7 +65,8 @@ export function watchEnding(ended: Ended): void {
 
 /** The last test of every file: one assertion for each server that has run. */
 export async function nothingLeft(t: Test): Promise<void> {
-  for (const { title, left } of await Promise.all(verdicts)) {
+  for (const { title, left, tookMs } of await Promise.all(verdicts)) {
     t.same(left, [], `nothing is left 10 s after the end of ${title}`);
+    t.comment(`${title}: ${(tookMs / 1000).toFixed(1)} s`);
   }
 }

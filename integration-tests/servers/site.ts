@@ -80,7 +80,8 @@ export class Site implements Place {
   readonly group: string | undefined;
   private readonly startAs: { uid: number; gid: number } | undefined;
   private readonly sharesRuntimeDir: boolean;
-  private isStarted = false;
+  private wasStarted = false;
+  private isEnded = false;
   private errorLogMark = 0;
 
   private constructor(t: Test, server: WebServer, ports: number[], options: SiteOptions) {
@@ -166,7 +167,7 @@ export class Site implements Place {
   /** Starts the server; throws with what it said when it does not come to accept connections. */
   async start(texts: Texts): Promise<void> {
     this.writeConfiguration(texts);
-    this.isStarted = true;
+    this.wasStarted = true;
     const { status, output } = await run(this.server.startCommand(this), this.startAs);
     const said = () => `${output}\n${textFrom(files.errorLog(this))}`;
     if (status !== 0) throw new Error(`${this.server.name} did not start (${status}): ${said()}`);
@@ -187,11 +188,12 @@ export class Site implements Place {
    * runs after a while is reported by nothingLeft() and killed.
    */
   async end(how: Ending = 'TERM', ending: 'last' | 'others' = 'last'): Promise<void> {
-    if (!this.isStarted) {
+    if (this.isEnded) return;
+    this.isEnded = true;
+    if (!this.wasStarted) {
       if (!this.isKept) rmSync(this.dir, { recursive: true, force: true });
       return;
     }
-    this.isStarted = false;
     const master = this.pid;
     const tied = [...processesOf(this.dir), ...processesOf(this.runtimeDir)].map(({ pid }) => pid);
     const workers = how === 'KILL' ? childrenOf(master) : [];

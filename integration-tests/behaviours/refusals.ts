@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// A runtime directory that cannot be used, a manager that must not be started: who notices says so
+// clearly, and requests get 503 or the server does not start.
+
+import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
+import type { Test } from 'tap';
+import { Site, type Texts } from '../servers/site.ts';
+import type { WebServer } from '../servers/web-server.ts';
+
+const versionOffset = 8;
+
+function texts(site: Site, directives: { nginx?: string; apache?: string } = {}): Texts {
+  const echo = `${site.dir}/bin/echo`;
+  return {
+    nginx: `
+      ${directives.nginx ?? ''}
+      usher_app ${echo} processes=1;
+      server {
+        listen 127.0.0.1:${site.port};
+        location / { usher_pass ${echo}; include fastcgi_params; }
+      }`,
+    apache: `
+      ${directives.apache ?? ''}
+      AppClass ${echo} -processes 1
+      <Location />
+        UsherPass ${echo}
+      </Location>`,
+  };
+}
+
+/** Either the server does not start, or it answers 503; in both cases it says `cause`. */
+async function isRefused(t: Test, site: Site, configuration: Texts, cause: RegExp) {
+  let refusal: string | undefined;
+  try {
+    await site.start(configuration);
+  } catch (error) {
+    refusal = (error as Error).message;
+  }
+  if (refusal === undefined) {
+    t.equal((await site.request('/')).status, 503);
+    t.ok(await site.errorLine(cause));
+  } else {
+    t.match(refusal, cause);
+  }
+}
+
+export async function refusals(t: Test, server: WebServer): Promise<void> {
+  await t.test('a channel of another layout version', async (t) => {
+    const first = await Site.create(t, server);
+    first.program('bin/echo');
+    await first.start(texts(first));
+    const second = await Site.create(t, server, { runtimeDir: first.runtimeDir });
+    second.program('bin/echo');
+    await second.check('is refused by a server that comes to it', async (t) => {
+      t.equal((await first.request('/?text=fine')).text, 'fine');
+      const table = openSync(`${first.runtimeDir}/channel/table`, 'r+');
+      const version = Buffer.alloc(4);
+      readSync(table, version, 0, 4, versionOffset);
+      writeSync(table, Buffer.from([99, 0, 0, 0]), 0, 4, versionOffset);
+      await isRefused(t, second, texts(second), /version.*99|99.*version/);
+      await second.end();
+      writeSync(table, version, 0, 4, versionOffset);
+      closeSync(table);
+      t.equal((await first.request('/?text=fine')).text, 'fine', 'the other server is served');
+    });
+    await first.end();
+  });
+
+  await t.test('a runtime directory that cannot be made', async (t) => {
+    const site = await Site.create(t, server, { runtimeDir: '/proc/usher' });
+    site.program('bin/echo');
+    await site.check('is named with the reason', (t) =>
+      isRefused(t, site, texts(site), /\/proc\/usher.*(No such file|Permission|writable|denied)/i),
+    );
+    await site.end();
+  });
+
+  await t.test('a runtime directory with too long a path', async (t) => {
+    const runtimeDir = `/tmp/${'long-'.repeat(20)}`;
+    const site = await Site.create(t, server, { runtimeDir });
+    site.program('bin/echo');
+    await site.check('is a configuration error that names lengths', async (t) => {
+      const { status, output } = await site.checkConfiguration(texts(site));
+      t.not(status, 0);
+      t.match(output, /long-long.*(too long|bytes|characters)/);
+      t.notOk(existsSync(runtimeDir));
+    });
+    await site.end();
+  });
+
+  await t.test('a manager that must not be started', async (t) => {
+    const site = await Site.create(t, server);
+    site.program('bin/echo');
+    await site.check('requests are answered 503 at once, and the log says why', async (t) => {
+      await site.start(texts(site, { nginx: 'usher_manager off;', apache: 'UsherManager off' }));
+      t.equal((await site.request('/')).status, 503);
+      t.ok(await site.errorLine(/manager/i));
+      t.same(site.starts(`${site.dir}/bin/echo`), []);
+    });
+    await site.end();
+  });
+
+  await t.test('a wrong configuration', async (t) => {
+    const site = await Site.create(t, server);
+    site.program('bin/echo');
+    const wrong = (nginx: string, apache: string, cause: RegExp) =>
+      site.check(`${nginx} is refused`, async (t) => {
+        const { status, output } = await site.checkConfiguration(texts(site, { nginx, apache }));
+        t.not(status, 0);
+        t.match(output, cause);
+        t.match(output, /server\.conf/, 'names the file');
+      });
+    await wrong(
+      'usher_app a command=/bin/true processes=x;',
+      'AppClass a -command /bin/true -processes x',
+      /processes.*x/,
+    );
+    await wrong(
+      'usher_app a command=/bin/true no_such=1;',
+      'AppClass a -command /bin/true -no-such 1',
+      /no.such/,
+    );
+    await wrong(
+      'usher_config max_processes=0;',
+      'FCGIConfig -maxProcesses 0',
+      /max.?processes.*0/i,
+    );
+    await wrong('usher_external_app a;', 'ExternalAppClass a', /host|socket/);
+    await site.check('a good one is not, and starts nothing', async (t) => {
+      t.match(await site.checkConfiguration(texts(site)), { status: 0 });
+      t.notOk(existsSync(site.runtimeDir));
+    });
+    await site.end();
+  });
+}
