@@ -191,22 +191,22 @@ static void start_later(void) {
         alarm_set(&restart_alarm, usher_os_now_ns() + pause);
 }
 
-static void log_death(int status) {
+static void log_death(pid_t child, int status) {
     bool by_signal = WIFSIGNALED(status);
     int64_t lived_ms = (int64_t)((usher_os_now_ns() - started_ns) / NS_PER_MS);
     decimal_t number = decimal(by_signal ? WTERMSIG(status) : WEXITSTATUS(status));
     (ending ? log_info : log_error)(
-        "manager.exited", "pid", decimal(pid).text, by_signal ? "exit_signal" : "exit_code",
+        "manager.exited", "pid", decimal(child).text, by_signal ? "exit_signal" : "exit_code",
         number.text, "lived_ms", decimal(lived_ms).text, "ready", ready ? "yes" : "no", NULL);
 }
 
 bool manager_child_reaped(pid_t child, int status) {
     if (child != pid)
         return false;
+    pid = 0;
     link_read_rest(); /* it may have said `quit` */
     link_close();
-    log_death(status);
-    pid = 0;
+    log_death(child, status);
     events->on_died();
     if (ending)
         return true;

@@ -36,25 +36,26 @@ static pid_t child_of(launcher_t *l, int id) {
 
 /* ---- process groups ------------------------------------------------------------------------ */
 
+/* Whether a program has `count` children by now, and which. */
+static bool has_children(pid_t pid, int children[3], int count) {
+    const char *text = read_text(f("/proc/%d/task/%d/children", pid, pid));
+    return sscanf(text, "%d %d %d", &children[0], &children[1], &children[2]) == count;
+}
+
 static void test_groups(void) {
     launcher_t l;
     launcher_open(&l, "run");
     bind_endpoint(&l, 1, "tag=");
     pid_t pid = start(&l, 2, "children", "3");
-    hear(&l, "ready", 2);
-    int children[3] = {0};
-    sscanf(read_text(f("/proc/%d/task/%d/children", pid, pid)), "%d %d %d", &children[0],
-           &children[1], &children[2]);
-    ok(children[2] > 0, "a program with three children");
+    int children[3];
+    ok(comes_true(has_children(pid, children, 3), 5000), "a program with three children");
     tell(&l, "signal", "id=2", "signal=15", NULL);
     is_int(number_field(hear(&l, "exited", 2), "exit_signal"), 15, "a signal ends the program");
     ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]) && !is_alive(children[2]), 1000),
        "and its children");
 
     pid = start(&l, 3, "children", "2");
-    hear(&l, "ready", 3);
-    sscanf(read_text(f("/proc/%d/task/%d/children", pid, pid)), "%d %d", &children[0],
-           &children[1]);
+    ok(comes_true(has_children(pid, children, 2), 5000), "a program with two children");
     kill(pid, SIGKILL);
     hear(&l, "exited", 3);
     ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]), 1000),

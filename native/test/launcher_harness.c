@@ -322,7 +322,7 @@ const packet_t *hear_within(launcher_t *launcher, const char *verb, int id, int 
 }
 
 const packet_t *hear(launcher_t *launcher, const char *verb, int id) {
-    const packet_t *packet = hear_within(launcher, verb, id, 10000);
+    const packet_t *packet = hear_within(launcher, verb, id, 30000);
     if (packet != NULL)
         return packet;
     printf("# waited for \"%s\" id=%d, in the queue:", verb, id);

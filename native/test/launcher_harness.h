@@ -62,7 +62,7 @@ const char *f(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The next packet with this verb and id (0 = any), taken out of the queue; NULL after
  * `timeout_ms`. Valid until 64 packets later. */
 const packet_t *hear_within(launcher_t *launcher, const char *verb, int id, int timeout_ms);
-/* The same within 10 s, or the test program ends. */
+/* The same within 30 s, or the test program ends. */
 const packet_t *hear(launcher_t *launcher, const char *verb, int id);
 const char *field(const packet_t *packet, const char *name);      /* NULL = missing */
 long long number_field(const packet_t *packet, const char *name); /* -1 = missing */

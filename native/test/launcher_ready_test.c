@@ -115,7 +115,7 @@ static void test_took_a_connection(void) {
     int endpoint = bind_endpoint();
     int early = connect_to(path_of(endpoint));
     ok(early >= 0, "a connection comes before the program");
-    int id = start(endpoint, HELPER("spin", "100"));
+    int id = start(endpoint, HELPER("spin", "800"));
     hear(&l, "started", id);
     ok(hear_within(&l, "ready", id, 60) == NULL, "a connection waits: not ready yet");
     ok(hear_within(&l, "ready", id, 5000) != NULL, "it was taken: ready");
