@@ -12,7 +12,7 @@ void usher_shared_read(void *copy, const void *shared, size_t bytes) {
     const word_t *from = shared;
     char *to = copy;
     for (size_t at = 0; at < bytes; at += WORD) {
-        word_t word = __atomic_load_n(from++, __ATOMIC_RELAXED);
+        word_t word = __atomic_load_n(from++, __ATOMIC_ACQUIRE);
         memcpy(to + at, &word, WORD);
     }
 }
@@ -23,7 +23,7 @@ void usher_shared_write(void *shared, const void *source, size_t bytes) {
     for (size_t at = 0; at < bytes; at += WORD) {
         word_t word = 0;
         memcpy(&word, from + at, bytes - at < WORD ? bytes - at : WORD);
-        __atomic_store_n(to++, word, __ATOMIC_RELAXED);
+        __atomic_store_n(to++, word, __ATOMIC_RELEASE);
     }
 }
 
@@ -33,12 +33,12 @@ bool usher_shared_equal(const void *shared, const char *bytes, size_t length) {
     for (; at + WORD <= length; at += WORD) {
         word_t expected;
         memcpy(&expected, bytes + at, WORD);
-        if (__atomic_load_n(word++, __ATOMIC_RELAXED) != expected) {
+        if (__atomic_load_n(word++, __ATOMIC_ACQUIRE) != expected) {
             return false;
         }
     }
     if (at < length) {
-        word_t rest = __atomic_load_n(word, __ATOMIC_RELAXED);
+        word_t rest = __atomic_load_n(word, __ATOMIC_ACQUIRE);
         const char *byte = (const char *)&rest;
         while (at < length && *byte == bytes[at]) {
             byte++;

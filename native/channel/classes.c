@@ -47,10 +47,9 @@ static void store_verdict(usher_class_record_t *record, usher_class_state_t stat
     fit_reason(fitted, reason);
     uint32_t sequence = atomic_load(&record->reason_sequence) | 1;
     atomic_store_explicit(&record->reason_sequence, sequence, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
     USHER_STEP("class: writing the verdict");
-    atomic_store_explicit(&record->verdict_status, verdict_status, memory_order_relaxed);
-    atomic_store_explicit(&record->retry_after_s, retry_after_s, memory_order_relaxed);
+    atomic_store_explicit(&record->verdict_status, verdict_status, memory_order_release);
+    atomic_store_explicit(&record->retry_after_s, retry_after_s, memory_order_release);
     usher_shared_write(record->reason, fitted, USHER_REASON_MAX);
     atomic_store(&record->state, (uint32_t)state);
     atomic_store_explicit(&record->reason_sequence, sequence + 1, memory_order_release);
@@ -61,8 +60,7 @@ static void write_class(usher_class_record_t *record, const usher_class_identity
                         uint64_t hash, const usher_class_limits_t *limits) {
     char key[USHER_KEY_MAX] = {0};
     memcpy(key, identity->key, identity->key_length);
-    atomic_store_explicit(&record->generation, 0, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release); /* no new byte is seen with the old generation */
+    atomic_store(&record->generation, 0); /* before any new byte, each stored with release */
     USHER_SHARED_STORE(record->kind, (uint32_t)identity->kind);
     USHER_SHARED_STORE(record->key_length, identity->key_length);
     USHER_SHARED_STORE(record->key_hash, hash);

@@ -119,8 +119,7 @@ usher_status_t usher_manager_add_endpoint(usher_manager_t *manager, usher_ref_t 
     usher_endpoint_record_t *record = &manager->table->endpoints[index];
     uint8_t bytes[USHER_ADDRESS_MAX] = {0};
     memcpy(bytes, address->bytes, address->length);
-    atomic_store_explicit(&record->generation, 0, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release); /* as in classes.c */
+    atomic_store(&record->generation, 0); /* before any new byte, as in classes.c */
     USHER_SHARED_STORE(record->address_kind, (uint32_t)address->kind);
     USHER_SHARED_STORE(record->address_length, address->length);
     usher_shared_write(record->address, bytes, sizeof(bytes));

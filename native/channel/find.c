@@ -3,10 +3,10 @@
  * Looking a class up in the table while the manager may be changing it.
  *
  * A record's generation is 0 while it is free or being written and unique otherwise. A reader loads
- * it with acquire, reads the record, and loads it again behind an acquire fence. The manager stores
- * 0 and then, behind a release fence, the new bytes; last of all the new generation with release.
- * A reader that saw one of the new bytes therefore sees the 0 or a later generation at its second
- * load, and the record as not found; a reader whose two loads agree saw bytes of that generation.
+ * it, reads the record, all with acquire, and loads it again. The manager stores 0, then the new
+ * bytes with release, last of all the new generation with release. A reader that saw one of the new
+ * bytes therefore sees the 0 or a later generation at its second load, and takes the record for
+ * another's; a reader whose two loads agree saw bytes of that generation.
  *
  * Buckets are an open hash with linear probing. Adding stores into an empty bucket. Removing closes
  * the gap: entries behind it move up, each copied first and overwritten afterwards, so there are no
@@ -57,7 +57,7 @@ static uint32_t match(const usher_class_record_t *record, uint64_t hash, const c
         return 0;
     }
     *server_id = USHER_SHARED_LOAD(record->server_id);
-    atomic_thread_fence(memory_order_acquire);
+    USHER_STEP("find: read");
     uint32_t again = atomic_load_explicit(&record->generation, memory_order_relaxed);
     return again == generation ? generation : 0;
 }

@@ -55,18 +55,19 @@ usher_status_t usher_fail(usher_error_t *error, usher_status_t status, int errno
 /* ---- bytes.c ----------------------------------------------------------------------------- */
 
 /*
- * Copies and comparisons of bytes that another process may be writing at the same moment, one
- * relaxed 64-bit word at a time. `shared` is aligned to 8 and its size a multiple of 8. Whether what
- * was read belongs together is for the caller to find out (a generation or a sequence number read
- * before and after).
+ * Copies and comparisons of bytes that another process may be writing at the same moment, one 64-bit
+ * word at a time. `shared` is aligned to 8 and its size a multiple of 8. Whether what was read
+ * belongs together is for the caller to find out, by a generation or a sequence number that it reads
+ * before and after: a writer changes that number first, so who sees one of the new words, stored
+ * with release and loaded with acquire, sees the new number as well when it reads it afterwards.
  */
 void usher_shared_read(void *copy, const void *shared, size_t bytes); /* rounds `bytes` up to 8 */
 void usher_shared_write(void *shared, const void *source, size_t bytes); /* pads with 0 up to 8 */
 bool usher_shared_equal(const void *shared, const char *bytes, size_t length);
 
 /* The same for one field that is not declared _Atomic. */
-#define USHER_SHARED_LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
-#define USHER_SHARED_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+#define USHER_SHARED_LOAD(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
+#define USHER_SHARED_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 
 /* −1, or nothing when it is 0 already: whoever repairs a count may have been faster. Returns what
  * it was before. */

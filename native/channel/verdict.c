@@ -58,10 +58,10 @@ typedef struct {
 } verdict_t;
 
 /*
- * A copy whose parts belong together. The manager makes reason_sequence odd, then behind a release
- * fence writes the parts, then makes it even with release. So a reader that loaded an even number
- * with acquire, and loads the same one again behind an acquire fence after copying, saw no part of
- * another verdict. A manager that was killed while writing leaves an odd number: tries are bounded.
+ * A copy whose parts belong together. The manager makes reason_sequence odd, then writes the parts,
+ * then makes it even, all with release. So a reader that loaded an even number, copied the parts with
+ * acquire and loads the same number again saw no part of another verdict. A manager that was killed
+ * while writing leaves an odd number: tries are bounded.
  */
 static bool read_verdict(const usher_class_record_t *record, verdict_t *verdict) {
     for (uint32_t i = 0; i < REASON_TRIES; i++) {
@@ -69,11 +69,11 @@ static bool read_verdict(const usher_class_record_t *record, verdict_t *verdict)
         if (sequence % 2 != 0) {
             continue;
         }
-        verdict->state = atomic_load_explicit(&record->state, memory_order_relaxed);
-        verdict->status = atomic_load_explicit(&record->verdict_status, memory_order_relaxed);
-        verdict->retry_after_s = atomic_load_explicit(&record->retry_after_s, memory_order_relaxed);
+        verdict->state = atomic_load_explicit(&record->state, memory_order_acquire);
+        verdict->status = atomic_load_explicit(&record->verdict_status, memory_order_acquire);
+        verdict->retry_after_s = atomic_load_explicit(&record->retry_after_s, memory_order_acquire);
         usher_shared_read(verdict->reason, record->reason, USHER_REASON_MAX);
-        atomic_thread_fence(memory_order_acquire);
+        USHER_STEP("verdict: read");
         if (atomic_load_explicit(&record->reason_sequence, memory_order_relaxed) == sequence) {
             verdict->reason[USHER_REASON_MAX - 1] = '\0';
             return true;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The channel's files: who makes them, what is refused. */
+#include <sched.h>
+
 #include "channel_fixture.h"
 
 static void path_of(const fixture_t *fixture, const char *name, char path[160]) {
@@ -76,6 +78,7 @@ static void open_all(fixture_t *fixture, void *argument) {
     char server[16];
     snprintf(server, sizeof(server), "server-%d", getpid() % 2);
     while (atomic_load(&race->go) == 0) {
+        sched_yield();
     }
     usher_status_t status;
     if (getpid() % 3 == 0) {

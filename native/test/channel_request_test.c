@@ -464,6 +464,79 @@ static void test_changes_while_taking(void (*change)(const char *), const char *
        "%s at each step: %u taken and counted, %u not, %u leaks", what, taken, refused, leaks);
 }
 
+static void replace_class_now(const char *name) {
+    if (strcmp(name, "find: read") != 0) {
+        step_at = step_count + 1;
+        return;
+    }
+    must(usher_manager_remove_class(acting->manager, acting_on));
+    add_class(acting, "successor", plain_limits);
+}
+
+static void replace_endpoint_now(const char *name) {
+    if (strcmp(name, "address: read") != 0) {
+        step_at = step_count + 1;
+        return;
+    }
+    uint32_t class_index = acting->manager->table->endpoints[acting_on.index].class_index;
+    usher_ref_t class_ref = {class_index, acting->manager->table->classes[class_index].generation};
+    must(usher_manager_remove_endpoint(acting->manager, acting_on));
+    add_endpoint(acting, class_ref, "2.0", 1, USHER_ENDPOINT_READY);
+}
+
+static void replace_verdict_now(const char *name) {
+    if (strcmp(name, "verdict: read") != 0) {
+        step_at = step_count + 1;
+        return;
+    }
+    must(usher_manager_set_class(acting->manager, acting_on, USHER_CLASS_REFUSED, 404, 0, "new"));
+}
+
+static usher_status_t ask_while(fixture_t *fixture, visit_t *visit, usher_ref_t on,
+                                void (*change)(const char *)) {
+    acting = fixture;
+    acting_on = on;
+    step_action = change;
+    arm_steps(1, 0);
+    usher_status_t status = ask(fixture->channel, visit, "app");
+    arm_steps(0, 0);
+    step_action = NULL;
+    return status;
+}
+
+/* A record is replaced between reading it and looking whose it was. */
+static void test_replaced_while_reading(void) {
+    fixture_t fixture;
+    visit_t visit;
+    char path[160];
+    begin(&fixture);
+    attach(&fixture, false);
+    usher_ref_t class_ref = add_class(&fixture, "app", plain_limits);
+    is_int(ask_while(&fixture, &visit, class_ref, replace_class_now), USHER_AGAIN,
+           "a class replaced while it is read");
+    is_int(visit.request.class_ref.generation, 0, "is not taken for the one asked for");
+    end(fixture.channel, &visit);
+
+    class_ref = add_class(&fixture, "app", plain_limits);
+    usher_ref_t endpoint = add_endpoint(&fixture, class_ref, "1.0", 1, USHER_ENDPOINT_READY);
+    is_int(ask_while(&fixture, &visit, endpoint, replace_endpoint_now), USHER_OK,
+           "an endpoint replaced while its address is read");
+    snprintf(path, sizeof(path), "%s/%s/2.0", fixture.runtime_dir, SERVER);
+    is_str(((struct sockaddr_un *)&visit.address)->sun_path, path, "gives the new one's");
+    end(fixture.channel, &visit);
+
+    must(usher_manager_set_class(fixture.manager, class_ref, USHER_CLASS_FAILED, 503, 9, "old"));
+    is_int(ask_while(&fixture, &visit, class_ref, replace_verdict_now), USHER_REFUSED,
+           "a verdict replaced while it is read");
+    ok(visit.request.verdict_status == 404 && visit.request.retry_after_s == 0 &&
+           strcmp(visit.request.reason, "new") == 0,
+       "is read again");
+    usher_worker_detach(fixture.channel);
+    settle(&fixture);
+    ok(find_leak(fixture.channel) == NULL, "nothing is left: %s", find_leak(fixture.channel));
+    finish(&fixture);
+}
+
 /* ---- avoiding ---------------------------------------------------------------------------- */
 
 static void test_retry(void) {
@@ -524,6 +597,7 @@ int main(void) {
     test_replaced_class();
     test_changes_while_taking(drain_now, "draining");
     test_changes_while_taking(remove_now, "removal");
+    test_replaced_while_reading();
     test_retry();
     test_states();
     return done_testing();

@@ -24,9 +24,11 @@ static void ask_together(fixture_t *fixture, void *argument) {
     visit_t visit;
     attach(fixture, getpid() % 2 == 0);
     while (atomic_load(&crowd->go) == 0) {
+        pause_ms(1);
     }
     usher_status_t status = ask(fixture->channel, &visit, "/srv/new.fcgi");
     while (status == USHER_AGAIN && visit.request.start_requested_ns == 0) {
+        sched_yield();
         status = admit(fixture->channel, &visit);
     }
     atomic_fetch_add(&crowd->failures, status != USHER_AGAIN);

@@ -4,6 +4,12 @@
 
 #include "channel_fixture.h"
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 static usher_ref_t find(const fixture_t *fixture, const char *key) {
     return usher_find_class(fixture->channel->table, fixture->channel->server_id, key,
                             (uint32_t)strlen(key));
@@ -156,7 +162,7 @@ static uint32_t longest_chain(const fixture_t *fixture) {
 }
 
 static void test_churn(void) {
-    enum { CYCLES = 1000000 };
+    enum { CYCLES = SANITIZED ? 50000 : 1000000 };
     fixture_t fixture;
     static usher_ref_t live[CHURN_LIVE];
     static char keys[CHURN_LIVE][32];

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls that only Linux has. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "tap.h"
+
+static void test_clocks(void) {
+    uint64_t before = usher_os_now_ns();
+    uint64_t coarse = usher_os_coarse_now_ns();
+    uint64_t after = usher_os_now_ns();
+    ok(before > 0 && after >= before, "the clock does not go back");
+    ok(coarse <= after && after - coarse < 100000000, "the coarse one is a little late");
+}
+
+static void test_futex(void) {
+    _Atomic uint32_t *word =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ok(usher_os_futex_wait(word, 1, 1000000000) == -1 && errno == EAGAIN, "another value: EAGAIN");
+    ok(usher_os_futex_wait(word, 0, 0) == -1 && errno == ETIMEDOUT, "no time: ETIMEDOUT");
+    ok(usher_os_futex_wait(word, 0, 1000000) == -1 && errno == ETIMEDOUT, "after 1 ms as well");
+    is_int(usher_os_futex_wake(word, 1), 0, "nobody to wake");
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(usher_os_futex_wait(word, 0, 20000000000) == 0 ? 0 : 1);
+    }
+    while (usher_os_futex_wake(word, 1) == 0) {
+        usleep(1000);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    is_int(status, 0, "another process is woken");
+    munmap((void *)word, 4096);
+}
+
+static void test_byte_locks(void) {
+    char path[] = "/tmp/usher-os-test-XXXXXX";
+    int first = mkstemp(path);
+    int second = open(path, O_RDWR | O_CLOEXEC);
+    is_int(usher_os_lock_byte(first, 7), 0, "a byte is locked");
+    is_int(usher_os_byte_is_locked(first, 7), 0, "its own description sees nobody else");
+    is_int(usher_os_byte_is_locked(second, 7), 1, "another one does");
+    is_int(usher_os_byte_is_locked(second, 8), 0, "but not the byte beside it");
+    ok(usher_os_lock_byte(second, 7) == -1 && errno == EAGAIN, "nor can it lock it: EAGAIN");
+    is_int(usher_os_lock_byte(second, 8), 0, "the other byte it can");
+    is_int(usher_os_unlock_byte(first, 7), 0, "unlocked");
+    is_int(usher_os_lock_byte(second, 7), 0, "then it can");
+    close(second);
+    is_int(usher_os_byte_is_locked(first, 7), 0, "locks end with their description");
+    ok(usher_os_lock_byte(-1, 0) == -1 && errno == EBADF, "no descriptor: EBADF");
+    close(first);
+    unlink(path);
+}
+
+static void test_processes(void) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        usher_os_set_parent_death_signal(SIGKILL);
+        pause();
+        _exit(0);
+    }
+    int pidfd = usher_os_pidfd_open(pid);
+    ok(pidfd >= 0, "a descriptor of a process");
+    is_int(usher_os_pidfd_send_signal(pidfd, SIGTERM), 0, "takes a signal");
+    int status = 0;
+    waitpid(pid, &status, 0);
+    ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM, "that reaches it");
+    ok(usher_os_pidfd_send_signal(pidfd, SIGTERM) == -1 && errno == ESRCH, "then it is gone");
+    close(pidfd);
+    pid = fork();
+    if (pid == 0) {
+        int fd = dup(1), other = dup(1);
+        _exit(usher_os_close_range((unsigned)fd, ~0u) == 0 && fcntl(other, F_GETFD) == -1 &&
+                      usher_os_set_no_new_privs() == 0 &&
+                      prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1
+                  ? 0
+                  : 1);
+    }
+    waitpid(pid, &status, 0);
+    is_int(status, 0, "descriptors closed, no new privileges");
+}
+
+static void test_accept_queue(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/usher-os-test-%d", getpid());
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), clients[3];
+    ok(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+           listen(listener, 8) == 0,
+       "a listener");
+    struct stat facts;
+    fstat(listener, &facts);
+    uint32_t inode = (uint32_t)facts.st_ino;
+    is_int(usher_os_accept_queue(inode), 0, "nobody waits in accept()");
+    for (int i = 0; i < 3; i++) {
+        clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(clients[i], (struct sockaddr *)&address, sizeof(address)) != 0) {
+            perror("# connect");
+        }
+    }
+    is_int(usher_os_accept_queue(inode), 3, "three do");
+    close(accept(listener, NULL, NULL));
+    is_int(usher_os_accept_queue(inode), 2, "two do");
+    for (int i = 0; i < 3; i++) {
+        close(clients[i]);
+    }
+    close(listener);
+    ok(usher_os_accept_queue(inode) == -1 && errno == ENOENT, "no such socket: ENOENT");
+    unlink(address.sun_path);
+}
+
+int main(void) {
+    alarm(60);
+    test_clocks();
+    test_futex();
+    test_byte_locks();
+    test_processes();
+    test_accept_queue();
+    return done_testing();
+}
