@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -183,6 +183,39 @@ static void test_full_backlog(void) {
         close(clients[i]);
 }
 
+/* A FastCGI record: version 1, type, request 1, content of `length` bytes, no padding. */
+static bool is_record(const char *bytes, int type, const char *content, size_t length) {
+    const unsigned char *header = (const unsigned char *)bytes;
+    return header[0] == 1 && header[1] == type && header[2] == 0 && header[3] == 1 &&
+           (size_t)(header[4] << 8 | header[5]) == length && header[6] == 0 &&
+           memcmp(bytes + 8, content, length) == 0;
+}
+
+static void test_refusal(void) {
+    static const char reason[] = "usher: no such interpreter";
+    static const char page[] = "Status: 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
+                               "Retry-After: 7\r\n\r\n503 Service Unavailable\n";
+    int endpoint = bind_endpoint(), before = count_open_files(l.pid), clients[20];
+    for (int i = 0; i < 20; i++)
+        clients[i] = connect_to(path_of(endpoint));
+    tell(&l, "close", f("id=%d", endpoint), "refusal=no such interpreter", "retry_after_s=7", NULL);
+    hear(&l, "closed", endpoint);
+    int refused = 0;
+    for (int i = 0; i < 20; i++) {
+        ssize_t sent = send(clients[i], "more of the request", 19, MSG_NOSIGNAL);
+        const char *at = read_all(clients[i], 5000);
+        refused += sent == 19 && at != NULL && is_record(at, 7, reason, sizeof(reason) - 1) &&
+                   is_record(at += 8 + sizeof(reason) - 1, 6, page, sizeof(page) - 1) &&
+                   is_record(at += 8 + sizeof(page) - 1, 6, "", 0) &&
+                   is_record(at += 8, 3, "\0\0\0\0\0\0\0", 8);
+    }
+    is_int(refused, 20, "closing with a refusal answers all that wait with 503");
+    ok(connect_to(path_of(endpoint)) < 0, "nobody can come any more");
+    for (int i = 0; i < 20; i++)
+        close(clients[i]);
+    ok(comes_true(count_open_files(l.pid) == before - 1, 2000), "and no descriptor is lost");
+}
+
 /* ---- snapshot ------------------------------------------------------------------------------ */
 
 static const char *snapshot(int id) {
@@ -242,6 +275,7 @@ static void suite(void) {
     test_late();
     test_death_before_accept();
     test_full_backlog();
+    test_refusal();
     test_snapshot();
     test_many();
     ok(launcher_close(&l), "the launcher ends");
