@@ -17,6 +17,7 @@ usher_include_dir(addon addon_include_dir)
 target_include_directories(usher_addon PRIVATE "${addon_include_dir}")
 target_include_directories(usher_addon SYSTEM PRIVATE ${CMAKE_JS_INC})
 target_compile_definitions(usher_addon PRIVATE NAPI_VERSION=8 NODE_ADDON_API_CPP_EXCEPTIONS
+    NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS # else terminating a worker thread may abort the process
     $<$<CONFIG:Debug>:NODE_ADDON_API_ENABLE_TYPE_CHECK_ON_AS>)
 target_link_libraries(usher_addon PRIVATE Threads::Threads ${CMAKE_JS_LIB})
 usher_own(usher_addon)

@@ -3,6 +3,19 @@
 
 namespace usher {
 
+namespace {
+
+/* Makes it an uncaughtException: no JavaScript below us could catch it, and Node-API would warn only. */
+void Report(Napi::Env env, const Napi::Error &error) {
+    try {
+        napi_fatal_exception(env, error.Value());
+    } catch (const Napi::Error &) {
+        // The thread of JavaScript is being terminated: there is nobody to tell.
+    }
+}
+
+} // namespace
+
 Waiter::Waiter(Napi::Env env, const char *name, bool keeps_alive, Task &task)
     : env_(env), task_(task), queue_(Queue::New(env, name, 1, 1, this)) {
     if (!keeps_alive) {
@@ -61,8 +74,7 @@ void Waiter::Deliver(Napi::Env env, Napi::Function, Waiter *waiter, void *) {
     try {
         waiter->task_.Deliver(env);
     } catch (const Napi::Error &error) {
-        // No JavaScript below us could catch it, and Node-API would only warn.
-        napi_fatal_exception(env, error.Value());
+        Report(env, error);
     }
     {
         const std::lock_guard<std::mutex> guard(waiter->mutex_);

@@ -7,10 +7,10 @@
  *
  *   echo …       the same packet comes back
  *   descriptor   comes back with two descriptors: the ends of a pipe
- *   burst        100 packets "burst N", then this end is closed; what it was sent stays unread
+ *   burst        100 packets "burst N", then this end is closed; the next packet stays unread
  *   deaf         reads no more
  *
- * Ends with PROGRAM's exit status.
+ * Ends as a shell would: with PROGRAM's exit status, or 128 + its signal.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +50,8 @@ static void send_descriptors(int link) {
 }
 
 static void burst(int link) {
+    char byte;
+    recv(link, &byte, 1, MSG_PEEK);
     for (int i = 0; i < 100; i++) {
         char text[32];
         int length = snprintf(text, sizeof text, "burst %d", i);
@@ -97,5 +99,5 @@ int main(int count, char **words) {
     serve(ends[0]);
     if (waitpid(child, &status, 0) < 0)
         die("waitpid");
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 98;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
