@@ -95,37 +95,20 @@ function instanceRow(instance: InstanceStatus, now: Date): string[] {
   ];
 }
 
-/** A journey that failed: what was run, how it ended, where the time went, what it said. */
+/** A journey that failed: how it ended, what was run, where the time went, what it said. */
 export function showFailure(journey: Journey, now: Date): string[] {
   const ago = showSince(journey.startedAt, now);
   const output = journey.output.trimEnd().split('\n').slice(-outputLinesMax);
   const said = output.length === 1 && output[0] === '' ? [] : output;
   return [
-    `last failure, ${ago} ago: ${showOutcome(journey)}`,
+    `last failure, ${ago} ago: ${printable(journey.explanation)}`,
     ...indent([
-      printable(journey.explanation),
       `command: ${printable(journey.command)}`,
       `steps:   ${journey.steps.map(showStep).join(', ')}`,
       ...(said.length === 0 ? ['output:  none'] : ['output:']),
       ...said.map((line) => `  | ${printable(line)}`),
     ]),
   ];
-}
-
-function showOutcome(journey: Journey): string {
-  const lived = journey.livedMs === undefined ? '' : ` after ${showDuration(journey.livedMs)}`;
-  switch (journey.outcome) {
-    case 'exited':
-      return journey.exitSignal === undefined
-        ? `exited with status ${journey.exitCode ?? 'unknown'}${lived}`
-        : `killed by ${journey.exitSignal}${lived}`;
-    case 'timed-out':
-      return 'not ready in time';
-    case 'not-started':
-      return 'could not be started';
-    case 'ready':
-      return 'none';
-  }
 }
 
 function showStep({ name, ms, error }: JourneyStep): string {

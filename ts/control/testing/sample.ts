@@ -52,7 +52,7 @@ export function sampleFailure(changes: Partial<Journey> = {}): Journey {
     exitCode: 3,
     livedMs: 30,
     output: 'loading\ncannot open database\n',
-    explanation: 'The program ended with status 3 before it took a request.',
+    explanation: 'exited with status 3 30 ms after its start',
     ...changes,
   };
 }
