@@ -18,8 +18,11 @@ function check(file: string): { classes: number; runtimeDir?: string; log?: stri
 try {
   process.stdout.write(`${JSON.stringify(check(process.argv[2] ?? ''))}\n`);
 } catch (error) {
-  const isUnreadable = error instanceof Error && 'syscall' in error;
+  const { syscall, message } = error as NodeJS.ErrnoException;
+  const isUnreadable = syscall !== undefined;
   if (!(error instanceof ConfigError) && !isUnreadable) throw error;
-  process.stderr.write(`${error.message}\n`);
+  process.stderr.write(
+    isUnreadable ? `cannot read ${process.argv[2]}: ${message}\n` : `${message}\n`,
+  );
   process.exitCode = 2;
 }
