@@ -115,9 +115,8 @@ Napi::Value ParseOptions(const Napi::CallbackInfo &info) {
     char error[kErrorMax] = "";
     if (usher_options_parse(scope, USHER_HOST_USHER, pointers.data(), pointers.size(), &values,
                             error, sizeof(error)) != 0 ||
-        (!name.IsUndefined() &&
-         usher_class_check(scope, USHER_HOST_USHER, class_name.c_str(), &values, error,
-                           sizeof(error)) != 0)) {
+        (!name.IsUndefined() && usher_class_check(scope, USHER_HOST_USHER, class_name.c_str(),
+                                                  &values, error, sizeof(error)) != 0)) {
         throw Invalid(info.Env(), error);
     }
     Napi::Object object = Napi::Object::New(info.Env());
