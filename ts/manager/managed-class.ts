@@ -170,6 +170,16 @@ export class ManagedClass {
     return true;
   }
 
+  onStarted(id: number, pid: number): void {
+    const instance = this.#instances.get(id);
+    if (!instance) return;
+    instance.pid = pid;
+    const { journey } = instance;
+    journey.steps.push({ name: 'exec', ms: round(this.#context.now() - instance.startedAtMs) });
+    this.#context.channel.setEndpoint(instance.ref, channelState(instance), pid);
+    this.#note('info', 'instance.started', { pid, command: journey.command }, 'was started');
+  }
+
   onReady(id: number): void {
     const instance = this.#instances.get(id);
     if (instance?.state !== 'starting') return;
@@ -326,7 +336,7 @@ export class ManagedClass {
 
   /** Start an instance, on the endpoint of one that just ended when there is such. */
   async #start(reused: Endpoint | null): Promise<void> {
-    const { channel, launcher, now } = this.#context;
+    const { launcher, now } = this.#context;
     const config = this.config;
     const beganMs = now();
     const journey = beginJourney(config.key, config.args, config.user);
@@ -357,7 +367,7 @@ export class ManagedClass {
       this.#context.own(instance.id, this);
       this.#pendingStarts -= 1;
       this.#publish();
-      const pid = await launcher.start(instance.id, {
+      await launcher.start(instance.id, {
         endpointId,
         tag: this.#context.tagOf(this),
         args: config.args,
@@ -368,11 +378,6 @@ export class ManagedClass {
         nice: config.nice,
         startTimeoutMs: config.startTimeoutMs,
       });
-      instance.pid = pid;
-      journey.steps.push({ name: 'exec', ms: round(now() - beganMs) });
-      if (!this.#instances.has(instance.id)) return;
-      channel.setEndpoint(instance.ref, channelState(instance), pid);
-      this.#note('info', 'instance.started', { pid, command: journey.command }, 'was started');
     } catch (error) {
       const step = error instanceof LauncherError ? error.step : 'start';
       const text = error instanceof Error ? error.message : String(error);

@@ -420,6 +420,7 @@ export class Manager implements ControlHandlers {
 
   #events(): LauncherEvents {
     return {
+      onStarted: (id, pid) => this.#owners.get(id)?.onStarted(id, pid),
       onReady: (id) => this.#owners.get(id)?.onReady(id),
       onOutput: (id, text) => this.#owners.get(id)?.onOutput(id, text),
       onExited: (id, exit: Exit) => {

@@ -64,6 +64,8 @@ export interface Welcome {
 }
 
 export interface LauncherEvents {
+  /** Before any other event of the instance, and before the promise of start() resolves. */
+  onStarted(id: number, pid: number): void;
   onReady(id: number): void;
   onOutput(id: number, text: string): void;
   onExited(id: number, exit: Exit): void;
@@ -164,9 +166,9 @@ export class Launcher {
     });
   }
 
-  /** The instance's pid. Rejects with a LauncherError that names the step. */
-  async start(id: number, spec: StartSpec): Promise<number> {
-    const answer = await this.#ask('start', id, {
+  /** Resolves when the program runs. Rejects with a LauncherError that names the step. */
+  async start(id: number, spec: StartSpec): Promise<void> {
+    await this.#ask('start', id, {
       endpoint: spec.endpointId,
       tag: spec.tag,
       arg: spec.args,
@@ -177,7 +179,6 @@ export class Launcher {
       nice: spec.nice === 0 ? undefined : spec.nice,
       start_timeout_ms: spec.startTimeoutMs,
     });
-    return numberOf(answer, 'pid');
   }
 
   signal(id: number, signal: number): void {
@@ -296,6 +297,7 @@ export class Launcher {
         this.#settle('close', id, message);
         break;
       case 'started':
+        events?.onStarted(id, numberOf(message, 'pid'));
         this.#settle('start', id, message);
         break;
       case 'failed':

@@ -60,6 +60,7 @@ async function connect(): Promise<{ launcher: Launcher; welcome: Welcome; peer: 
 }
 
 const deaf: LauncherEvents = {
+  onStarted: () => undefined,
   onReady: () => undefined,
   onOutput: () => undefined,
   onExited: () => undefined,
@@ -88,6 +89,7 @@ t.test('launcher', async (t) => {
   const events: unknown[] = [];
   launcher.subscribe({
     ...deaf,
+    onStarted: (id, pid) => events.push(['started', id, pid]),
     onReady: (id) => events.push(['ready', id]),
     onExited: (id, exit) => events.push(['exited', id, exit]),
   });
@@ -112,6 +114,18 @@ t.test('launcher', async (t) => {
   const failed = launcher.start(5, spec);
   peer.say('failed', { id: 5, step: 'exec', errno: 13, error: 'exec /x: Permission denied' });
   await t.rejects(failed, new LauncherError('exec', 13, 'exec /x: Permission denied'));
+  const started = launcher.start(7, spec);
+  peer.say('started', { id: 7, pid: 4711 });
+  peer.say('ready', { id: 7 });
+  t.same(
+    events.slice(-2),
+    [
+      ['started', 7, 4711],
+      ['ready', 7],
+    ],
+    'a pid is known before all else',
+  );
+  await started;
   const huge = launcher.start(6, { ...spec, env: ['A='.padEnd(200_000, 'x')] });
   await t.rejects(huge, /at most 131072/, 'what does not fit one packet is said');
 

@@ -143,7 +143,7 @@ export class FakeWorld {
         this.started.push({ id, spec });
         const failure = this.failStep;
         if (failure) throw new LauncherError(failure.step, failure.errno, failure.text);
-        return 40_000 + id;
+        this.managed.onStarted(id, 40_000 + id);
       },
       signal: (id: number, signal: number) => {
         this.signals.push([id, signal]);
