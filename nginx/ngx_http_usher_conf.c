@@ -237,6 +237,14 @@ ngx_http_usher_class(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (usher_class_check(scope, USHER_HOST_NGINX, (char *) value[1].data,
+                          &values, text, sizeof(text))
+        != 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V: %s", &value[0], text);
+        return NGX_CONF_ERROR;
+    }
+
     if (scope == USHER_SCOPE_EXTERNAL) {
         return NGX_CONF_OK;
     }
