@@ -43,6 +43,11 @@ const runWithinMs = 900_000;
 /** What is missing on this machine for any container to run: a reason to skip, not to fail. */
 class Unavailable extends Error {}
 
+const commandOutput = (command, args) => {
+  const { stdout, status } = spawnSync(command, args, { encoding: 'utf8' });
+  return status === 0 ? stdout : '';
+};
+
 const lastLine = (text) => text.trimEnd().split('\n').at(-1) ?? '';
 
 // ---- the engine
@@ -74,6 +79,15 @@ function limitFlags() {
   return [flag('nofile', hard('open files'), 20_000), flag('nproc', hard('processes'), 4096)];
 }
 
+const children = new Set();
+let isInterrupted = false;
+
+/** Ctrl-C ends what runs; what follows fails at once, and the ways out tidy up as ever. */
+function interrupt() {
+  isInterrupted = true;
+  for (const child of children) child.kill();
+}
+
 class Engine {
   constructor({ name, command, flags }) {
     this.name = name;
@@ -82,12 +96,14 @@ class Engine {
   }
 
   /** Runs to the end; `withinMs` ends it earlier. Resolves with the status and what it printed. */
-  run(args, { withinMs = 60_000, onLine, log } = {}) {
+  async run(args, { withinMs = 60_000, onLine, log } = {}) {
+    if (isInterrupted) throw new Error('interrupted');
     return new Promise((resolve) => {
       const child = spawn(this.command, [...this.flags, ...args], {
         cwd: root,
         stdio: ['ignore', 'pipe', 'pipe'],
       });
+      children.add(child);
       const lines = [];
       const file = log === undefined ? undefined : createWriteStream(log);
       const heard = (line) => {
@@ -103,6 +119,7 @@ class Engine {
       createInterface({ input: child.stderr }).on('line', heard);
       const ended = (status) => {
         clearTimeout(timer);
+        children.delete(child);
         file?.end();
         resolve({ status, output: lines.join('\n') });
       };
@@ -114,21 +131,19 @@ class Engine {
     });
   }
 
-  async has(image) {
-    return (await this.run(['image', 'inspect', image])).status === 0;
+  /** An image's id; undefined when there is no such image. */
+  idOf(image) {
+    const args = [...this.flags, 'image', 'inspect', '--format={{.Id}}', image];
+    return commandOutput(this.command, args).trim() || undefined;
   }
 
-  remove(image) {
-    return this.run(['rmi', '--force', image]);
+  /** Removes images or, with 'rm', containers, also while interrupted. */
+  remove(names, command = 'rmi') {
+    spawnSync(this.command, [...this.flags, command, '--force', ...names], { stdio: 'ignore' });
   }
 }
 
 // ---- what this machine knows about reaching packages
-
-const commandOutput = (command, args) => {
-  const { stdout, status } = spawnSync(command, args, { encoding: 'utf8' });
-  return status === 0 ? stdout : '';
-};
 
 /** apt's settings for the network (proxies and the like), as apt.conf has them. */
 function aptSettings() {
@@ -244,14 +259,14 @@ async function makeBase(engine, directory) {
 /** The image to build on: one that is there, else the registry's, else one made here. */
 async function findBase(engine, directory, isFresh) {
   if (isFresh) {
-    await engine.remove(packages);
-    await engine.remove(ownBase);
+    engine.remove([packages, ownBase]);
   } else {
-    for (const image of [registryBase, ownBase]) if (await engine.has(image)) return image;
+    const there = [registryBase, ownBase].find((image) => engine.idOf(image));
+    if (there) return there;
   }
   const pulled = await engine.run(['pull', registryBase], { withinMs: pullWithinMs });
   if (pulled.status === 0) return registryBase;
-  if (await engine.has(registryBase)) return registryBase;
+  if (engine.idOf(registryBase)) return registryBase;
   console.log(`  no image from a registry (${lastLine(pulled.output)}):`);
   const startedMs = performance.now();
   await makeBase(engine, directory);
@@ -344,18 +359,24 @@ async function runTests(engine, server, tag, files) {
   const name = `usher-test-${server}-${process.pid}`;
   const command = files.length === 0 ? [] : ['node', 'scripts/test.mjs', 'integration', ...files];
   const startedMs = performance.now();
-  // Loopback is all they need, and a network of their own has no port of anybody else's.
-  const { status, output } = await engine.run(
-    ['run', '--rm', `--name=${name}`, '--network=none', ...limitFlags(), tag, ...command],
-    {
-      withinMs: runWithinMs,
-      log: `${logs}/${server}.log`,
-      onLine: (line) => {
-        if (/^ {2}\S/.test(line)) console.log(`  ${server}${line.slice(1)}`);
-      },
+  const flags = [
+    '--rm',
+    `--name=${name}`,
+    // Loopback is all they need, and a network of their own has no port of anybody else's.
+    '--network=none',
+    // With it root may see in which system call another user's program sleeps, as on a host. Without
+    // it the launcher takes a program that hangs before its first accept() for one that waits in it.
+    '--cap-add=SYS_PTRACE',
+    ...limitFlags(),
+  ];
+  const { status, output } = await engine.run(['run', ...flags, tag, ...command], {
+    withinMs: runWithinMs,
+    log: `${logs}/${server}.log`,
+    onLine: (line) => {
+      if (/^ {2}\S/.test(line)) console.log(`  ${server}${line.slice(1)}`);
     },
-  );
-  await engine.run(['rm', '--force', name]);
+  });
+  engine.remove([name], 'rm');
   const tally = read(server, status, output);
   const failed = tally.failed > 0 ? `, ${tally.failed} FAILED` : '';
   console.log(`  ${server}: ${tally.passed} passed${failed} (${seconds(startedMs)} s)`);
@@ -385,11 +406,13 @@ async function testWith(found, { chosen, files, isFresh, isKept }) {
     ]),
   );
   try {
+    const before = engine.idOf(packages);
     await buildImage(found, chosen[0], { tag: packages, target: 'packages', isFresh });
+    if (before && before !== engine.idOf(packages)) engine.remove([before]);
     for (const [server, tag] of tags) await buildImage(found, server, { tag });
     for (const [server, tag] of tags) tally.add(await runTests(engine, server, tag, files));
   } finally {
-    if (!isKept) for (const tag of tags.values()) await engine.remove(tag);
+    if (!isKept) engine.remove([...tags.values()]);
   }
   return tally;
 }
@@ -399,6 +422,7 @@ export async function testInContainers(words) {
   const options = parse(words);
   const directory = mkdtempSync(`${tmpdir()}/usher-containers-`);
   mkdirSync(logs, { recursive: true });
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, interrupt);
   try {
     await installTools(candidates().some(({ command }) => works(command, 'info')));
     const found = await findEngine(directory, options.isFresh);
@@ -413,6 +437,7 @@ export async function testInContainers(words) {
     tally.skipped.push(`containers: no engine works here (${error.message})`);
     return tally;
   } finally {
+    for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, interrupt);
     rmSync(directory, { recursive: true, force: true });
   }
 }
