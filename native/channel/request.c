@@ -147,7 +147,11 @@ static void describe_admission(const usher_channel_t *channel, const usher_reque
     };
 }
 
-/* Try the endpoint that the survey found best, then the next best, until none has a free place. */
+/*
+ * Try the endpoint that the survey found best, then the next best, until none has a free place.
+ * STALE: the class is gone. That is looked at with the place in hand: a class still current then was
+ * so when its endpoints were read, so the place is not one of another class in the same record.
+ */
 static usher_status_t take_place(usher_channel_t *channel, usher_request_t *request,
                                  struct sockaddr_storage *address, socklen_t *address_length,
                                  usher_survey_t *survey) {
@@ -162,6 +166,10 @@ static usher_status_t take_place(usher_channel_t *channel, usher_request_t *requ
         }
         if (usher_place_take(channel, survey->best) != USHER_OK) {
             continue;
+        }
+        if (!usher_class_is_current(channel->table, request->class_ref)) {
+            usher_place_release(channel, survey->best.index);
+            return USHER_STALE;
         }
         usher_status_t status =
             usher_endpoint_address(channel, survey->best, address, address_length);
@@ -244,10 +252,11 @@ static usher_status_t meet_class(usher_channel_t *channel, usher_request_t *requ
     }
     usher_survey_t survey;
     forget_avoided(channel, request, now_ns);
-    if (take_place(channel, request, address, address_length, &survey) == USHER_OK) {
+    usher_status_t status = take_place(channel, request, address, address_length, &survey);
+    if (status == USHER_OK) {
         return admitted(channel, request, now_ns);
     }
-    if (!usher_class_is_current(channel->table, request->class_ref)) {
+    if (status == USHER_STALE || !usher_class_is_current(channel->table, request->class_ref)) {
         return USHER_STALE;
     }
     return wait_for_place(channel, request, &survey, now_ns);

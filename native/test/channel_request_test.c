@@ -473,6 +473,20 @@ static void replace_class_now(const char *name) {
     add_class(acting, "successor", plain_limits);
 }
 
+static void replace_all_now(const char *name) {
+    if (strcmp(name, "take: begun") != 0) {
+        step_at = step_count + 1;
+        return;
+    }
+    usher_endpoint_info_t info;
+    must(usher_manager_endpoint(acting->manager, acting_on.index, &info));
+    must(usher_manager_remove_endpoint(acting->manager, acting_on));
+    must(usher_manager_remove_class(acting->manager, info.class_ref));
+    usher_ref_t successor = add_class(acting, "heir", plain_limits);
+    add_endpoint(acting, successor, "3.0", 1, USHER_ENDPOINT_READY);
+    must(successor.index == info.class_ref.index ? 0 : -1);
+}
+
 static void replace_endpoint_now(const char *name) {
     if (strcmp(name, "address: read") != 0) {
         step_at = step_count + 1;
@@ -521,10 +535,17 @@ static void test_replaced_while_reading(void) {
     usher_ref_t endpoint = add_endpoint(&fixture, class_ref, "1.0", 1, USHER_ENDPOINT_READY);
     is_int(ask_while(&fixture, &visit, endpoint, replace_endpoint_now), USHER_OK,
            "an endpoint replaced while its address is read");
+    endpoint = visit.request.endpoint_ref;
     snprintf(path, sizeof(path), "%s/%s/2.0", fixture.runtime_dir, SERVER);
     is_str(((struct sockaddr_un *)&visit.address)->sun_path, path, "gives the new one's");
     end(fixture.channel, &visit);
 
+    is_int(ask_while(&fixture, &visit, endpoint, replace_all_now), USHER_AGAIN,
+           "a class replaced while a place is taken");
+    is_int(visit.request.class_ref.generation, 0, "does not lend its successor's places");
+    end(fixture.channel, &visit);
+
+    class_ref = add_class(&fixture, "app", plain_limits);
     must(usher_manager_set_class(fixture.manager, class_ref, USHER_CLASS_FAILED, 503, 9, "old"));
     is_int(ask_while(&fixture, &visit, class_ref, replace_verdict_now), USHER_REFUSED,
            "a verdict replaced while it is read");
