@@ -66,23 +66,34 @@ typedef struct {
     const char *at, *end;
     request_rec *r;
     apr_table_t *long_lines; /* headers httpd's parser has no room for */
+    int malformed;           /* one of those says what only the parser may say */
 } header_lines;
+
+static int is_for_parser(const char *name)
+{
+    return !strncasecmp(name, "Content-", 8) || !strcasecmp(name, "Status")
+           || !strcasecmp(name, "Transfer-Encoding") || !strcasecmp(name, "ETag")
+           || !strcasecmp(name, "Last-Modified");
+}
 
 static void keep_long_line(header_lines *lines, const char *line, apr_size_t length)
 {
+    apr_pool_t *p = lines->r->pool;
     const char *colon = memchr(line, ':', length);
     const char *end = line + length;
-    const char *value;
+    const char *name, *value;
 
-    if (colon && colon > line) {
-        for (value = colon + 1; value < end && apr_isspace(*value); value++);
-        while (end > value && apr_isspace(end[-1])) {
-            end--;
-        }
-        apr_table_addn(lines->long_lines,
-                       apr_pstrmemdup(lines->r->pool, line, (apr_size_t)(colon - line)),
-                       apr_pstrmemdup(lines->r->pool, value, (apr_size_t)(end - value)));
+    if (!colon) {
+        lines->malformed = 1;
+        return;
     }
+    name = apr_pstrmemdup(p, line, (apr_size_t)(colon - line));
+    for (value = colon + 1; value < end && apr_isspace(*value); value++);
+    while (end > value && apr_isspace(end[-1])) {
+        end--;
+    }
+    lines->malformed |= is_for_parser(name);
+    apr_table_addn(lines->long_lines, name, apr_pstrmemdup(p, value, (apr_size_t)(end - value)));
 }
 
 /* The next line without its end, as ap_scan_script_header_err_core reads them. */
@@ -127,15 +138,19 @@ static void skip_status_line(usher_answer *a, header_lines *lines)
     }
 }
 
-static int add_long_line(void *r, const char *name, const char *value)
+/* To where the parser puts its like. */
+static int add_long_line(void *data, const char *name, const char *value)
 {
-    apr_table_t *headers = ((request_rec *)r)->err_headers_out;
+    request_rec *r = data;
 
-    if (strcasecmp(name, "Set-Cookie")) {
-        apr_table_mergen(headers, name, value);
+    if (!strcasecmp(name, "Location")) {
+        apr_table_setn(r->headers_out, name, value);
+    }
+    else if (!strcasecmp(name, "Set-Cookie")) {
+        apr_table_addn(r->err_headers_out, name, value);
     }
     else {
-        apr_table_addn(headers, name, value);
+        apr_table_mergen(r->err_headers_out, name, value);
     }
     return 1;
 }
@@ -191,7 +206,7 @@ static int end_with(usher_answer *a, int status)
 static int parse_headers(usher_answer *a, const char *block, apr_size_t length)
 {
     request_rec *r = a->r;
-    header_lines lines = { block, block + length, r, apr_table_make(r->pool, 1) };
+    header_lines lines = { block, block + length, r, apr_table_make(r->pool, 1), 0 };
     char line[MAX_STRING_LEN];
     const char *location;
     int status;
@@ -212,7 +227,7 @@ static int parse_headers(usher_answer *a, const char *block, apr_size_t length)
     if (status == HTTP_PRECONDITION_FAILED) {
         return end_with(a, status);
     }
-    if (status != OK || r->status < 200 || r->status > 999) {
+    if (status != OK || lines.malformed || r->status < 200 || r->status > 999) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "class \"%s\": the answer has a malformed header", a->class_key);
         return HTTP_BAD_GATEWAY;
@@ -424,10 +439,12 @@ int usher_answer_break(usher_answer *a, int status)
         r->main->no_cache = 1;
     }
     c->keepalive = AP_CONN_CLOSE;
-    APR_BRIGADE_INSERT_TAIL(a->bb, ap_bucket_error_create(status, NULL, r->pool,
+    /* the chunk filter leaves out the last chunk at this status only */
+    APR_BRIGADE_INSERT_TAIL(a->bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool,
                                                           c->bucket_alloc));
     APR_BRIGADE_INSERT_TAIL(a->bb, ap_bucket_eoc_create(c->bucket_alloc));
     APR_BRIGADE_INSERT_TAIL(a->bb, apr_bucket_eos_create(c->bucket_alloc));
     pass_brigade(a, a->bb);
+    r->status = status; /* for the access log */
     return OK;
 }

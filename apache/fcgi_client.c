@@ -16,6 +16,7 @@ APLOG_USE_MODULE(usher);
 
 #define READ_BUFFER  32768
 #define STDERR_LINE  4096
+#define GATHER_MS    5     /* where the client cannot be polled, and may block us */
 #define FOREVER      APR_UINT64_C(0x7fffffffffffffff)
 
 static apr_uint64_t now_ms(void)
@@ -422,14 +423,19 @@ static int wait_ms(const exchange *ex, int reading)
     return until - now < 60000 ? (int)(until - now) : 60000;
 }
 
+/* What is passed on at a time: little where we see when the client takes more. */
+static apr_size_t piece(const exchange *ex)
+{
+    return ex->client_fd >= 0 ? USHER_ANSWER_PIECE : USHER_ANSWER_AHEAD;
+}
+
 /* Pass on what is queued; the program is not to blame for the time that takes. */
 static step pass_on(exchange *ex, int flush, usher_call_result *result)
 {
     usher_answer *a = ex->answer;
-    apr_size_t most = ex->client_fd >= 0 ? USHER_ANSWER_PIECE : USHER_ANSWER_AHEAD;
 
-    flush = flush && a->queued <= (apr_off_t)most;
-    if (usher_answer_pass(a, most, flush) != APR_SUCCESS) {
+    flush = flush && a->queued <= (apr_off_t)piece(ex);
+    if (usher_answer_pass(a, piece(ex), flush) != APR_SUCCESS) {
         return end_call(ex, result, USHER_CALL_CLIENT_GONE, OK);
     }
     ex->client_at = 0;
@@ -457,7 +463,12 @@ static step turn(exchange *ex, usher_call_result *result)
         ex->client_at = now_ms() + (apr_uint64_t)apr_time_as_msec(call->r->server->timeout);
     }
 
-    n = poll(fds, count, to_pass && count == 1 ? 0 : wait_ms(ex, reading));
+    if (to_pass && ex->client_fd < 0) {
+        n = poll(fds, count, reading ? GATHER_MS : 0);
+    }
+    else {
+        n = poll(fds, count, wait_ms(ex, reading));
+    }
     if (n < 0) {
         if (errno == EINTR) {
             return GO_ON;
@@ -486,7 +497,7 @@ static step turn(exchange *ex, usher_call_result *result)
             return pass_on(ex, 1, result);
         }
     }
-    if (client_ready && (quiet || a->queued >= USHER_ANSWER_PIECE)) {
+    if (client_ready && (quiet || a->queued >= (apr_off_t)piece(ex))) {
         return pass_on(ex, quiet, result);
     }
     return GO_ON;
