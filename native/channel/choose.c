@@ -112,7 +112,7 @@ usher_status_t usher_endpoint_address(const usher_channel_t *channel, usher_ref_
     uint32_t kind = USHER_SHARED_LOAD(record->address_kind);
     uint32_t bytes = USHER_SHARED_LOAD(record->address_length);
     char copy[USHER_ADDRESS_MAX + 1];
-    usher_shared_read(copy, record->address, USHER_ADDRESS_MAX);
+    usher_shared_read(copy, record->address, bytes < USHER_ADDRESS_MAX ? bytes : USHER_ADDRESS_MAX);
     USHER_STEP("address: read");
     /* as in find.c: the generation, read after the bytes, tells whose they are */
     if (atomic_load_explicit(&record->generation, memory_order_relaxed) != endpoint.generation) {

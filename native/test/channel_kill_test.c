@@ -222,6 +222,38 @@ static void test_successors(uint32_t steps) {
     is_int(failures, 0, "owner and successor killed in %u ways: the third one goes on", pairs);
 }
 
+static void ask_blocking(fixture_t *fixture, void *argument) {
+    story_t *told = argument;
+    visit_t visit;
+    usher_worker_detach(fixture->channel);
+    attach(fixture, true);
+    uint64_t begun = usher_os_now_ns();
+    must(ask(fixture->channel, &visit, "/unknown/2") == USHER_AGAIN ? 0 : -1);
+    told->took_ns = usher_os_now_ns() - begun;
+}
+
+/* The successor waits for the lock while its owner, stopped at first, is killed. */
+static void test_succession_of_the_stopped(uint32_t steps) {
+    stage_t stage;
+    uint32_t at = 1;
+    while (at < steps && !holds_lock(at)) {
+        at++;
+    }
+    set_stage(&stage);
+    pid_t owner = start_life(&stage, at, SIGSTOP, "/unknown/1");
+    must(wait_stopped(owner) == -1 ? 0 : -1);
+    pid_t successor = spawn(ask_blocking, &stage.fixture, story);
+    pause_ms(100);
+    must(kill(owner, SIGKILL));
+    reap(owner);
+    is_int(reap(successor), 0, "a worker that waits for the lock gets it when its owner dies");
+    ok(story->took_ns < 1000 * USHER_MS_NS, "before its deadline: after %.1f ms, 100 of them idle",
+       (double)story->took_ns / 1e6);
+    ok(stage.fixture.channel->cells->header.lock_successions == 1, "it is counted");
+    ok(find_damage(&stage, 1) == NULL, "all is whole");
+    strike_stage(&stage);
+}
+
 /* ---- stopped ----------------------------------------------------------------------------- */
 
 static void ask_unknown(fixture_t *fixture, void *argument) {
@@ -349,6 +381,7 @@ int main(void) {
     uint32_t steps = count_steps();
     test_kills(steps);
     test_successors(steps);
+    test_succession_of_the_stopped(steps);
     test_stops(steps);
     test_manager_kills();
     return done_testing();
