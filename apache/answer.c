@@ -88,7 +88,8 @@ static void keep_long_line(header_lines *lines, const char *line, apr_size_t len
         return;
     }
     name = apr_pstrmemdup(p, line, (apr_size_t)(colon - line));
-    for (value = colon + 1; value < end && apr_isspace(*value); value++);
+    for (value = colon + 1; value < end && apr_isspace(*value); value++)
+        ;
     while (end > value && apr_isspace(end[-1])) {
         end--;
     }
@@ -130,8 +131,8 @@ static void skip_status_line(usher_answer *a, header_lines *lines)
         const char *status = memchr(lines->at, ' ', (apr_size_t)(newline - lines->at));
 
         if (status && apr_isdigit(status[1])) {
-            a->r->status_line = apr_pstrmemdup(a->r->pool, status + 1,
-                                               (apr_size_t)(newline - status - 1));
+            a->r->status_line =
+                apr_pstrmemdup(a->r->pool, status + 1, (apr_size_t)(newline - status - 1));
             a->r->status = atoi(a->r->status_line);
             lines->at = newline + 1;
         }
@@ -215,8 +216,8 @@ static int parse_headers(usher_answer *a, const char *block, apr_size_t length)
     if (a->nph) {
         skip_status_line(a, &lines);
     }
-    status = ap_scan_script_header_err_core_ex(r, line, next_header_line, &lines,
-                                               APLOG_MODULE_INDEX);
+    status =
+        ap_scan_script_header_err_core_ex(r, line, next_header_line, &lines, APLOG_MODULE_INDEX);
     apr_table_do(add_long_line, r, lines.long_lines, NULL);
     take_content_length(a);
 
@@ -395,9 +396,8 @@ int usher_answer_finish(usher_answer *a)
 
     switch (a->state) {
     case USHER_ANSWER_HEADERS:
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "class \"%s\": the answer ended %s its headers", a->class_key,
-                      a->any ? "within" : "before");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "class \"%s\": the answer ended %s its headers",
+                      a->class_key, a->any ? "within" : "before");
         return usher_answer_break(a, HTTP_BAD_GATEWAY);
 
     case USHER_ANSWER_DISCARD:
@@ -411,8 +411,7 @@ int usher_answer_finish(usher_answer *a)
     }
     else if (a->declared > a->body_bytes) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "class \"%s\": the answer is shorter than its Content-Length",
-                      a->class_key);
+                      "class \"%s\": the answer is shorter than its Content-Length", a->class_key);
         return usher_answer_break(a, HTTP_BAD_GATEWAY);
     }
     else {
@@ -440,8 +439,8 @@ int usher_answer_break(usher_answer *a, int status)
     }
     c->keepalive = AP_CONN_CLOSE;
     /* the chunk filter leaves out the last chunk at this status only */
-    APR_BRIGADE_INSERT_TAIL(a->bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool,
-                                                          c->bucket_alloc));
+    APR_BRIGADE_INSERT_TAIL(
+        a->bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, c->bucket_alloc));
     APR_BRIGADE_INSERT_TAIL(a->bb, ap_bucket_eoc_create(c->bucket_alloc));
     APR_BRIGADE_INSERT_TAIL(a->bb, apr_bucket_eos_create(c->bucket_alloc));
     pass_brigade(a, a->bb);

@@ -15,28 +15,28 @@
 
 typedef struct {
     request_rec *r;
-    const char *class_key;   /* for the log */
+    const char *class_key; /* for the log */
     enum {
         USHER_ANSWER_HEADERS, /* the block of headers is not complete */
         USHER_ANSWER_BODY,
-        USHER_ANSWER_DISCARD  /* `status` or `redirect` is the answer; the rest is not wanted */
+        USHER_ANSWER_DISCARD /* `status` or `redirect` is the answer; the rest is not wanted */
     } state;
     int nph;
-    int any;                 /* the program said something */
-    int passed;              /* something went down the output filters */
-    int unflushed;           /* … and may be held there */
-    int status;              /* what the handler returns */
-    const char *redirect;    /* a local one */
+    int any;              /* the program said something */
+    int passed;           /* something went down the output filters */
+    int unflushed;        /* … and may be held there */
+    int status;           /* what the handler returns */
+    const char *redirect; /* a local one */
 
-    char *block;             /* headers so far, when they come in pieces */
+    char *block; /* headers so far, when they come in pieces */
     apr_size_t block_length, block_room;
-    int line_is_empty;       /* the scan stands at the beginning of a line */
+    int line_is_empty; /* the scan stands at the beginning of a line */
 
     apr_bucket_brigade *bb;
-    apr_off_t queued;        /* bytes in `bb` */
-    apr_off_t body_bytes;    /* bytes of the body so far */
-    apr_off_t declared;      /* the program's Content-Length, -1 = none to be held to */
-    int full;                /* that many bytes are there */
+    apr_off_t queued;     /* bytes in `bb` */
+    apr_off_t body_bytes; /* bytes of the body so far */
+    apr_off_t declared;   /* the program's Content-Length, -1 = none to be held to */
+    int full;             /* that many bytes are there */
 
     /* as they were before the program's headers */
     apr_table_t *saved_headers, *saved_err_headers;

@@ -15,8 +15,6 @@
 
 APLOG_USE_MODULE(usher);
 
-#define PROGRAM_DIRS { "/usr/local/bin/", "/usr/bin/", "/bin/" }
-
 /* ---- structures -------------------------------------------------------- */
 
 static usher_class_conf *make_class(apr_pool_t *p, const char *key, usher_scope_t scope)
@@ -95,8 +93,8 @@ static int is_file(apr_pool_t *p, const char *path, apr_finfo_t *finfo)
 
 static int is_executable(const apr_finfo_t *finfo)
 {
-    return (finfo->protection
-            & (APR_FPROT_UEXECUTE | APR_FPROT_GEXECUTE | APR_FPROT_WEXECUTE)) != 0;
+    return (finfo->protection & (APR_FPROT_UEXECUTE | APR_FPROT_GEXECUTE | APR_FPROT_WEXECUTE))
+           != 0;
 }
 
 static const char *class_key(cmd_parms *cmd, const char *word, usher_scope_t scope)
@@ -138,8 +136,7 @@ static void take_env(usher_class_conf *class, apr_pool_t *p, const char *text)
     }
 }
 
-static void take_value(usher_class_conf *class, apr_pool_t *p,
-                       const usher_option_value_t *value)
+static void take_value(usher_class_conf *class, apr_pool_t *p, const usher_option_value_t *value)
 {
     const usher_option_t *option = value->option;
     const char *text = value->text;
@@ -170,7 +167,7 @@ static const char *find_option(const usher_option_values_t *values, const char *
 
 static const char *check_program(cmd_parms *cmd, const char *program)
 {
-    static const char *const dirs[] = PROGRAM_DIRS;
+    static const char *const dirs[] = { "/usr/local/bin/", "/usr/bin/", "/bin/" };
     apr_finfo_t finfo;
     size_t i;
 
@@ -179,11 +176,14 @@ static const char *check_program(cmd_parms *cmd, const char *program)
             return apr_psprintf(cmd->pool, "program \"%s\" does not exist or is no file", program);
         }
         return is_executable(&finfo)
-               ? NULL : apr_psprintf(cmd->pool, "program \"%s\" is not executable", program);
+                   ? NULL
+                   : apr_psprintf(cmd->pool, "program \"%s\" is not executable", program);
     }
     if (strchr(program, '/')) {
-        return apr_psprintf(cmd->pool, "program \"%s\": expected an absolute path or a name in "
-                            "/usr/local/bin:/usr/bin:/bin", program);
+        return apr_psprintf(cmd->pool,
+                            "program \"%s\": expected an absolute path or a name in "
+                            "/usr/local/bin:/usr/bin:/bin",
+                            program);
     }
     for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
         if (is_file(cmd->temp_pool, apr_pstrcat(cmd->temp_pool, dirs[i], program, NULL), &finfo)
@@ -238,7 +238,8 @@ static const char *set_class(cmd_parms *cmd, void *dconf, const char *args)
     }
     key = class_key(cmd, elts[0], scope);
     if (usher_options_parse(scope, USHER_HOST_APACHE, elts + 1, (size_t)words->nelts - 1, &values,
-                            error, sizeof(error)) < 0
+                            error, sizeof(error))
+            < 0
         || usher_class_check(scope, USHER_HOST_APACHE, key, &values, error, sizeof(error)) < 0) {
         return explain(cmd, elts[0], error);
     }
@@ -247,14 +248,14 @@ static const char *set_class(cmd_parms *cmd, void *dconf, const char *args)
     }
     before = apr_hash_get(conf->classes, key, APR_HASH_KEY_STRING);
     if (before) {
-        return explain(cmd, elts[0], apr_pstrcat(cmd->pool, "defined already at ",
-                                                 before->source, NULL));
+        return explain(cmd, elts[0],
+                       apr_pstrcat(cmd->pool, "defined already at ", before->source, NULL));
     }
 
     class = make_class(cmd->pool, key, scope);
     class->source = source_of(cmd);
-    APR_ARRAY_PUSH(class->words, const char *) = scope == USHER_SCOPE_STATIC
-                                                 ? "AppClass" : "ExternalAppClass";
+    APR_ARRAY_PUSH(class->words, const char *) =
+        scope == USHER_SCOPE_STATIC ? "AppClass" : "ExternalAppClass";
     APR_ARRAY_PUSH(class->words, const char *) = key;
     for (i = 0; i < values.count; i++) {
         take_value(class, cmd->pool, &values.values[i]);
@@ -282,12 +283,13 @@ static const char *set_dynamic(cmd_parms *cmd, void *dconf, const char *args)
         words = apr_array_append(cmd->pool, before, words);
     }
     if (usher_options_parse(USHER_SCOPE_DYNAMIC, USHER_HOST_APACHE,
-                            (const char *const *)words->elts, (size_t)words->nelts, &values,
-                            error, sizeof(error)) < 0) {
-        return explain(cmd, "", conf->dynamic->source
-                       ? apr_pstrcat(cmd->pool, error, " (together with ", conf->dynamic->source,
-                                     ")", NULL)
-                       : error);
+                            (const char *const *)words->elts, (size_t)words->nelts, &values, error,
+                            sizeof(error))
+        < 0) {
+        return explain(cmd, "",
+                       conf->dynamic->source ? apr_pstrcat(cmd->pool, error, " (together with ",
+                                                           conf->dynamic->source, ")", NULL)
+                                             : error);
     }
     class->source = source_of(cmd);
     APR_ARRAY_PUSH(class->words, const char *) = "FCGIConfig";
@@ -360,11 +362,10 @@ static const char *find_container(cmd_parms *cmd, usher_pass *pass)
             const char *path = ap_getword_conf(cmd->pool, &args);
 
             pass->container = USHER_IN_FILES;
-            if (!strcasecmp(at->directive, "<Directory") && *path == '/'
-                && !has_wildcards(path)) {
+            if (!strcasecmp(at->directive, "<Directory") && *path == '/' && !has_wildcards(path)) {
                 pass->container = USHER_IN_DIRECTORY;
-                pass->prefix = apr_pstrcat(cmd->pool, without_last_slash(cmd->pool, path), "/",
-                                           NULL);
+                pass->prefix =
+                    apr_pstrcat(cmd->pool, without_last_slash(cmd->pool, path), "/", NULL);
             }
             return NULL;
         }
@@ -485,8 +486,7 @@ static const char *set_nothing(cmd_parms *cmd, void *dconf, const char *args)
 static const usher_scope_t scope_static = USHER_SCOPE_STATIC;
 static const usher_scope_t scope_external = USHER_SCOPE_EXTERNAL;
 
-#define CLASS(name, scope, help) \
-    AP_INIT_RAW_ARGS(name, set_class, (void *)&scope, RSRC_CONF, help)
+#define CLASS(name, scope, help) AP_INIT_RAW_ARGS(name, set_class, (void *)&scope, RSRC_CONF, help)
 
 const command_rec usher_commands[] = {
     CLASS("AppClass", scope_static, "a program's name or path, and how it is run"),

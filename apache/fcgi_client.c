@@ -14,10 +14,10 @@
 
 APLOG_USE_MODULE(usher);
 
-#define READ_BUFFER  32768
-#define STDERR_LINE  4096
-#define GATHER_MS    5     /* where the client cannot be polled, and may block us */
-#define FOREVER      APR_UINT64_C(0x7fffffffffffffff)
+#define READ_BUFFER 32768
+#define STDERR_LINE 4096
+#define GATHER_MS   5 /* where the client cannot be polled, and may block us */
+#define FOREVER     APR_UINT64_C(0x7fffffffffffffff)
 
 static apr_uint64_t now_ms(void)
 {
@@ -38,8 +38,8 @@ int usher_client_fd(const conn_rec *c)
 const char *usher_client_program(const usher_call *call)
 {
     return call->limits.pid
-           ? apr_psprintf(call->r->pool, "the program (pid %u)", (unsigned)call->limits.pid)
-           : "the program";
+               ? apr_psprintf(call->r->pool, "the program (pid %u)", (unsigned)call->limits.pid)
+               : "the program";
 }
 
 /* ---- connection -------------------------------------------------------- */
@@ -103,11 +103,12 @@ int usher_client_connect(usher_call *call, const struct sockaddr *address, sockl
 void usher_client_abandon(usher_call *call)
 {
     apr_interval_time_t timeout = call->limits.idle_timeout_ms
-                                  ? call->limits.idle_timeout_ms
-                                  : apr_time_as_msec(call->r->server->timeout);
+                                      ? call->limits.idle_timeout_ms
+                                      : apr_time_as_msec(call->r->server->timeout);
     struct pollfd pfd = { call->fd, POLLIN, 0 };
 
-    while (call->fd >= 0 && poll(&pfd, 1, (int)timeout) < 0 && errno == EINTR);
+    while (call->fd >= 0 && poll(&pfd, 1, (int)timeout) < 0 && errno == EINTR)
+        ;
     usher_client_close(call);
 }
 
@@ -116,12 +117,12 @@ void usher_client_abandon(usher_call *call)
 /* BEGIN_REQUEST, PARAMS, STDIN in pieces. */
 typedef struct {
     struct iovec iov[3];
-    int first, count;      /* iov[first] … iov[count - 1] are not sent yet */
+    int first, count; /* iov[first] … iov[count - 1] are not sent yet */
     const usher_body *body;
-    apr_off_t offset;      /* of the body's next byte in its file */
-    char *chunk;           /* holds a STDIN record of a body in a file, and the last one */
+    apr_off_t offset; /* of the body's next byte in its file */
+    char *chunk;      /* holds a STDIN record of a body in a file, and the last one */
     char last[USHER_FCGI_HEADER];
-    int give_up;           /* the program reads no more */
+    int give_up; /* the program reads no more */
 } sender;
 
 static void add_iov(sender *out, char *data, apr_size_t length)
@@ -158,8 +159,7 @@ static void start_sending(sender *out, usher_call *call)
 static int all_sent(const sender *out)
 {
     return out->give_up
-           || (out->first == out->count
-               && (out->body->fd < 0 || out->offset == out->body->length));
+           || (out->first == out->count && (out->body->fd < 0 || out->offset == out->body->length));
 }
 
 /* The next STDIN record from the file; 0 or an errno. */
@@ -171,8 +171,7 @@ static int load_chunk(sender *out)
     char *data = out->chunk + USHER_FCGI_HEADER;
 
     while (have < wanted) {
-        ssize_t n = pread(out->body->fd, data + have, wanted - have,
-                          out->offset + (apr_off_t)have);
+        ssize_t n = pread(out->body->fd, data + have, wanted - have, out->offset + (apr_off_t)have);
 
         if (n < 0 && errno == EINTR) {
             continue;
@@ -282,21 +281,20 @@ typedef struct {
     usher_answer *answer;
     sender out;
     usher_fcgi_reader in;
-    error_lines *errors;        /* made at the first byte of STDERR */
+    error_lines *errors; /* made at the first byte of STDERR */
     char *buffer;
     int client_fd;
     int stdout_ended;
-    int status;                 /* for the client, when the call fails */
+    int status; /* for the client, when the call fails */
     apr_uint64_t idle_ms;
-    apr_uint64_t idle_at;       /* the program is too slow then */
-    apr_uint64_t request_at;    /* so is the whole request */
-    apr_uint64_t client_at;     /* the client is too slow then, 0 = it has nothing to take */
+    apr_uint64_t idle_at;    /* the program is too slow then */
+    apr_uint64_t request_at; /* so is the whole request */
+    apr_uint64_t client_at;  /* the client is too slow then, 0 = it has nothing to take */
 } exchange;
 
 typedef enum { GO_ON, ENDED } step;
 
-static step end_call(exchange *ex, usher_call_result *result, usher_call_result value,
-                     int status)
+static step end_call(exchange *ex, usher_call_result *result, usher_call_result value, int status)
 {
     ex->status = status;
     *result = value;
@@ -305,10 +303,8 @@ static step end_call(exchange *ex, usher_call_result *result, usher_call_result 
 
 static step refused_by_program(exchange *ex, usher_call_result *result)
 {
-    static const char *const reasons[] = {
-        "", "it cannot take two requests on one connection", "it is overloaded",
-        "it does not know the role"
-    };
+    static const char *const reasons[] = { "", "it cannot take two requests on one connection",
+                                           "it is overloaded", "it does not know the role" };
     int status = ex->in.protocol_status;
 
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ex->call->r,
@@ -365,8 +361,8 @@ static step connection_closed(exchange *ex, int error, usher_call_result *result
         return end_call(ex, result, USHER_CALL_COMPLETE, OK);
     }
     ap_log_rerror(APLOG_MARK, APLOG_ERR, error, call->r,
-                  "class \"%s\": %s died or closed the connection %s",
-                  call->key, usher_client_program(call),
+                  "class \"%s\": %s died or closed the connection %s", call->key,
+                  usher_client_program(call),
                   ex->answer->any ? "in the middle of its answer" : "before answering");
     return end_call(ex, result, USHER_CALL_BROKEN, HTTP_BAD_GATEWAY);
 }
@@ -386,13 +382,12 @@ static step read_some(exchange *ex, usher_call_result *result)
 
 static step timed_out(exchange *ex, const char *what, usher_call_result *result)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ex->call->r,
-                  "class \"%s\": %s %s", ex->call->key, usher_client_program(ex->call), what);
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ex->call->r, "class \"%s\": %s %s", ex->call->key,
+                  usher_client_program(ex->call), what);
     return end_call(ex, result, USHER_CALL_TIMEOUT, HTTP_GATEWAY_TIME_OUT);
 }
 
-static step check_clocks(exchange *ex, apr_uint64_t now, int reading,
-                         usher_call_result *result)
+static step check_clocks(exchange *ex, apr_uint64_t now, int reading, usher_call_result *result)
 {
     if (now >= ex->request_at) {
         return timed_out(ex, "did not finish the request within -request-timeout", result);
@@ -514,11 +509,11 @@ usher_call_result usher_client_run(usher_call *call, int *status)
     ex.client_fd = usher_client_fd(call->r->connection);
     ex.buffer = apr_palloc(call->r->pool, READ_BUFFER);
     ex.idle_ms = call->limits.idle_timeout_ms
-                 ? call->limits.idle_timeout_ms
-                 : (apr_uint64_t)apr_time_as_msec(call->r->server->timeout);
+                     ? call->limits.idle_timeout_ms
+                     : (apr_uint64_t)apr_time_as_msec(call->r->server->timeout);
     ex.idle_at = now_ms() + ex.idle_ms;
-    ex.request_at = call->limits.request_timeout_ms
-                    ? now_ms() + call->limits.request_timeout_ms : FOREVER;
+    ex.request_at =
+        call->limits.request_timeout_ms ? now_ms() + call->limits.request_timeout_ms : FOREVER;
     usher_fcgi_reader_init(&ex.in);
 
     start_sending(&ex.out, call);
@@ -526,7 +521,8 @@ usher_call_result usher_client_run(usher_call *call, int *status)
         *status = HTTP_INTERNAL_SERVER_ERROR;
         return USHER_CALL_USELESS;
     }
-    while (turn(&ex, &result) == GO_ON);
+    while (turn(&ex, &result) == GO_ON)
+        ;
 
     if (ex.errors) {
         log_line(ex.errors);

@@ -9,10 +9,10 @@
 #include "mod_usher.h"
 
 typedef enum {
-    USHER_CALL_COMPLETE,    /* END_REQUEST was read */
-    USHER_CALL_BROKEN,      /* the program closed the connection, or spoke no FastCGI */
-    USHER_CALL_USELESS,     /* what it says cannot be passed on */
-    USHER_CALL_OVERLOADED,  /* it refused the request */
+    USHER_CALL_COMPLETE,   /* END_REQUEST was read */
+    USHER_CALL_BROKEN,     /* the program closed the connection, or spoke no FastCGI */
+    USHER_CALL_USELESS,    /* what it says cannot be passed on */
+    USHER_CALL_OVERLOADED, /* it refused the request */
     USHER_CALL_TIMEOUT,
     USHER_CALL_CLIENT_GONE
 } usher_call_result;

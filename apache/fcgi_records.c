@@ -98,8 +98,8 @@ static apr_size_t head_room(const apr_table_entry_t *elts, int count)
             apr_size_t name_length = strlen(elts[i].key);
             apr_size_t value_length = strlen(elts[i].val);
 
-            pairs += length_size(name_length) + length_size(value_length)
-                     + name_length + value_length;
+            pairs +=
+                length_size(name_length) + length_size(value_length) + name_length + value_length;
             headers++;
         }
     }
@@ -107,8 +107,7 @@ static apr_size_t head_room(const apr_table_entry_t *elts, int count)
     return pairs + headers * USHER_FCGI_HEADER;
 }
 
-char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, int flags,
-                      apr_size_t *length)
+char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, int flags, apr_size_t *length)
 {
     const apr_array_header_t *array = apr_table_elts(env);
     const apr_table_entry_t *elts = (const apr_table_entry_t *)array->elts;

@@ -20,25 +20,24 @@ char *usher_fcgi_put_header(char *at, int type, apr_size_t content);
  * BEGIN_REQUEST and all of PARAMS, with room for one more header behind `*length`. A name/value
  * pair is split over two records only when it does not fit into one: php-cgi reads no split pairs.
  */
-char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, int flags,
-                      apr_size_t *length);
+char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, int flags, apr_size_t *length);
 
 /* ---- from the program -------------------------------------------------- */
 
 typedef enum {
-    USHER_FCGI_MORE,   /* nothing left of the input */
-    USHER_FCGI_OUT,    /* a piece of STDOUT */
+    USHER_FCGI_MORE, /* nothing left of the input */
+    USHER_FCGI_OUT,  /* a piece of STDOUT */
     USHER_FCGI_OUT_END,
-    USHER_FCGI_ERR,    /* a piece of STDERR */
-    USHER_FCGI_END,    /* END_REQUEST: `protocol_status` and `app_status` are set */
-    USHER_FCGI_BROKEN  /* not FastCGI: `broken` says why; nothing more can be read */
+    USHER_FCGI_ERR,   /* a piece of STDERR */
+    USHER_FCGI_END,   /* END_REQUEST: `protocol_status` and `app_status` are set */
+    USHER_FCGI_BROKEN /* not FastCGI: `broken` says why; nothing more can be read */
 } usher_fcgi_event;
 
 typedef struct {
     enum { USHER_FCGI_IN_HEADER, USHER_FCGI_IN_CONTENT, USHER_FCGI_IN_PADDING } state;
     unsigned char header[USHER_FCGI_HEADER];
     unsigned char end[8];
-    apr_size_t have;         /* bytes of `header`, or of `end` */
+    apr_size_t have; /* bytes of `header`, or of `end` */
     int type;
     apr_size_t content_left;
     apr_size_t padding_left;

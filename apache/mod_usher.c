@@ -21,9 +21,9 @@
 #include <poll.h>
 #include <unistd.h>
 
-#define WAIT_MS               200 /* between looks whether the client is still there */
+#define WAIT_MS               200  /* between looks whether the client is still there */
 #define CONNECT_MS            3000 /* for one host: then another one may answer */
-#define CLIENT_CLOSED_REQUEST 499 /* for access logs: nobody is there to read it */
+#define CLIENT_CLOSED_REQUEST 499  /* for access logs: nobody is there to read it */
 
 /* Of this process, made by post_config and inherited by the children; a restart unloads the module
  * and all of it. */
@@ -93,8 +93,9 @@ static void note(usher_call *call, const char *name, const char *value)
 static void note_place(usher_call *call)
 {
     note(call, "usher_state", usher_request_state_name(call->place.state));
-    note(call, "usher_wait_ms", apr_psprintf(call->r->pool, "%" APR_UINT64_T_FMT,
-                               (apr_uint64_t)usher_request_waited_us(&call->place) / 1000));
+    note(call, "usher_wait_ms",
+         apr_psprintf(call->r->pool, "%" APR_UINT64_T_FMT,
+                      (apr_uint64_t)usher_request_waited_us(&call->place) / 1000));
 }
 
 static int refused(usher_call *call)
@@ -120,13 +121,13 @@ static int refused(usher_call *call)
 static apr_uint32_t connect_timeout(const usher_call *call)
 {
     return call->limits.connect_timeout_ms
-           ? call->limits.connect_timeout_ms
-           : (apr_uint32_t)apr_time_as_msec(call->r->server->timeout);
+               ? call->limits.connect_timeout_ms
+               : (apr_uint32_t)apr_time_as_msec(call->r->server->timeout);
 }
 
 /* Connect to the place that was taken. OK, a status, or SUSPENDED: take another one. */
-static int connect_place(usher_call *call, const struct sockaddr_storage *address,
-                         socklen_t length, apr_uint64_t began_ns)
+static int connect_place(usher_call *call, const struct sockaddr_storage *address, socklen_t length,
+                         apr_uint64_t began_ns)
 {
     apr_uint32_t timeout = connect_timeout(call);
     int error = usher_client_connect(call, (const struct sockaddr *)address, length,
@@ -139,8 +140,8 @@ static int connect_place(usher_call *call, const struct sockaddr_storage *addres
     ap_log_rerror(APLOG_MARK, call->place.avoids ? APLOG_DEBUG : APLOG_INFO, error, call->r,
                   "class \"%s\": cannot connect to %s", call->key, usher_client_program(call));
     if (waited_ms >= timeout) {
-        return unavailable(call, apr_psprintf(call->r->pool, "cannot connect: %s",
-                                              strerror(error)));
+        return unavailable(call,
+                           apr_psprintf(call->r->pool, "cannot connect: %s", strerror(error)));
     }
     call->in_channel = 1;
     usher_request_retry(call->channel, &call->place);
@@ -169,8 +170,7 @@ static int take_place(usher_call *call)
     for (;;) {
         length = sizeof(address);
         call->in_channel = 1;
-        status = usher_request_admit(call->channel, &call->place, &address, &length,
-                                     &call->limits);
+        status = usher_request_admit(call->channel, &call->place, &address, &length, &call->limits);
         call->in_channel = 0;
         switch (status) {
         case USHER_OK:
@@ -191,8 +191,9 @@ static int take_place(usher_call *call)
             call->in_channel = 0;
             break;
         default:
-            return unavailable(call, apr_psprintf(call->r->pool,
-                               "the channel to the manager is unusable (status %d)", status));
+            return unavailable(
+                call, apr_psprintf(call->r->pool,
+                                   "the channel to the manager is unusable (status %d)", status));
         }
         if (client_is_gone(call->r->connection)) {
             note_place(call);
@@ -262,8 +263,8 @@ static int usher_handler(request_rec *r)
     usher_call *call;
     int status;
 
-    if (!r->handler || (strcmp(r->handler, USHER_SCRIPT_HANDLER)
-                        && strcmp(r->handler, USHER_PASS_HANDLER))) {
+    if (!r->handler
+        || (strcmp(r->handler, USHER_SCRIPT_HANDLER) && strcmp(r->handler, USHER_PASS_HANDLER))) {
         return DECLINED;
     }
     call = apr_pcalloc(r->pool, sizeof(*call));
@@ -327,14 +328,12 @@ static apr_status_t close_channel(void *data)
     return APR_SUCCESS;
 }
 
-static int usher_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
-                              server_rec *s)
+static int usher_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     return usher_check_passes(usher_get_server_conf(s), s);
 }
 
-static int usher_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
-                             server_rec *s)
+static int usher_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     const usher_server_conf *conf = usher_get_server_conf(s);
 
@@ -345,8 +344,8 @@ static int usher_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
     usher_register(pconf, ptemp, s, conf, &process_link);
     if (!process_link.channel) {
         if (conf->mode != USHER_MANAGER_MODE_OFF) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
-                         "FastCGI programs will be answered 503: %s", process_link.reason);
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "FastCGI programs will be answered 503: %s",
+                         process_link.reason);
         }
         return OK;
     }
@@ -371,8 +370,9 @@ static void usher_child_init(apr_pool_t *pchild, server_rec *s)
     if (!process_link.channel) {
         return;
     }
-    if (usher_worker_attach(process_link.channel, process_link.live_path,
-                            process_link.generation, true, &error) != USHER_OK) {
+    if (usher_worker_attach(process_link.channel, process_link.live_path, process_link.generation,
+                            true, &error)
+        != USHER_OK) {
         process_link.reason = apr_pstrdup(pchild, error.text);
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
                      "this child will answer 503 for FastCGI programs: %s", error.text);
@@ -386,12 +386,7 @@ static void usher_child_init(apr_pool_t *pchild, server_rec *s)
 
 /* A module of that name, so that the classes of an old configuration are not skipped in silence. */
 static module fastcgi_module = {
-    MODULE_MAGIC_NUMBER_MAJOR,
-    MODULE_MAGIC_NUMBER_MINOR,
-    -1,
-    "mod_fastcgi.c",
-    NULL,
-    NULL,
+    MODULE_MAGIC_NUMBER_MAJOR, MODULE_MAGIC_NUMBER_MINOR, -1, "mod_fastcgi.c", NULL, NULL,
     MODULE_MAGIC_COOKIE
 };
 
@@ -419,12 +414,10 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(usher_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
-AP_DECLARE_MODULE(usher) = {
-    STANDARD20_MODULE_STUFF,
-    usher_create_dir_conf,
-    usher_merge_dir_conf,
-    usher_create_server_conf,
-    NULL,                    /* virtual hosts have the main server's */
-    usher_commands,
-    register_hooks
-};
+AP_DECLARE_MODULE(usher) = { STANDARD20_MODULE_STUFF,
+                             usher_create_dir_conf,
+                             usher_merge_dir_conf,
+                             usher_create_server_conf,
+                             NULL, /* virtual hosts have the main server's */
+                             usher_commands,
+                             register_hooks };

@@ -23,13 +23,13 @@
 extern module AP_MODULE_DECLARE_DATA usher_module;
 
 #define USHER_SCRIPT_HANDLER "fastcgi-script"
-#define USHER_PASS_HANDLER   "usher-pass"    /* set by UsherPass, not by administrators */
+#define USHER_PASS_HANDLER   "usher-pass" /* set by UsherPass, not by administrators */
 
 /* ---- configuration ----------------------------------------------------- */
 
 /* One AppClass or ExternalAppClass, or all FCGIConfig lines together. */
 typedef struct {
-    const char *key;                  /* absolute path or name; NULL for FCGIConfig */
+    const char *key; /* absolute path or name; NULL for FCGIConfig */
     usher_scope_t scope;
     const char *source;               /* file:line */
     apr_array_header_t *words;        /* the directive as usher.conf spells it */
@@ -47,29 +47,29 @@ typedef enum {
 } usher_container;
 
 typedef struct {
-    const char *name;               /* as written; NULL for "none" */
-    const char *path;               /* the same below ServerRoot */
-    const usher_class_conf *class;  /* found when all classes are known */
+    const char *name;              /* as written; NULL for "none" */
+    const char *path;              /* the same below ServerRoot */
+    const usher_class_conf *class; /* found when all classes are known */
     const char *source;
     usher_container container;
-    const char *prefix;             /* LOCATION: without a slash at its end; DIRECTORY: with one */
-    ap_regex_t *regex;              /* LOCATION_MATCH */
+    const char *prefix; /* LOCATION: without a slash at its end; DIRECTORY: with one */
+    ap_regex_t *regex;  /* LOCATION_MATCH */
 } usher_pass;
 
 /* Of the main server: class names are global, virtual hosts share this. */
 typedef struct {
-    apr_hash_t *classes;            /* key -> usher_class_conf */
-    apr_array_header_t *in_order;   /* usher_class_conf * */
-    usher_class_conf *dynamic;      /* never NULL; no words without FCGIConfig */
-    int own_roots;                  /* FCGIConfig has -dynamicRoot */
-    apr_array_header_t *passes;     /* usher_pass * */
-    const char *runtime_dir;        /* NULL = default */
-    const char *log_file;           /* NULL = default */
+    apr_hash_t *classes;          /* key -> usher_class_conf */
+    apr_array_header_t *in_order; /* usher_class_conf * */
+    usher_class_conf *dynamic;    /* never NULL; no words without FCGIConfig */
+    int own_roots;                /* FCGIConfig has -dynamicRoot */
+    apr_array_header_t *passes;   /* usher_pass * */
+    const char *runtime_dir;      /* NULL = default */
+    const char *log_file;         /* NULL = default */
     usher_manager_mode_t mode;
 } usher_server_conf;
 
 typedef struct {
-    usher_pass *pass;               /* NULL = not said here */
+    usher_pass *pass; /* NULL = not said here */
 } usher_dir_conf;
 
 extern const command_rec usher_commands[];
@@ -84,7 +84,7 @@ int usher_check_passes(usher_server_conf *conf, server_rec *s);
 /* ---- registration (register.c) ----------------------------------------- */
 
 typedef struct {
-    usher_channel_t *channel;    /* NULL: `reason` says why */
+    usher_channel_t *channel; /* NULL: `reason` says why */
     apr_uint32_t generation;
     char live_path[1024];
     const char *reason;
@@ -108,14 +108,14 @@ typedef struct {
     const char *script_filename;
 
     usher_body body;
-    char *head;                    /* BEGIN_REQUEST and PARAMS, ready to be sent */
+    char *head; /* BEGIN_REQUEST and PARAMS, ready to be sent */
     apr_size_t head_length;
 
     usher_request_t place;
     usher_admission_t limits;
-    int has_place;                 /* usher_request_begin without its end */
-    int in_channel;                /* a signal may end the process inside a channel call */
-    int fd;                        /* connection to the program, -1 = none */
+    int has_place;  /* usher_request_begin without its end */
+    int in_channel; /* a signal may end the process inside a channel call */
+    int fd;         /* connection to the program, -1 = none */
 
     usher_answer answer;
 } usher_call;

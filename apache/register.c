@@ -46,15 +46,13 @@ typedef struct {
     const char *source;
 } root;
 
-static void add_root(apr_pool_t *p, apr_array_header_t *roots, const char *dir,
-                     const char *source)
+static void add_root(apr_pool_t *p, apr_array_header_t *roots, const char *dir, const char *source)
 {
     apr_finfo_t finfo;
     root *new;
     int i;
 
-    if (!dir || *dir != '/'
-        || apr_stat(&finfo, dir, APR_FINFO_TYPE, p) != APR_SUCCESS
+    if (!dir || *dir != '/' || apr_stat(&finfo, dir, APR_FINFO_TYPE, p) != APR_SUCCESS
         || finfo.filetype != APR_DIR) {
         return;
     }
@@ -74,14 +72,12 @@ static void add_document_roots(apr_pool_t *p, apr_array_header_t *roots, server_
         core_server_config *core = ap_get_core_module_config(s->module_config);
 
         add_root(p, roots, core->ap_document_root,
-                 s->defn_name ? apr_psprintf(p, "%s:%u", s->defn_name, s->defn_line_number)
-                              : NULL);
+                 s->defn_name ? apr_psprintf(p, "%s:%u", s->defn_name, s->defn_line_number) : NULL);
     }
 }
 
 /* Targets of ScriptAlias; inside <Location> it has only the target. */
-static void add_script_aliases(apr_pool_t *p, apr_array_header_t *roots,
-                               const ap_directive_t *at)
+static void add_script_aliases(apr_pool_t *p, apr_array_header_t *roots, const ap_directive_t *at)
 {
     for (; at; at = at->next) {
         if (!strcasecmp(at->directive, "ScriptAlias")) {
@@ -108,8 +104,8 @@ static usher_status_t add_words(usher_registration_t *registration, const char *
                                   (size_t)words->nelts, error);
 }
 
-static usher_status_t add_classes(usher_registration_t *registration,
-                                  const usher_server_conf *conf, usher_error_t *error)
+static usher_status_t add_classes(usher_registration_t *registration, const usher_server_conf *conf,
+                                  usher_error_t *error)
 {
     usher_status_t status = USHER_OK;
     int i;
@@ -125,8 +121,8 @@ static usher_status_t add_classes(usher_registration_t *registration,
     return status;
 }
 
-static usher_status_t add_roots(usher_registration_t *registration, apr_pool_t *p,
-                                server_rec *s, usher_error_t *error)
+static usher_status_t add_roots(usher_registration_t *registration, apr_pool_t *p, server_rec *s,
+                                usher_error_t *error)
 {
     apr_array_header_t *roots = apr_array_make(p, 8, sizeof(root));
     usher_status_t status = USHER_OK;

@@ -30,8 +30,9 @@ static int open_file(spool *s)
     if (rv == APR_SUCCESS) {
         name = apr_pstrcat(s->r->pool, dir, "/usher-body-XXXXXX", NULL);
         rv = apr_file_mktemp(&file, name,
-                             APR_FOPEN_CREATE | APR_FOPEN_READ | APR_FOPEN_WRITE
-                             | APR_FOPEN_EXCL | APR_FOPEN_BINARY, s->r->pool);
+                             APR_FOPEN_CREATE | APR_FOPEN_READ | APR_FOPEN_WRITE | APR_FOPEN_EXCL
+                                 | APR_FOPEN_BINARY,
+                             s->r->pool);
     }
     if (rv != APR_SUCCESS) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, s->r,
@@ -128,15 +129,14 @@ int usher_body_read(request_rec *r, usher_body *body)
     bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     while (!seen_eos) {
         apr_bucket *e;
-        apr_status_t rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES,
-                                         APR_BLOCK_READ, READ_AT_ONCE);
+        apr_status_t rv =
+            ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, READ_AT_ONCE);
 
         if (rv != APR_SUCCESS) {
             ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, r, "cannot read the request body");
             return ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
         }
-        for (e = APR_BRIGADE_FIRST(bb); e != APR_BRIGADE_SENTINEL(bb);
-             e = APR_BUCKET_NEXT(e)) {
+        for (e = APR_BRIGADE_FIRST(bb); e != APR_BRIGADE_SENTINEL(bb); e = APR_BUCKET_NEXT(e)) {
             const char *data;
             apr_size_t length;
 

@@ -46,7 +46,8 @@ static const usher_class_conf *find_prefix(const usher_server_conf *conf, const 
         if (class) {
             return class;
         }
-        while (length > 0 && full[--length] != '/');
+        while (length > 0 && full[--length] != '/')
+            ;
     }
     return NULL;
 }
@@ -66,8 +67,8 @@ static void cut_at_rest(usher_call *call, const char *rest)
 
 static const char *full_path(request_rec *r)
 {
-    return r->path_info && *r->path_info
-           ? apr_pstrcat(r->pool, r->filename, r->path_info, NULL) : r->filename;
+    return r->path_info && *r->path_info ? apr_pstrcat(r->pool, r->filename, r->path_info, NULL)
+                                         : r->filename;
 }
 
 static int is_script_aliased(request_rec *r)
@@ -137,16 +138,21 @@ static void cut_at(usher_call *call, apr_size_t length)
     call->path_info = call->r->uri + length;
 }
 
+/* Up to the end of what the expression matched; only whole segments are cut off. */
 static apr_size_t matched_length(const usher_pass *pass, const char *uri)
 {
     ap_regmatch_t match[1];
-    apr_size_t length = 0;
+    apr_size_t length;
 
-    if (ap_regexec(pass->regex, uri, 1, match, 0) == 0 && match[0].rm_eo > 0) {
-        length = (apr_size_t)match[0].rm_eo;
-        if (uri[length] != '/' && uri[length - 1] == '/') {
-            length--;
-        }
+    if (ap_regexec(pass->regex, uri, 1, match, 0) != 0 || match[0].rm_eo <= 0) {
+        return 0;
+    }
+    length = (apr_size_t)match[0].rm_eo;
+    if (uri[length - 1] == '/') {
+        return length - 1;
+    }
+    while (uri[length] && uri[length] != '/') {
+        length++;
     }
     return length;
 }
@@ -160,8 +166,10 @@ static void cut_for_container(usher_call *call, const usher_pass *pass)
     switch (pass->container) {
     case USHER_IN_LOCATION:
         length = strlen(pass->prefix);
-        cut_at(call, !strncmp(r->uri, pass->prefix, length)
-                     && (r->uri[length] == '/' || !r->uri[length]) ? length : 0);
+        cut_at(call,
+               !strncmp(r->uri, pass->prefix, length) && (r->uri[length] == '/' || !r->uri[length])
+                   ? length
+                   : 0);
         break;
     case USHER_IN_LOCATION_PATTERN:
         cut_at(call, strlen(r->uri)); /* httpd compares it with the whole URL */
@@ -185,8 +193,7 @@ static void cut_for_container(usher_call *call, const usher_pass *pass)
 
 static int is_in_location(const usher_pass *pass)
 {
-    return pass->container == USHER_IN_LOCATION
-           || pass->container == USHER_IN_LOCATION_PATTERN
+    return pass->container == USHER_IN_LOCATION || pass->container == USHER_IN_LOCATION_PATTERN
            || pass->container == USHER_IN_LOCATION_MATCH;
 }
 
@@ -205,7 +212,8 @@ static int find_passed(usher_call *call, const usher_pass *pass)
     }
     if (*call->key != '/' && !is_in_location(pass)) {
         return r->finfo.filetype == APR_DIR
-               ? DECLINED : refuse(r, HTTP_NOT_FOUND, "script not found or unable to stat");
+                   ? DECLINED
+                   : refuse(r, HTTP_NOT_FOUND, "script not found or unable to stat");
     }
     cut_for_container(call, pass);
     return OK;
