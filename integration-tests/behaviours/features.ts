@@ -5,6 +5,7 @@
 import type { Test } from 'tap';
 import { checksum, pattern, RawClient, requestHttp2 } from '../servers/client.ts';
 import { eventually } from '../servers/eventually.ts';
+import { descriptorCount } from '../servers/processes.ts';
 import { Site } from '../servers/site.ts';
 import type { WebServer } from '../servers/web-server.ts';
 
@@ -12,6 +13,7 @@ export async function features(t: Test, server: WebServer): Promise<void> {
   const site = await Site.create(t, server);
   const echo = site.program('bin/echo');
   const single = site.program('bin/single');
+  const narrow = site.program('bin/narrow');
   site.program('docs/front.fcgi');
   site.program('docs/errors.fcgi');
   site.program('docs/dir/index.fcgi');
@@ -34,6 +36,7 @@ export async function features(t: Test, server: WebServer): Promise<void> {
       fastcgi_cache_path ${site.dir}/cache keys_zone=answers:1m;
       usher_app ${echo} processes=2;
       usher_app ${single} processes=1;
+      usher_app ${narrow} processes=1 queue_limit=2 queue_timeout=20;
       server {
         listen 127.0.0.1:${site.ports[0]};
         listen 127.0.0.1:${site.ports[1]} http2;
@@ -47,6 +50,11 @@ export async function features(t: Test, server: WebServer): Promise<void> {
         location /echo { usher_pass ${echo}; include fastcgi_params; }
         location /single {
           usher_pass ${single};
+          include fastcgi_params;
+          fastcgi_buffering off;
+        }
+        location /narrow {
+          usher_pass ${narrow};
           include fastcgi_params;
           fastcgi_buffering off;
         }
@@ -80,6 +88,7 @@ export async function features(t: Test, server: WebServer): Promise<void> {
     apache: `
       AppClass ${echo} -processes 2
       AppClass ${single} -processes 1 -flush
+      AppClass ${narrow} -processes 1 -flush -queue-limit 2 -queue-timeout 20
       <IfModule http2_module>
         Protocols h2c http/1.1
       </IfModule>
@@ -103,6 +112,9 @@ export async function features(t: Test, server: WebServer): Promise<void> {
       </Location>
       <Location /single>
         UsherPass ${single}
+      </Location>
+      <Location /narrow>
+        UsherPass ${narrow}
       </Location>`,
   });
 
@@ -111,6 +123,8 @@ export async function features(t: Test, server: WebServer): Promise<void> {
   else await whatApacheHas(site);
   if (server.hasHttp2) await http2(site);
   await clientsThatLeave(site, single);
+  await fullClass(site, narrow);
+  await descriptorsStayFlat(site);
   await site.end();
 }
 
@@ -286,5 +300,52 @@ async function clientsThatLeave(site: Site, single: string): Promise<void> {
     t.match(site.accessLog(), /text=served.* state=queued wait_ms=\d+/);
     await holder.all();
     await site.settled();
+  });
+}
+
+async function fullClass(site: Site, narrow: string): Promise<void> {
+  await site.check('a full class answers 503 at once, and serves those who wait', async (t) => {
+    const gate = `${site.dir}/gate-narrow`;
+    const holder = await RawClient.get(site.port, `/narrow?text=begun&flush&wait=${gate}`);
+    await holder.until('begun');
+    const waiting = [1, 2].map(() => site.request('/narrow?text=served'));
+    await eventually('two requests wait', async () => {
+      return (await site.classStatus(narrow))?.waiting === 2;
+    });
+    const refused = await site.request('/narrow?text=refused');
+    t.equal(refused.status, 503);
+    t.equal(refused.header('retry-after').length, 1);
+    t.ok(await site.errorLine(/narrow/));
+    t.match(site.accessLog(), /text=refused.* 503 .*state=refused/);
+    site.file('gate-narrow', '');
+    for (const answer of await Promise.all(waiting)) t.equal(answer.text, 'served');
+    await holder.all();
+    await site.settled();
+  });
+}
+
+async function descriptorsStayFlat(site: Site): Promise<void> {
+  await site.check('a thousand requests, many of them left, leave no descriptors', async (t) => {
+    const counts = () => new Map(site.workers.map((pid) => [pid, descriptorCount(pid)]));
+    const some = async (path: string) => {
+      const leaving = await Promise.all(
+        Array.from({ length: 10 }, () => RawClient.get(site.port, '/single?sleep=5')),
+      );
+      const answers = await Promise.all(Array.from({ length: 40 }, () => site.request(path)));
+      for (const client of leaving) client.leave();
+      return answers.filter(({ status }) => status !== 200).length;
+    };
+    await some('/echo?text=first');
+    await site.settled();
+    const before = counts();
+    let failed = 0;
+    for (let round = 0; round < 20; round++) failed += await some('/echo?bytes=20000');
+    await site.settled();
+    t.equal(failed, 0);
+    await eventually('as many descriptors as before', () => {
+      const grown = [...counts()].filter(([pid, now]) => now > (before.get(pid) ?? now) + 3);
+      if (grown.length === 0) return true;
+      throw new Error(JSON.stringify({ grown, before: [...before] }));
+    });
   });
 }

@@ -15,6 +15,7 @@ interface Programs {
   kept: string;
   dynamic: string;
   another: string;
+  brief: string;
 }
 
 /** A site with two kept instances of one program, and others that begin at their first request. */
@@ -28,10 +29,12 @@ async function ordinarySite(
     kept: site.program('bin/kept'),
     dynamic: site.program('docs/dynamic.fcgi'),
     another: site.program('docs/another.fcgi'),
+    brief: site.program('bin/brief'),
   };
   const texts: Texts = {
     nginx: `
       usher_app ${programs.kept} processes=2;
+      usher_app ${programs.brief} on_demand=2 idle_stop=1;
       server {
         listen 127.0.0.1:${site.port};
         root ${site.docs};
@@ -40,16 +43,21 @@ async function ordinarySite(
           include fastcgi_params;
           fastcgi_buffering off;
         }
+        location /brief { usher_pass ${programs.brief}; include fastcgi_params; }
         location / { usher_pass $document_root$uri; include fastcgi_params; }
       }`,
     apache: `
       AppClass ${programs.kept} -processes 2 -flush
+      AppClass ${programs.brief} -on-demand 2 -idle-stop 1
       AddHandler fastcgi-script .fcgi
       <Directory ${site.docs}>
         Options +ExecCGI
       </Directory>
       <Location /kept>
         UsherPass ${programs.kept}
+      </Location>
+      <Location /brief>
+        UsherPass ${programs.brief}
       </Location>`,
   };
   await site.start(texts);
@@ -66,7 +74,7 @@ async function readyPids(site: Site, name: string, count: number): Promise<numbe
 
 export async function survival(t: Test, server: WebServer): Promise<void> {
   const { site, programs, texts } = await ordinarySite(t, server);
-  const { kept, dynamic } = programs;
+  const { kept, dynamic, brief } = programs;
 
   await site.check('static instances run before any request', async (t) => {
     t.same(
@@ -98,6 +106,26 @@ export async function survival(t: Test, server: WebServer): Promise<void> {
     t.same(site.starts(dynamic), [first], 'not started again by itself');
     const second = Number((await site.request('/dynamic.fcgi?pid')).text);
     t.same(site.starts(dynamic), [first, second]);
+  });
+
+  await site.check('an instance that is killed costs only the request it served', async (t) => {
+    const outcomes = await underLoad(site, '/kept?sleep=2&pid', async () => {
+      const [victim = 0] = await readyPids(site, kept, 2);
+      signal(victim, 'SIGKILL');
+      await eventually('another one takes its place', async () => {
+        return !(await readyPids(site, kept, 2)).includes(victim);
+      });
+    });
+    t.ok(outcomes.lost.length <= 1, outcomes.lost.join(', '));
+    t.ok(outcomes.answered > 20, `${outcomes.answered} requests were made`);
+  });
+
+  await site.check('a named program ends when nobody wants it, and comes back', async (t) => {
+    const first = Number((await site.request('/brief?pid')).text);
+    await eventually('it has ended', () => !isRunning(first));
+    t.equal((await site.classStatus(brief))?.instances.length, 0);
+    const second = Number((await site.request('/brief?pid')).text);
+    t.same(site.starts(brief), [first, second]);
   });
 
   await site.check('no request is lost while the manager is killed', async (t) => {

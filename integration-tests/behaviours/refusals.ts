@@ -2,9 +2,18 @@
 // A runtime directory that cannot be used, a manager that must not be started: who notices says so
 // clearly, and requests get 503 or the server does not start.
 
-import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import type { Test } from 'tap';
-import { Site, type Texts } from '../servers/site.ts';
+import { isRoot, Site, type Texts } from '../servers/site.ts';
 import type { WebServer } from '../servers/web-server.ts';
 
 const versionOffset = 8;
@@ -75,6 +84,19 @@ export async function refusals(t: Test, server: WebServer): Promise<void> {
     await site.end();
   });
 
+  await t.test('a runtime directory in a place that the user may not write to', async (t) => {
+    const place = mkdtempSync('/tmp/usher-closed-');
+    chmodSync(place, 0o555);
+    t.teardown(() => rmSync(place, { recursive: true }));
+    const user = isRoot ? { startAs: { uid: 65534, gid: 65534 } } : {};
+    const site = await Site.create(t, server, { runtimeDir: `${place}/run`, ...user });
+    site.program('bin/echo');
+    await site.check('is named with the reason', (t) =>
+      isRefused(t, site, texts(site), /usher-closed-.*(writable|Permission denied)/),
+    );
+    await site.end();
+  });
+
   await t.test('a runtime directory with too long a path', async (t) => {
     const runtimeDir = `/tmp/${'long-'.repeat(20)}`;
     const site = await Site.create(t, server, { runtimeDir });
@@ -132,4 +154,22 @@ export async function refusals(t: Test, server: WebServer): Promise<void> {
     });
     await site.end();
   });
+}
+
+/** Under all servers at once: without a manager nobody knows a class's own limit, only its default. */
+export async function absentManager(t: Test, servers: WebServer[]): Promise<void> {
+  const sites = await Promise.all(servers.map((server) => Site.create(t, server)));
+  const ask = async (site: Site) => {
+    site.program('bin/echo');
+    const external = { nginx: 'usher_manager external;', apache: 'UsherManager external' };
+    await site.start(texts(site, external));
+    return site.request('/');
+  };
+  const answers = await Promise.all(sites.map(ask));
+  for (const [i, site] of sites.entries()) {
+    t.equal(answers[i]?.status, 503, `${site.server.name} waits for it, then answers 503`);
+    t.match(site.newErrors(), /manager/i, 'and says why');
+    // The directory belongs to whoever should have come.
+    await site.end('TERM', 'others');
+  }
 }

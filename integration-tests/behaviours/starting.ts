@@ -122,6 +122,7 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
   const outside = site.program('elsewhere/outside.fcgi');
   const directory = `${site.docs}/directory`;
   mkdirSync(directory);
+  site.file('docs/sorry.txt', 'sorry, come again');
   site.file('docs/plain.fcgi', 'just a text', 0o644);
   site.file('docs/unreadable.fcgi', '#!/no/such/interpreter\n', 0o755);
 
@@ -132,6 +133,13 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
         listen 127.0.0.1:${site.port};
         root ${site.docs};
         location / { usher_pass $document_root$uri; include fastcgi_params; }
+        location /page/ {
+          usher_pass ${exits};
+          include fastcgi_params;
+          fastcgi_intercept_errors on;
+          error_page 503 /sorry.txt;
+        }
+        location = /sorry.txt { }
         location /elsewhere/ { usher_pass ${outside}; include fastcgi_params; }
         location /directory { usher_pass ${directory}; include fastcgi_params; }
       }`,
@@ -141,6 +149,8 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
       <Directory ${site.docs}>
         Options +ExecCGI
       </Directory>
+      ErrorDocument 503 /sorry.txt
+      Alias /page/ ${exits}/
       Alias /elsewhere/ ${site.dir}/elsewhere/
       <Directory ${site.dir}/elsewhere>
         Require all granted
@@ -215,6 +225,12 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
       t.ok(tries <= 6, `60 requests made ${tries} starts of ${path}`);
     }
     t.ok(site.starts(hangs).length <= 6);
+  });
+
+  await site.check('the error page for 503 is the one configured', async (t) => {
+    const answer = await site.request('/page/x');
+    t.equal(answer.status, 503);
+    t.equal(answer.text, 'sorry, come again');
   });
 
   await site.check('status tells why a class cannot start', async (t) => {

@@ -3,11 +3,12 @@
 
 import { existsSync } from 'node:fs';
 import type { Test } from 'tap';
+import { usher } from '../servers/checkout.ts';
 import { eventually } from '../servers/eventually.ts';
 import { nginx } from '../servers/nginx.ts';
 import { isRunning, userOf } from '../servers/processes.ts';
 import { isRoot, Site } from '../servers/site.ts';
-import { usherRun } from '../servers/usher.ts';
+import { startInBackground } from '../servers/usher.ts';
 
 export async function withoutServer(t: Test): Promise<void> {
   const site = await Site.create(t, nginx); // for its files only
@@ -16,7 +17,8 @@ export async function withoutServer(t: Test): Promise<void> {
     'usher.conf',
     `AppClass ${kept} -processes 2 ${isRoot ? '-user www-data' : ''}\n`,
   );
-  const running = usherRun(configuration, site.runtimeDir);
+  const command = [usher, 'run', configuration, '--runtime-dir', site.runtimeDir];
+  const running = startInBackground(command);
   t.teardown(() => running.kill('SIGKILL'));
 
   await site.check('usher run keeps the instances, and TERM ends all of it', async (t) => {

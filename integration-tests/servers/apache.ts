@@ -23,7 +23,7 @@ ServerName 127.0.0.1
 ${names.map((name) => `LoadModule ${name}_module ${modules}/mod_${name}.so`).join('\n')}
 LoadModule usher_module ${apacheModule}
 ${user ? `User ${user}\nGroup ${group}` : ''}
-${ports.map((port) => `Listen 127.0.0.1:${port}`).join('\n')}
+Listen 127.0.0.1:${ports[0]}
 LogFormat "\\"%r\\" %>s class=%{usher_class}n state=%{usher_state}n wait_ms=%{usher_wait_ms}n" usher
 CustomLog ${files.accessLog(place)} usher
 TypesConfig /dev/null

@@ -60,6 +60,15 @@ export function memoryBytes(pid: number): number {
   return Number(/^RssAnon:\s*(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024;
 }
 
+/** How many descriptors a process has open; NaN when it is gone. */
+export function descriptorCount(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length;
+  } catch {
+    return Number.NaN;
+  }
+}
+
 /** Tells processes of equal number apart: when it was started. */
 export function startTime(pid: number): string {
   return statFields(pid)[19] ?? '';

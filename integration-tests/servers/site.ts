@@ -50,7 +50,8 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-function accepts(port: number): Promise<boolean> {
+/** Whether somebody listens there. */
+export function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect(port, '127.0.0.1');
     socket.once('error', () => resolve(false));
@@ -104,7 +105,8 @@ export class Site implements Place {
 
   /** A site that is not running yet; it is ended with the test at the latest. */
   static async create(t: Test, server: WebServer, options: SiteOptions = {}): Promise<Site> {
-    const site = new Site(t, server, [await freePort(), await freePort()], options);
+    const ports = await Promise.all([1, 2, 3, 4].map(freePort));
+    const site = new Site(t, server, ports, options);
     t.teardown(() => site.end('TERM'));
     return site;
   }
@@ -118,6 +120,11 @@ export class Site implements Place {
     writeFileSync(path, content);
     chmodSync(path, mode);
     return path;
+  }
+
+  /** Lets everybody connect to a socket that root's program has bound. */
+  open(socket: string): void {
+    chmodSync(socket, 0o777);
   }
 
   /** Copies one of our programs to a place below the site's directory; see starts(). */

@@ -82,10 +82,8 @@ export async function status(runtimeDir: string): Promise<Status> {
   return JSON.parse(output) as Status;
 }
 
-/** `usher run FILE` in the foreground. */
-export function usherRun(configuration: string, runtimeDir: string): ChildProcess {
-  const [program = '', ...args] = [...clean, usher, 'run', configuration];
-  return spawn(program, [...args, '--runtime-dir', runtimeDir], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+/** A program that runs until the test ends it. */
+export function startInBackground(command: string[]): ChildProcess {
+  const [program = '', ...args] = [...clean, ...command];
+  return spawn(program, args, { stdio: 'ignore' });
 }
