@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The master registers its configuration, each worker attaches to the channel. */
+/* The master registers its configuration, workers attach to the channel. */
 
 
 #include <grp.h>

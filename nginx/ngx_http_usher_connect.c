@@ -76,7 +76,9 @@ ngx_http_usher_connect(ngx_http_usher_peer_t *peer)
         err = ngx_socket_errno;
 
         if (err != NGX_EINPROGRESS) {
-            level = (err == NGX_EAGAIN) ? NGX_LOG_INFO : NGX_LOG_WARN;
+            level = (err == NGX_EAGAIN || peer->warned) ? NGX_LOG_INFO
+                                                        : NGX_LOG_WARN;
+            peer->warned = 1;
 
             ngx_log_error(level, pc->log, err,
                           "usher: class \"%V\": connect() to %V failed, "

@@ -15,7 +15,7 @@
 #include "registration/registration.h"
 
 
-/* one usher_app, usher_external_app or usher_config, as the manager reads it */
+/* usher_app, usher_external_app or usher_config, as the manager reads it */
 
 typedef struct {
     ngx_str_t                      name;       /* of the class, or empty */
@@ -90,6 +90,7 @@ typedef struct {
     unsigned                       begun:1;    /* turn is to be ended */
     unsigned                       admitted:1;
     unsigned                       refused:1;
+    unsigned                       warned:1;
 } ngx_http_usher_peer_t;
 
 

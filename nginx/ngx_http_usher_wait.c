@@ -17,7 +17,7 @@
 #define NGX_HTTP_USHER_LOOK_READY   2    /* ms at most, there are instances */
 #define NGX_HTTP_USHER_LOOK_COLD    10   /* ms at most, there are none */
 #define NGX_HTTP_USHER_PATIENCE     32   /* part of the wait between looks */
-#define NGX_HTTP_USHER_LOOK_ALL     100  /* ms until all in line are looked at */
+#define NGX_HTTP_USHER_LOOK_ALL     100  /* ms between looks at all in line */
 #define NGX_HTTP_USHER_STREAK       32   /* ms of places kept to itself */
 #define NGX_HTTP_USHER_LEAVE        3    /* ms that one is left to others */
 
