@@ -225,15 +225,23 @@ export async function endings(t: Test, server: WebServer): Promise<void> {
   }
 
   await t.test('usher stop', async (t) => {
-    const { site, programs } = await ordinarySite(t, server);
+    const { site, programs, texts } = await ordinarySite(t, server);
     await site.check('ends manager and instances; the server says 503', async (t) => {
       const pids = await readyPids(site, programs.kept, 2);
       t.equal((await usherCommand(site.runtimeDir, 'stop')).status, 0);
       t.notOk(pids.some(isRunning));
       t.equal((await usherCommand(site.runtimeDir, 'status')).status, 3);
       t.equal((await site.request('/kept')).status, 503);
+      t.ok(await site.errorLine(/manager/));
     });
-    // Whoever stops the manager by hand keeps its log: nobody is left to remove the directory.
-    await site.end('TERM', 'others');
+    await site.check('a server that reads its configuration again has a manager', async (t) => {
+      site.reload(texts);
+      const text = await eventually('an answer', async () => {
+        const answer = await site.request('/kept?text=again');
+        return answer.status === 200 && answer.text;
+      });
+      t.equal(text, 'again');
+    });
+    await site.end('TERM');
   });
 }

@@ -51,6 +51,12 @@ export async function sharing(t: Test): Promise<void> {
     const answers = await Promise.all(sites.map((site) => site.request('/?pid')));
     t.equal(new Set(answers.map(({ text }) => text)).size, 1);
     t.equal(first.starts(program).length, 1);
+    const { classes } = await first.status();
+    t.same(
+      classes.map(({ name }) => name),
+      [program],
+      'equal options make one class',
+    );
   });
 
   await second.check('when one server stops, the other is served on', async (t) => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whom instances run as: under a server that root started, and under one that anybody started.
 
+import { statSync } from 'node:fs';
 import type { Test } from 'tap';
 import { eventually } from '../servers/eventually.ts';
 import { signal, userOf } from '../servers/processes.ts';
@@ -78,6 +79,7 @@ export async function users(t: Test, server: WebServer): Promise<void> {
         t.equal(await uidBehind(site, path), site.instanceUid, path);
       }
       t.equal(userOf((await site.status()).manager.pid), site.instanceUid);
+      t.equal(statSync(site.runtimeDir).mode & 0o777, 0o700);
     });
     await site.check('has another manager when one is killed', async (t) => {
       const { pid } = (await site.status()).manager;
