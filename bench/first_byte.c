@@ -148,6 +148,7 @@ static int listening(const char *path, struct sockaddr_un *address) {
 }
 
 static _Noreturn void become(const char *program, int listener) {
+    setsid(); /* as Usher does: the kernel may share out the processors by session */
     char *const no_environment[] = {NULL};
     char *const arguments[] = {(char *)(uintptr_t)program, NULL};
     dup2(listener, 0);

@@ -65,6 +65,8 @@ export function conditions() {
     kernel: os.release(),
     node: process.version,
     loadAverage: os.loadavg(),
+    /** Whether the kernel shares out the processors by session, and not by process alone. */
+    hasAutogroups: read('/proc/sys/kernel/sched_autogroup_enabled').trim() === '1',
     versions: packageVersions([
       ...['apache2-bin', 'nginx', 'libapache2-mod-fcgid', 'spawn-fcgi', 'libfcgi0ldbl', 'wrk'],
     ]),

@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import * as machine from './machine.mjs';
 import { range, save, table, verdict } from './report.mjs';
 import { processesBehind, startAll } from './servers.mjs';
-import { withSite } from './site.mjs';
+import { eventually, usherStatus, withSite } from './site.mjs';
 import { median, spread } from './statistics.mjs';
 
 const defaults = {
@@ -21,6 +21,7 @@ const defaults = {
   connections: 32,
   threads: 1, // of wrk
   processes: 4, // of the program
+  concurrency: 1, // requests at once that Usher lends one of them
   workers: Math.min(2, availableParallelism()), // processes of the web server
 };
 
@@ -116,6 +117,19 @@ function wrk(site, { url }, seconds, { threads, connections }) {
   });
 }
 
+/** Requests that Usher still counts a while after the last client has gone: there should be none. */
+async function stuck({ runtimeDir }) {
+  if (runtimeDir === undefined) return 0;
+  let count;
+  const none = () => {
+    const classes = usherStatus(runtimeDir)?.classes ?? [];
+    count = classes.reduce((sum, { inFlight, waiting }) => sum + inFlight + waiting, 0);
+    return count === 0;
+  };
+  await eventually('no request is left', none, 3000).catch(() => {});
+  return count;
+}
+
 /** One turn of one server: its rate, and who took how much processor time for it. */
 async function measure(site, server, settings) {
   await checkAnswer(server);
@@ -133,6 +147,7 @@ async function measure(site, server, settings) {
   const before = look();
   const sample = await wrk(site, server, settings.seconds, settings);
   const after = look();
+  sample.errors.stuck = await stuck(server);
   await checkAnswer(server);
 
   const took = (who) => after[who] - before[who];
@@ -185,6 +200,12 @@ function summarize(server, samples) {
     wholeUs: of('wholeUs'),
     samples,
   };
+}
+
+/** What a server found worth an error log line; its starting and stopping are not. */
+function complaints(site, { name }) {
+  const lines = site.said(name).split('\n');
+  return lines.filter((line) => line !== '' && !/[:[]notice\]/.test(line));
 }
 
 /** Ratios of turns of the same round; of rates, and of processor time with its meaning turned. */
@@ -249,25 +270,35 @@ function show({ servers, ratios, othersShare }, { processes }) {
     ),
   );
   console.log(`others had ${(othersShare.median * 100).toFixed(0)} % of the processors`);
-  for (const row of servers.filter(({ programs }) => programs.some((n) => n !== processes))) {
-    console.log(
-      `${row.label}: ${row.programs.join(', ')} processes of the program, not ${processes}`,
-    );
+  showOddities(servers, processes);
+}
+
+function showOddities(servers, processes) {
+  for (const { label, programs, complaints: lines } of servers) {
+    if (programs.some((count) => count !== processes)) {
+      console.log(`${label}: ${programs.join(', ')} processes of the program, not ${processes}`);
+    }
+    if (lines.length > 0) console.log(`${label} logged ${lines.length} lines, first: ${lines[0]}`);
   }
 }
 
 export async function run(args) {
   const settings = parse(args);
   const conditions = machine.conditions();
-  const { rounds, seconds, connections, threads, processes, workers } = settings;
+  const { rounds, seconds, connections, threads, processes, concurrency, workers } = settings;
   console.log(machine.describe(conditions));
   console.log(
     `${rounds} rounds of ${seconds} s; wrk with ${threads} threads, ${connections} connections; ` +
-      `${processes} processes of the program; ${workers} workers of the server\n`,
+      `${processes} processes of the program × ${concurrency} places; ${workers} workers of the server\n`,
   );
 
   const result = await withSite(async (site) => {
-    const all = await startAll(site, { processes, workers, threads: 2 * connections });
+    const all = await startAll(site, {
+      processes,
+      concurrency,
+      workers,
+      threads: 2 * connections,
+    });
     const servers = all.filter(({ id }) => settings.only?.includes(id) ?? true);
     if (servers.length === 0) {
       throw new Error(`--only ${settings.only}: expected some of ${all.map(({ id }) => id)}`);
@@ -285,7 +316,10 @@ export async function run(args) {
         await sleep(200); // what is left to do for the last one
       }
     }
-    const rows = servers.map((server) => summarize(server, samples.get(server.id)));
+    const rows = servers.map((server) => ({
+      ...summarize(server, samples.get(server.id)),
+      complaints: complaints(site, server),
+    }));
     return {
       conditions,
       settings,

@@ -63,6 +63,12 @@ KeepAlive On
 MaxKeepAliveRequests 0
 KeepAliveTimeout 60
 DocumentRoot ${dir}/docs
+# As Debian has it: else each request looks for .htaccess in each directory above its file.
+<Directory />
+  Options FollowSymLinks
+  AllowOverride None
+  Require all denied
+</Directory>
 <Directory ${dir}/docs>
   Require all granted
 </Directory>
@@ -125,43 +131,36 @@ async function instancesReady(runtimeDir, name, processes) {
 }
 
 /**
- * All five. Each: `url` of the program, `ancestors` of all processes that work for it, and `peer`,
- * what Usher is compared with.
+ * All five. Each: `url` of the program, `ancestors` of all processes that work for it, and with Usher
+ * its `runtimeDir`.
  */
-export async function startAll(site, { processes, workers, threads }) {
+export async function startAll(site, { processes, concurrency, workers, threads }) {
   const program = site.program('echo.fcgi');
   const settings = { workers, threads };
+  const app = { program, processes, concurrency };
   const { socket, pids } = startProgram(site, program, processes);
   const servers = [];
-  const add = async (id, label, kind, text, ancestors = () => []) => {
+  const add = async (id, label, kind, text, { pids: others = [], runtimeDir } = {}) => {
     const server = await startServer(site, kind, id, settings, text);
-    server.id = id;
-    server.label = label;
-    server.program = program;
-    server.url = `http://127.0.0.1:${server.port}/echo?text=hello`;
-    server.ancestors = [server.pid, ...(await ancestors())];
-    servers.push(server);
-  };
-  const instances = (runtimeDir) => async () => {
-    await instancesReady(runtimeDir, 'echo', processes);
-    return [launcherOf(runtimeDir)];
+    if (runtimeDir !== undefined) {
+      await instancesReady(runtimeDir, 'echo', processes);
+      others.push(launcherOf(runtimeDir));
+    }
+    const url = `http://127.0.0.1:${server.port}/echo?text=hello`;
+    const ancestors = [server.pid, ...others];
+    servers.push({ ...server, id, label, program, url, ancestors, runtimeDir });
   };
 
-  await add('nginx-stock', 'nginx fastcgi_pass', 'nginx', stockNginx(socket), () => pids);
+  await add('nginx-stock', 'nginx fastcgi_pass', 'nginx', stockNginx(socket), { pids });
   const nginxDir = site.runtimeDir('nginx-run');
-  const nginxText = usherNginx(nginxDir, program, processes);
-  await add('nginx-usher', 'nginx + Usher', 'nginx', nginxText, instances(nginxDir));
+  const nginxText = usherNginx(nginxDir, app);
+  await add('nginx-usher', 'nginx + Usher', 'nginx', nginxText, { runtimeDir: nginxDir });
 
-  await add('apache-proxy', 'Apache mod_proxy_fcgi', 'apache', proxyApache(socket), () => pids);
+  await add('apache-proxy', 'Apache mod_proxy_fcgi', 'apache', proxyApache(socket), { pids });
   const apacheDir = site.runtimeDir('apache-run');
-  const apacheText = usherApache(apacheDir, program, processes);
-  await add('apache-usher', 'Apache + Usher', 'apache', apacheText, instances(apacheDir));
-  await add(
-    'apache-fcgid',
-    'Apache mod_fcgid',
-    'apache',
-    fcgidApache(site.dir, program, processes),
-  );
+  const apacheText = usherApache(apacheDir, site.dir, app);
+  await add('apache-usher', 'Apache + Usher', 'apache', apacheText, { runtimeDir: apacheDir });
+  await add('apache-fcgid', 'Apache mod_fcgid', 'apache', fcgidApache(site.dir, app));
   return servers;
 }
 
@@ -169,10 +168,10 @@ const stockNginx = (socket) => ({
   location: `location /echo { fastcgi_pass unix:${socket}; }`,
 });
 
-const usherNginx = (runtimeDir, program, processes) => ({
+const usherNginx = (runtimeDir, { program, processes, concurrency }) => ({
   modules: `load_module ${root}/build/ngx_http_usher_module.so;`,
   http: `usher_runtime_dir ${runtimeDir};
-usher_app echo command=${program} processes=${processes};`,
+usher_app echo command=${program} processes=${processes} concurrency=${concurrency};`,
   location: 'location /echo { usher_pass echo; }',
 });
 
@@ -181,16 +180,21 @@ const proxyApache = (socket) => ({
   text: `ProxyPass /echo unix:${socket}|fcgi://127.0.0.1/echo`,
 });
 
-const usherApache = (runtimeDir, program, processes) => ({
+// Both map the URL to the program's file, so that httpd's own walk to it is the same.
+const programAt = (dir, program, text) => `Alias /echo ${program}
+<Directory ${dir}>
+  Require all granted
+${text}
+</Directory>`;
+
+const usherApache = (runtimeDir, dir, { program, processes, concurrency }) => ({
   modules: ['usher'],
   text: `UsherRuntimeDir ${runtimeDir}
-AppClass echo -command ${program} -processes ${processes}
-<Location /echo>
-  UsherPass echo
-</Location>`,
+AppClass echo -command ${program} -processes ${processes} -concurrency ${concurrency}
+${programAt(dir, program, '  UsherPass echo')}`,
 });
 
-const fcgidApache = (dir, program, processes) => ({
+const fcgidApache = (dir, { program, processes }) => ({
   modules: ['fcgid'],
   text: `FcgidIPCDir ${dir}/apache-fcgid/ipc
 FcgidProcessTableFile ${dir}/apache-fcgid/table
@@ -200,12 +204,7 @@ FcgidMinProcessesPerClass ${processes}
 FcgidMaxRequestsPerProcess 0
 FcgidIdleTimeout 0
 FcgidProcessLifeTime 0
-Alias /echo ${program}
-<Directory ${dir}>
-  Require all granted
-  Options +ExecCGI
-  SetHandler fcgid-script
-</Directory>`,
+${programAt(dir, program, '  Options +ExecCGI\n  SetHandler fcgid-script')}`,
 });
 
 /** The processes behind a server now: those of the program, its own, and those of Usher's manager. */
