@@ -23,6 +23,7 @@ const SIGTERM = 15;
 const SIGKILL = 9;
 /** Between a stop signal of the class's own, TERM and KILL. */
 const ESCALATION_MS = 2_000;
+const REPAIR_MS = 1_000;
 /** What may wait in one instance's socket: as much as the kernel allows (net.core.somaxconn). */
 const BACKLOG = 4096;
 
@@ -49,6 +50,7 @@ export class ManagedClass {
   #notBeforeMs = 0;
   #coldSinceMs: number | null = null;
   #activeAtMs: number;
+  #repairedAtMs = 0;
   #load: Load;
   #published: string;
   #drainDeadlineMs = Number.POSITIVE_INFINITY;
@@ -141,6 +143,7 @@ export class ManagedClass {
   pass(changed: boolean): void {
     const now = this.#context.now();
     if (changed || this.isBusy) this.#refreshLoad(now);
+    this.#repairHints(now);
     for (const instance of this.#instances.values()) this.#passInstance(instance, now);
     if (this.isRetiring) return;
     if (this.#failedUntilMs !== null && now >= this.#failedUntilMs) this.#failedUntilMs = null;
@@ -270,7 +273,13 @@ export class ManagedClass {
     const moved = load.arrivals !== before.arrivals || load.finished !== before.finished;
     this.#load = load;
     if (moved || this.isBusy) this.#activeAtMs = now;
-    else this.#context.channel.repairHints(this.ref);
+  }
+
+  /** A worker that died at a bad moment leaves shared hints too high; only an idle class shows it. */
+  #repairHints(now: number): void {
+    if (this.isBusy || now - this.#repairedAtMs < REPAIR_MS) return;
+    this.#repairedAtMs = now;
+    this.#context.channel.repairHints(this.ref);
   }
 
   #decide(now: number): void {
