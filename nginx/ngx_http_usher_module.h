@@ -19,7 +19,7 @@
 
 typedef struct {
     ngx_str_t                      name;       /* of the class, or empty */
-    ngx_array_t                    words;      /* const char *, in the dialect */
+    ngx_array_t                    words;      /* const char *: in dialect */
     u_char                        *file_name;
     ngx_uint_t                     line;
 } ngx_http_usher_directive_t;
