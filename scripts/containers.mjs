@@ -18,6 +18,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -79,13 +80,41 @@ function limitFlags() {
   return [flag('nofile', hard('open files'), 20_000), flag('nproc', hard('processes'), 4096)];
 }
 
-const children = new Set();
+function descendants(pid) {
+  const threads = `/proc/${pid}/task`;
+  if (!existsSync(threads)) return [];
+  const children = readdirSync(threads).flatMap((thread) => {
+    const file = `${threads}/${thread}/children`;
+    return existsSync(file) ? readFileSync(file, 'utf8').trim().split(' ').filter(Boolean) : [];
+  });
+  return [...children, ...children.flatMap(descendants)];
+}
+
+/**
+ * Ends `podman build` by ending its step, again and again: then it fails and tidies up. Ended
+ * itself, it would leave the step running and its containers behind.
+ */
+function endSteps(child) {
+  const timer = setInterval(() => {
+    for (const pid of descendants(child.pid)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // it has ended since
+      }
+    }
+  }, 100);
+  child.on('close', () => clearInterval(timer));
+}
+
+/** What runs, each as a function that ends it. */
+const running = new Set();
 let isInterrupted = false;
 
 /** Ctrl-C ends what runs; what follows fails at once, and the ways out tidy up as ever. */
 function interrupt() {
   isInterrupted = true;
-  for (const child of children) child.kill();
+  for (const end of running) end();
 }
 
 class Engine {
@@ -99,11 +128,15 @@ class Engine {
   async run(args, { withinMs = 60_000, onLine, log } = {}) {
     if (isInterrupted) throw new Error('interrupted');
     return new Promise((resolve) => {
+      // Detached: Ctrl-C at a terminal is for us to pass on.
       const child = spawn(this.command, [...this.flags, ...args], {
         cwd: root,
         stdio: ['ignore', 'pipe', 'pipe'],
+        detached: true,
       });
-      children.add(child);
+      const hasSteps = this.command === 'podman' && args[0] === 'build';
+      const end = () => (hasSteps ? endSteps(child) : child.kill());
+      running.add(end);
       const lines = [];
       const file = log === undefined ? undefined : createWriteStream(log);
       const heard = (line) => {
@@ -113,13 +146,13 @@ class Engine {
       };
       const timer = setTimeout(() => {
         heard(`stopped after ${withinMs / 1000} s`);
-        child.kill();
+        end();
       }, withinMs);
       createInterface({ input: child.stdout }).on('line', heard);
       createInterface({ input: child.stderr }).on('line', heard);
       const ended = (status) => {
         clearTimeout(timer);
-        children.delete(child);
+        running.delete(end);
         file?.end();
         resolve({ status, output: lines.join('\n') });
       };
@@ -137,9 +170,9 @@ class Engine {
     return commandOutput(this.command, args).trim() || undefined;
   }
 
-  /** Removes images or, with 'rm', containers, also while interrupted. */
-  remove(names, command = 'rmi') {
-    spawnSync(this.command, [...this.flags, command, '--force', ...names], { stdio: 'ignore' });
+  /** Removes something, also while interrupted: rmi IMAGE..., rm CONTAINER..., image prune. */
+  remove(...args) {
+    spawnSync(this.command, [...this.flags, ...args, '--force'], { stdio: 'ignore' });
   }
 }
 
@@ -259,7 +292,7 @@ async function makeBase(engine, directory) {
 /** The image to build on: one that is there, else the registry's, else one made here. */
 async function findBase(engine, directory, isFresh) {
   if (isFresh) {
-    engine.remove([packages, ownBase]);
+    engine.remove('rmi', packages, ownBase);
   } else {
     const there = [registryBase, ownBase].find((image) => engine.idOf(image));
     if (there) return there;
@@ -376,7 +409,7 @@ async function runTests(engine, server, tag, files) {
       if (/^ {2}\S/.test(line)) console.log(`  ${server}${line.slice(1)}`);
     },
   });
-  engine.remove([name], 'rm');
+  engine.remove('rm', name);
   const tally = read(server, status, output);
   const failed = tally.failed > 0 ? `, ${tally.failed} FAILED` : '';
   console.log(`  ${server}: ${tally.passed} passed${failed} (${seconds(startedMs)} s)`);
@@ -406,13 +439,12 @@ async function testWith(found, { chosen, files, isFresh, isKept }) {
     ]),
   );
   try {
-    const before = engine.idOf(packages);
     await buildImage(found, chosen[0], { tag: packages, target: 'packages', isFresh });
-    if (before && before !== engine.idOf(packages)) engine.remove([before]);
     for (const [server, tag] of tags) await buildImage(found, server, { tag });
     for (const [server, tag] of tags) tally.add(await runTests(engine, server, tag, files));
   } finally {
-    if (!isKept) engine.remove([...tags.values()]);
+    if (!isKept) engine.remove('rmi', ...tags.values());
+    engine.remove('image', 'prune', '--filter=label=usher=integration-tests');
   }
   return tally;
 }
