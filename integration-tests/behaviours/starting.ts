@@ -268,6 +268,7 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
   });
 
   await site.check('an answer that breaks off is seen to be broken off', async (t) => {
+    const before = site.starts(good).length;
     const answer = await site.request('/good.fcgi?bytes=300000&flush&abort');
     t.ok(
       answer.status === 502 || !answer.isComplete,
@@ -277,7 +278,7 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
     await eventually('the next answer', async () => {
       return (await site.request('/good.fcgi?text=alive')).status === 200;
     });
-    t.ok(site.starts(good).length <= 4);
+    t.ok(site.starts(good).length <= before + 1, 'one start in its place at most');
     await site.settled();
   });
 
