@@ -9,6 +9,9 @@
 
 namespace usher {
 
+/* While requests queue, every one of them may ring: so often the manager need not look. */
+constexpr std::chrono::milliseconds kRest(3);
+
 Napi::Function ChannelWrap::Define(Napi::Env env) {
     return DefineClass(env, "Channel",
                        {
@@ -113,7 +116,7 @@ void ChannelWrap::Listen(const Napi::CallbackInfo &info) {
     }
     timeout_ms_ = timeout_ms;
     on_ring_ = Napi::Persistent(on_ring);
-    doorbell_ = std::make_unique<Waiter>(info.Env(), "usher doorbell", false, *this);
+    doorbell_ = std::make_unique<Waiter>(info.Env(), "usher doorbell", false, *this, kRest);
     Ref(); // until close(): the thread uses this object
 }
 

@@ -16,8 +16,9 @@ void Report(Napi::Env env, const Napi::Error &error) {
 
 } // namespace
 
-Waiter::Waiter(Napi::Env env, const char *name, bool keeps_alive, Task &task)
-    : env_(env), task_(task), queue_(Queue::New(env, name, 1, 1, this)) {
+Waiter::Waiter(Napi::Env env, const char *name, bool keeps_alive, Task &task,
+               std::chrono::milliseconds rest)
+    : env_(env), task_(task), rest_(rest), queue_(Queue::New(env, name, 1, 1, this)) {
     if (!keeps_alive) {
         queue_.Unref(env);
     }
@@ -64,6 +65,7 @@ void Waiter::Run() {
             break;
         }
         delivered_.wait(lock, [this] { return !delivering_ || stopping_; });
+        delivered_.wait_for(lock, rest_, [this] { return stopping_; });
     }
 }
 

@@ -9,6 +9,7 @@
 
 #include <napi.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -29,8 +30,10 @@ class Waiter {
         virtual void Deliver(Napi::Env env) = 0;
     };
 
-    /* Starts the thread. `keeps_alive`: the process does not end while it runs. */
-    Waiter(Napi::Env env, const char *name, bool keeps_alive, Task &task);
+    /* Starts the thread. `keeps_alive`: the process does not end while it runs. `rest`: least time
+     * between a Deliver and the next Wait; what happens meanwhile is merged. */
+    Waiter(Napi::Env env, const char *name, bool keeps_alive, Task &task,
+           std::chrono::milliseconds rest = std::chrono::milliseconds::zero());
     ~Waiter();
     Waiter(const Waiter &) = delete;
     Waiter &operator=(const Waiter &) = delete;
@@ -47,6 +50,7 @@ class Waiter {
 
     Napi::Env env_;
     Task &task_;
+    const std::chrono::milliseconds rest_;
     Queue queue_;
     std::mutex mutex_;
     std::condition_variable delivered_;

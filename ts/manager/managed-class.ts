@@ -51,6 +51,7 @@ export class ManagedClass {
   #coldSinceMs: number | null = null;
   #activeAtMs: number;
   #repairedAtMs = 0;
+  #isAskedFor = false;
   #load: Load;
   #published: string;
   #drainDeadlineMs = Number.POSITIVE_INFINITY;
@@ -122,6 +123,12 @@ export class ManagedClass {
     // It was needed when it was started: it goes as slowly as if nothing had happened.
     this.#memory = { peak: this.#instances.size, peakAtMs: this.#context.now() };
     this.#publish();
+  }
+
+  /** A start request asks for the class: as good as a waiting request, which shows only later. */
+  askedFor(): void {
+    this.#isAskedFor = true;
+    this.pass(true);
   }
 
   /** Make the instances' sockets reachable for a server that came later. */
@@ -287,6 +294,7 @@ export class ManagedClass {
     const waits = this.#load.waiting + this.#load.inFlight > 0;
     if (ready > 0 || !waits) this.#coldSinceMs = null;
     else this.#coldSinceMs ??= now;
+    const waiting = Math.max(this.#load.waiting, this.#isAskedFor ? 1 : 0);
     const decision = this.#policy.decide(
       {
         min: this.config.min,
@@ -295,7 +303,7 @@ export class ManagedClass {
         ready,
         starting: this.#count('starting') + this.#pendingStarts,
         inFlight: this.#load.inFlight,
-        waiting: this.#load.waiting,
+        waiting,
         coldForMs: this.#coldSinceMs === null ? 0 : now - this.#coldSinceMs,
         idleForMs: this.idleForMs,
         idleStopMs: this.config.idleStopMs,
@@ -304,6 +312,7 @@ export class ManagedClass {
       this.#memory,
       now,
     );
+    this.#isAskedFor = false;
     this.#memory = decision.memory;
     this.#wanted = decision.wanted;
     this.#scale(now);

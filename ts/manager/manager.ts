@@ -256,9 +256,10 @@ export class Manager implements ControlHandlers {
     }
     const shared = this.#agreeOn(key, answer.config);
     const label = shared ? key : `${key}@${server.name}`;
-    if (this.#create(label, shared ? null : server.name, answer.config)) {
-      this.#askers.set(label, server.name);
-    }
+    this.#askers.set(label, server.name);
+    const created = this.#create(label, shared ? null : server.name, answer.config);
+    if (created instanceof ManagedClass) created.askedFor();
+    else this.#askers.delete(label);
     return true;
   }
 
