@@ -370,10 +370,7 @@ async function errorOutput(site: Site): Promise<void> {
 
   await site.check('the access log knows class, state and wait of a request', async (t) => {
     await site.request('/echo?text=logged');
-    const line = site
-      .accessLog()
-      .split('\n')
-      .find((found) => found.includes('text=logged'));
+    const line = await site.accessLine(/text=logged/);
     t.match(line, / 200 class=\S*bin\/echo state=(warm|cold|queued) wait_ms=\d+/);
   });
 }

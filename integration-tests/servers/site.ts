@@ -291,8 +291,13 @@ export class Site implements Place {
     );
   }
 
-  accessLog(): string {
-    return textFrom(files.accessLog(this));
+  /** Waits for a line in the access log: it is written after the answer. */
+  async accessLine(pattern: RegExp): Promise<string> {
+    return eventually(`a line like ${pattern} in the access log`, () =>
+      textFrom(files.accessLog(this))
+        .split('\n')
+        .find((line) => pattern.test(line)),
+    );
   }
 
   /** Who runs the instances: the worker's user, or whoever started all of it. */
