@@ -267,7 +267,10 @@ static void list_sockets(const probe_t *probe, pid_t pid, sockets_t *sockets) {
     size_t count = list_numbers(path, fds, WAITED_FDS_MAX);
     sockets->hidden = sockets->hidden || count == 0;
     for (size_t i = 0; i < count && sockets->count < SOCKETS_MAX; i++) {
+        errno = 0;
         uint32_t inode = socket_inode(pid, fds[i]);
+        /* without CAP_SYS_PTRACE they can be counted, not looked at */
+        sockets->hidden = sockets->hidden || errno == EACCES;
         if (inode != 0 && inode != probe->inode)
             sockets->inodes[sockets->count++] = inode;
     }
