@@ -52,9 +52,9 @@ export function staticConfig(
   owner: Owner,
   source: string,
 ): ClassConfig {
-  const onDemand = number(options, 'onDemand', -1);
-  const min = onDemand >= 0 ? 0 : number(options, 'processes', 1);
-  const max = onDemand >= 0 ? onDemand : Math.max(min, number(options, 'maxClassProcesses', min));
+  // -on-demand N comes out of the validator as -processes 0 -maxClassProcesses N.
+  const min = number(options, 'processes', 1);
+  const max = Math.max(min, number(options, 'maxClassProcesses', min));
   const command = text(options, 'command');
   const args = command === null ? [key] : resolveProgram(native.splitCommand(command));
   return {

@@ -6,6 +6,7 @@ import type { ClassStatus } from '../control/messages.ts';
 import type { Address, Channel, Ref } from '../native/native.ts';
 import type { ClassConfig } from './class-config.ts';
 import type { Log } from './log.ts';
+import { totalsOf } from './totals.ts';
 
 interface Backend {
   address: string;
@@ -81,14 +82,7 @@ export class ExternalClass {
         inFlight: this.#channel.inFlight(ref),
       })),
       lastEvent: null,
-      totals: {
-        arrivals: load.arrivals,
-        admitted: load.admitted,
-        finished: load.finished,
-        failed: load.failed,
-        aborted: load.aborted,
-        refused: load.refused,
-      },
+      totals: totalsOf(load),
       lastFailure: null,
     };
   }

@@ -102,7 +102,12 @@ t.test('a program that never accepts', async (t) => {
 });
 
 t.test('retiring', async (t) => {
-  const world = FakeWorld.static({ onDemand: 4, idleStop: 60_000, stopSignal: 10 });
+  const world = FakeWorld.static({
+    processes: 0,
+    maxClassProcesses: 4,
+    idleStop: 60_000,
+    stopSignal: 10,
+  });
   world.demand(1);
   await world.pass();
   await world.ready();

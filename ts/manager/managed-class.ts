@@ -18,6 +18,7 @@ import {
   timeOut,
 } from './journeys.ts';
 import { rssBytes } from './proc.ts';
+import { totalsOf } from './totals.ts';
 
 const SIGTERM = 15;
 const SIGKILL = 9;
@@ -262,14 +263,7 @@ export class ManagedClass {
       })),
       backends: [],
       lastEvent: this.#lastEvent,
-      totals: {
-        arrivals: load.arrivals,
-        admitted: load.admitted,
-        finished: load.finished,
-        failed: load.failed,
-        aborted: load.aborted,
-        refused: load.refused,
-      },
+      totals: totalsOf(load),
       lastFailure: this.lastFailure,
     };
   }
