@@ -22,10 +22,11 @@ constexpr Word<usher_host_t> kHosts[] = {
 };
 
 constexpr Word<usher_option_type_t> kTypes[] = {
-    {USHER_TYPE_FLAG, "flag"}, {USHER_TYPE_COUNT, "count"},     {USHER_TYPE_TIME, "time"},
-    {USHER_TYPE_SIZE, "size"}, {USHER_TYPE_RATIO, "ratio"},     {USHER_TYPE_TEXT, "text"},
-    {USHER_TYPE_PATH, "path"}, {USHER_TYPE_COMMAND, "command"}, {USHER_TYPE_ENV, "env"},
-    {USHER_TYPE_HOST, "host"}, {USHER_TYPE_SIGNAL, "signal"},   {USHER_TYPE_CHOICE, "choice"},
+    {USHER_TYPE_FLAG, "flag"},     {USHER_TYPE_COUNT, "count"},     {USHER_TYPE_TIME, "time"},
+    {USHER_TYPE_SIZE, "size"},     {USHER_TYPE_RATIO, "ratio"},     {USHER_TYPE_TEXT, "text"},
+    {USHER_TYPE_PATH, "path"},     {USHER_TYPE_COMMAND, "command"}, {USHER_TYPE_ENV, "env"},
+    {USHER_TYPE_HOST, "host"},     {USHER_TYPE_LISTEN, "listen"},   {USHER_TYPE_LIMIT, "limit"},
+    {USHER_TYPE_SIGNAL, "signal"}, {USHER_TYPE_CHOICE, "choice"},
 };
 
 constexpr size_t kErrorMax = 512;

@@ -37,6 +37,26 @@ static spelling_t spell(usher_host_t host, int row) {
     return spelling;
 }
 
+/* What the kernel takes as the path of a UNIX socket. */
+static int check_socket(usher_host_t host, const usher_option_values_t *values, char *error,
+                        size_t size) {
+    const usher_option_value_t *socket = given(values, USHER_OPTION_socket);
+    struct sockaddr_un *unix_address = NULL;
+    if (socket != NULL && strlen(socket->text) >= sizeof unix_address->sun_path)
+        return usher_text_fail(error, size, "%s: the path has %zu bytes, a socket's at most %zu",
+                               spell(host, USHER_OPTION_socket).text, strlen(socket->text),
+                               sizeof unix_address->sun_path - 1);
+    return 0;
+}
+
+static int check_contradiction(usher_host_t host, const usher_option_values_t *values, int one,
+                               int other, char *error, size_t size) {
+    if (given(values, one) != NULL && given(values, other) != NULL)
+        return usher_text_fail(error, size, "%s and %s contradict each other: give one of them",
+                               spell(host, one).text, spell(host, other).text);
+    return 0;
+}
+
 static int check_static(usher_host_t host, const usher_option_values_t *values, char *error,
                         size_t size) {
     spelling_t on_demand = spell(host, USHER_OPTION_onDemand);
@@ -45,6 +65,10 @@ static int check_static(usher_host_t host, const usher_option_values_t *values, 
     const usher_option_value_t *processes_value = given(values, USHER_OPTION_processes);
     const usher_option_value_t *most_value = given(values, USHER_OPTION_maxClassProcesses);
 
+    if (check_contradiction(host, values, USHER_OPTION_socket, USHER_OPTION_port, error, size) <
+            0 ||
+        check_socket(host, values, error, size) < 0)
+        return -1;
     if (given(values, USHER_OPTION_onDemand) != NULL) {
         if (processes_value != NULL || most_value != NULL)
             return usher_text_fail(
@@ -72,6 +96,12 @@ static int check_dynamic(usher_host_t host, const usher_option_values_t *values,
         return usher_text_fail(error, size, "%s (%lld) must not be above %s (%lld)",
                                spell(host, USHER_OPTION_minProcesses).text, (long long)least,
                                spell(host, USHER_OPTION_maxProcesses).text, (long long)most);
+    const usher_option_value_t *slack = given(values, USHER_OPTION_processSlack);
+    if (slack != NULL && slack->number > most)
+        return usher_text_fail(error, size, "%s (%lld) must not be above %s (%lld)",
+                               spell(host, USHER_OPTION_processSlack).text,
+                               (long long)slack->number,
+                               spell(host, USHER_OPTION_maxProcesses).text, (long long)most);
     return 0;
 }
 
@@ -87,16 +117,9 @@ static int check_external(usher_host_t host, const usher_option_values_t *values
     if (socket == NULL && address == NULL)
         return usher_text_fail(error, size, "no address: an external class needs %s or %s",
                                host_form, socket_form);
-    if (socket != NULL && address != NULL)
-        return usher_text_fail(error, size, "%s and %s contradict each other: give one of them",
-                               spell(host, USHER_OPTION_host).text,
-                               spell(host, USHER_OPTION_socket).text);
-    struct sockaddr_un *unix_address = NULL;
-    if (socket != NULL && strlen(socket->text) >= sizeof unix_address->sun_path)
-        return usher_text_fail(error, size, "%s: the path has %zu bytes, a socket's at most %zu",
-                               spell(host, USHER_OPTION_socket).text, strlen(socket->text),
-                               sizeof unix_address->sun_path - 1);
-    return 0;
+    if (check_contradiction(host, values, USHER_OPTION_host, USHER_OPTION_socket, error, size) < 0)
+        return -1;
+    return check_socket(host, values, error, size);
 }
 
 int usher_options_check_together(usher_scope_t scope, usher_host_t host,

@@ -39,6 +39,8 @@ typedef enum {
     USHER_TYPE_COMMAND, /* program and arguments, quoted as in a shell but without one */
     USHER_TYPE_ENV,     /* NAME=value, NAME= or NAME (copied from the server's environment) */
     USHER_TYPE_HOST,    /* host:port, [v6]:port */
+    USHER_TYPE_LISTEN,  /* port, address:port, [v6]:port: where to listen */
+    USHER_TYPE_LIMIT,   /* NAME=N, NAME=unlimited: a resource limit */
     USHER_TYPE_SIGNAL,  /* a signal's name, with or without SIG, → its number */
     USHER_TYPE_CHOICE,  /* one of a list */
 } usher_option_type_t;

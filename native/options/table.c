@@ -96,6 +96,10 @@ static const char *value_word(const usher_option_t *option) {
         return "NAME=VALUE";
     case USHER_TYPE_HOST:
         return "HOST:PORT";
+    case USHER_TYPE_LISTEN:
+        return "[ADDRESS:]PORT";
+    case USHER_TYPE_LIMIT:
+        return "NAME=N";
     case USHER_TYPE_SIGNAL:
         return "SIGNAL";
     case USHER_TYPE_CHOICE:

@@ -140,6 +140,38 @@ static bool is_host(const char *text) {
     return host[0] != '-' && host[0] != '.';
 }
 
+/* A port, or an address (no name: nobody is asked) and a port. */
+static bool is_listen(const char *text) {
+    struct in_addr address;
+    char host[INET_ADDRSTRLEN];
+    if (is_port(text))
+        return true;
+    if (*text == '[')
+        return is_host(text);
+    size_t length = strcspn(text, ":");
+    if (text[length] == '\0' || length >= sizeof host)
+        return false;
+    memcpy(host, text, length);
+    host[length] = '\0';
+    return inet_pton(AF_INET, host, &address) == 1 && is_port(text + length + 1);
+}
+
+#define LIMIT_NAMES "nofile, nproc, core, cpu, as, data, fsize, stack, memlock"
+
+static bool is_limit(const char *text) {
+    static const char *const names[] = {"nofile", "nproc", "core",  "cpu",    "as",
+                                        "data",   "fsize", "stack", "memlock"};
+    const char *value = strchr(text, '=');
+    int64_t number;
+    if (value == NULL)
+        return false;
+    size_t length = (size_t)(value++ - text);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i]) == length && strncmp(names[i], text, length) == 0)
+            return strcmp(value, "unlimited") == 0 || read_with_unit(value, size_units, &number);
+    return false;
+}
+
 #define SIGNAL_NAMES "TERM, INT, QUIT, HUP, USR1, USR2, WINCH, ABRT, KILL"
 
 static bool read_signal(const char *text, int64_t *number) {
@@ -253,6 +285,17 @@ int usher_value_parse(const usher_option_t *option, const char *text, int64_t *n
         return usher_text_fail(expected, size,
                                "expected host:port or [IPv6 address]:port with a port from 1 to "
                                "65535");
+    case USHER_TYPE_LISTEN:
+        if (is_listen(text))
+            return 0;
+        return usher_text_fail(expected, size,
+                               "expected a port from 1 to 65535 (every interface), address:port or "
+                               "[IPv6 address]:port");
+    case USHER_TYPE_LIMIT:
+        if (is_limit(text))
+            return 0;
+        return usher_text_fail(
+            expected, size, "expected NAME=NUMBER or NAME=unlimited with a NAME of " LIMIT_NAMES);
     case USHER_TYPE_SIGNAL:
         if (read_signal(text, number))
             return 0;

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { type ClassLimits, type Kind, native, type OptionValue } from '../native/native.ts';
+import type { ClassicSettings, PolicyName } from '../policy/policy.ts';
 
 export type Options = Readonly<Record<string, OptionValue>>;
 
@@ -23,10 +24,18 @@ export interface ClassConfig {
   user: string | null;
   group: string | null;
   nice: number;
+  /** Resource limits, NAME=N as written. */
+  resourceLimits: readonly string[];
+  /** File that gets the program's output as well. */
+  logFile: string | null;
   min: number;
   max: number;
   concurrency: number;
+  /** Shared by all instances: { kind: 'unix', path } or { kind: 'inet', port … }; null = one endpoint each. */
+  publicAddress: PublicAddress | null;
   limits: ClassLimits;
+  policy: PolicyName;
+  classic: ClassicSettings;
   restart: boolean;
   restartDelayMs: number;
   initStartDelayMs: number;
@@ -34,16 +43,35 @@ export interface ClassConfig {
   startDelayMs: number;
   startTimeoutMs: number;
   idleStopMs: number;
+  /** When an instance is replaced; 0 = never. */
+  maxRequests: number;
+  maxLifetimeMs: number;
+  memoryLimitBytes: number;
+  /** Replace the instances when the program's file changes. */
+  autoUpdate: boolean;
   stopSignal: number;
   stopTimeoutMs: number;
   /** Dynamic classes: the fewest and most instances of all of them together. */
   poolMin: number;
   poolMax: number;
+  /** External classes: addresses that are used, that wait for the others to fail, that are not used. */
   hosts: readonly string[];
+  backups: readonly string[];
+  downs: readonly string[];
   socket: string | null;
 }
 
+export type PublicAddress = { kind: 'unix'; path: string } | { kind: 'tcp'; listen: string };
+
 const SIGTERM = 15;
+/** mod_fastcgi's defaults where ours differ; what is configured wins. */
+const classicDefaults: Options = {
+  initStartDelay: 1_000,
+  minProcesses: 5,
+  listenQueueDepth: 100,
+  appConnTimeout: 0,
+  idleTimeout: 30_000,
+};
 const COMMAND_PATH = '/usr/local/bin:/usr/bin:/bin';
 
 export function staticConfig(
@@ -59,6 +87,7 @@ export function staticConfig(
   const args = command === null ? [key] : resolveProgram(native.splitCommand(command));
   return {
     ...common(key, 'static', options, owner, source),
+    publicAddress: publicAddressOf(options),
     args,
     cwd: text(options, 'cwd') ?? (isAbsolute(key) ? dirname(key) : '/'),
     min,
@@ -80,6 +109,8 @@ export function externalConfig(key: string, options: Options, source: string): C
   return {
     ...common(key, 'external', options, { user: null, group: null }, source),
     hosts: list(options, 'host'),
+    backups: list(options, 'backup'),
+    downs: list(options, 'down'),
     socket: text(options, 'socket'),
   };
 }
@@ -91,19 +122,26 @@ export function fingerprint(config: ClassConfig): string {
 
 /** The part that a running instance cannot change: another text needs new instances. */
 export function runFingerprint(config: ClassConfig): string {
-  const { args, env, cwd, user, group, nice, concurrency, hosts, socket } = config;
-  return JSON.stringify([args, env, cwd, user, group, nice, concurrency, hosts, socket]);
+  const { args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile } = config;
+  const { publicAddress, hosts, backups, downs, socket } = config;
+  return JSON.stringify([
+    [args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile],
+    [publicAddress, hosts, backups, downs, socket],
+  ]);
 }
 
 function common(
   key: string,
   kind: Kind,
-  options: Options,
+  given: Options,
   owner: Owner,
   source: string,
 ): ClassConfig {
+  const policy = text(given, 'policy')?.toLowerCase() === 'classic' ? 'classic' : 'adaptive';
+  const options = policy === 'classic' ? { ...classicDefaults, ...given } : given;
   const depth = number(options, 'listenQueueDepth', 1024);
   const flags =
+    (options.keepConn === true ? native.classFlags.keepConn : 0) |
     (options.flush === true ? native.classFlags.flush : 0) |
     (options.nph === true ? native.classFlags.nph : 0);
   return {
@@ -125,8 +163,24 @@ function common(
       queueTimeoutMs: number(options, 'queueTimeout', 0),
       connectTimeoutMs: number(options, 'appConnTimeout', 30_000),
       idleTimeoutMs: number(options, 'idleTimeout', 0),
-      requestTimeoutMs: 0,
+      requestTimeoutMs: number(options, 'requestTimeout', 0),
     },
+    resourceLimits: list(options, 'limit'),
+    logFile: text(options, 'log'),
+    publicAddress: null,
+    policy,
+    classic: {
+      updateIntervalMs: number(options, 'updateInterval', 300_000),
+      killIntervalMs: number(options, 'killInterval', 300_000),
+      gain: number(options, 'gainValue', 0.5),
+      singleThreshold: number(options, 'singleThreshold', 0),
+      multiThreshold: number(options, 'multiThreshold', 50),
+      processSlack: number(options, 'processSlack', 5),
+    },
+    maxRequests: number(options, 'maxRequests', 0),
+    maxLifetimeMs: number(options, 'maxLifetime', 0),
+    memoryLimitBytes: number(options, 'memoryLimit', 0),
+    autoUpdate: options.autoUpdate === true,
     restart: options.restart === true,
     restartDelayMs: number(options, 'restartDelay', 5_000),
     initStartDelayMs: number(options, 'initStartDelay', 0),
@@ -139,8 +193,17 @@ function common(
     poolMin: number(options, 'minProcesses', 0),
     poolMax: number(options, 'maxProcesses', 50),
     hosts: [],
+    backups: [],
+    downs: [],
     socket: null,
   };
+}
+
+function publicAddressOf(options: Options): PublicAddress | null {
+  const path = text(options, 'socket');
+  const listen = text(options, 'port');
+  if (path !== null) return { kind: 'unix', path };
+  return listen === null ? null : { kind: 'tcp', listen };
 }
 
 /** Exactly what -initial-env says, and a PATH so that "#!/usr/bin/env perl" works. */

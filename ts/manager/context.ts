@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a class needs of the manager around it.
 import type { Channel } from '../native/native.ts';
-import type { Policy } from '../policy/policy.ts';
+import type { PoolFacts } from '../policy/policy.ts';
 import type { Launcher } from '../process/launcher.ts';
 import type { Log } from './log.ts';
 import type { ManagedClass } from './managed-class.ts';
@@ -9,7 +9,6 @@ import type { ManagedClass } from './managed-class.ts';
 export interface ClassContext {
   readonly channel: Channel;
   readonly launcher: Launcher;
-  readonly policy: Policy;
   readonly log: Log;
   /** CLOCK_MONOTONIC, ms. */
   now(): number;
@@ -26,6 +25,8 @@ export interface ClassContext {
   tagOf(asker: ManagedClass): string;
   /** May one more dynamic instance be started? Retires an idle one elsewhere when there is no room. */
   admitDynamic(asker: ManagedClass): boolean;
+  /** All dynamic classes together, for the policy. */
+  poolFacts(asker: ManagedClass): PoolFacts;
   /** How many dynamic instances may be retired without falling below -minProcesses. */
   spareDynamic(asker: ManagedClass): number;
 }

@@ -3,7 +3,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createControlServer } from '../control/server.ts';
 import { native } from '../native/native.ts';
-import { adaptive } from '../policy/adaptive.ts';
 import { Launcher } from '../process/launcher.ts';
 import { createLog } from './log.ts';
 import { Manager } from './manager.ts';
@@ -41,7 +40,6 @@ const manager = new Manager({
   channel,
   launcher,
   welcome,
-  policy: adaptive,
   log,
   version: version(),
 });

@@ -3,6 +3,7 @@
 // to know, keeps the record of what happened. Driven by pass() and by the launcher's events.
 import type { ClassEvent, ClassStatus, Journey } from '../control/messages.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
+import { policies } from '../policy/policies.ts';
 import type { Policy } from '../policy/policy.ts';
 import { afterEnd, type EndVerdict } from '../policy/restart.ts';
 import { type Exit, LauncherError } from '../process/launcher.ts';
@@ -41,7 +42,7 @@ export class ManagedClass {
 
   #context: ClassContext;
   #policy: Policy;
-  #memory;
+  #memory: unknown;
   #instances = new Map<number, Instance>();
   #pendingStarts = 0;
   #wanted = 0;
@@ -51,6 +52,8 @@ export class ManagedClass {
   #notBeforeMs = 0;
   #coldSinceMs: number | null = null;
   #activeAtMs: number;
+  /** What the last start took until it was ready. */
+  #startMs = 0;
   #repairedAtMs = 0;
   #isAskedFor = false;
   #load: Load;
@@ -66,8 +69,8 @@ export class ManagedClass {
     ref: Ref,
   ) {
     this.#context = context;
-    this.#policy = context.policy;
-    this.#memory = context.policy.initial;
+    this.#policy = policies[config.policy];
+    this.#memory = this.#policy.initial(0, context.now());
     this.label = label;
     this.server = server;
     this.config = config;
@@ -108,6 +111,10 @@ export class ManagedClass {
   reconfigure(config: ClassConfig): void {
     const rolls = runFingerprint(config) !== runFingerprint(this.config);
     if (!rolls) for (const instance of this.#instances.values()) instance.config = config;
+    if (config.policy !== this.config.policy) {
+      this.#policy = policies[config.policy];
+      this.#memory = this.#policy.initial(this.#instances.size, this.#context.now());
+    }
     this.config = config;
     this.#context.channel.setLimits(this.ref, config.limits);
     if (rolls) {
@@ -122,7 +129,7 @@ export class ManagedClass {
     this.#instances.set(instance.id, instance);
     this.#context.own(instance.id, this);
     // It was needed when it was started: it goes as slowly as if nothing had happened.
-    this.#memory = { peak: this.#instances.size, peakAtMs: this.#context.now() };
+    this.#memory = this.#policy.initial(this.#instances.size, this.#context.now());
     this.#publish();
   }
 
@@ -196,6 +203,7 @@ export class ManagedClass {
     if (instance?.state !== 'starting') return;
     instance.state = 'ready';
     const ms = this.#context.now() - instance.startedAtMs;
+    this.#startMs = ms;
     instance.journey.steps.push({ name: 'ready', ms: round(ms) });
     instance.journey.outcome = 'ready';
     this.#failures = 0;
@@ -298,6 +306,12 @@ export class ManagedClass {
         starting: this.#count('starting') + this.#pendingStarts,
         inFlight: this.#load.inFlight,
         waiting,
+        arrivals: this.#load.arrivals,
+        completed: this.#load.finished + this.#load.failed,
+        servingMs: this.#load.servingUs / 1000,
+        startMs: this.#startMs,
+        classic: this.config.classic,
+        pool: this.config.kind === 'dynamic' ? this.#context.poolFacts(this) : null,
         coldForMs: this.#coldSinceMs === null ? 0 : now - this.#coldSinceMs,
         idleForMs: this.idleForMs,
         idleStopMs: this.config.idleStopMs,

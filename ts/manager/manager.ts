@@ -7,7 +7,6 @@ import { parseDialect, type Registration } from '../config/dialect.ts';
 import type { Status, Stopping } from '../control/messages.ts';
 import type { ControlHandlers } from '../control/server.ts';
 import { type Channel, type ClassInfo, native, type Ref } from '../native/native.ts';
-import type { Policy } from '../policy/policy.ts';
 import type { Exit, KeptEndpoint, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
 import { type ClassConfig, fingerprint, runFingerprint } from './class-config.ts';
 import type { ClassContext } from './context.ts';
@@ -36,7 +35,6 @@ export interface ManagerParts {
   channel: Channel;
   launcher: Launcher;
   welcome: Welcome;
-  policy: Policy;
   log: Log;
   version: string;
 }
@@ -76,7 +74,6 @@ export class Manager implements ControlHandlers {
     this.#context = {
       channel: parts.channel,
       launcher: parts.launcher,
-      policy: parts.policy,
       log: parts.log,
       now: native.nowMs,
       acceptQueue: native.acceptQueue,
@@ -85,6 +82,11 @@ export class Manager implements ControlHandlers {
       disown: (id) => this.#owners.delete(id),
       serversOf: (asker) => (asker.server ? [asker.server] : [...this.#servers.byName.keys()]),
       tagOf: (asker) => this.#tagOf(asker),
+      poolFacts: (asker) => ({
+        instances: this.#countDynamic('all'),
+        min: asker.config.poolMin,
+        max: asker.config.poolMax,
+      }),
       admitDynamic: (asker) => this.#admitDynamic(asker),
       spareDynamic: (asker) => Math.max(0, this.#countDynamic('ready') - asker.config.poolMin),
     };

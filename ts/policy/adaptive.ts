@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // The default policy, first form: cover what is in flight and waiting now, grow at once, shrink
 // slowly, go to the minimum after -idle-stop.
-import type { ClassFacts, Decision, Policy, PolicyMemory } from './policy.ts';
+import type { ClassFacts, Decision, Policy } from './policy.ts';
+
+interface Memory {
+  readonly peak: number;
+  readonly peakAtMs: number;
+}
 
 /** How long the class keeps the instances of its last peak, and then how fast it gives them up. */
 const HOLD_MS = 10_000;
 const SHRINK_STEP_MS = 1_000;
 
-export const adaptive: Policy = {
+export const adaptive: Policy<Memory> = {
   name: 'adaptive',
-  initial: { peak: 0, peakAtMs: 0 },
-  decide(facts: ClassFacts, memory: PolicyMemory, nowMs: number): Decision {
+  initial: (instances, nowMs) => ({ peak: instances, peakAtMs: nowMs }),
+  decide(facts: ClassFacts, memory: Memory, nowMs: number): Decision<Memory> {
     const demand = facts.inFlight + facts.waiting;
     const needed = Math.ceil(demand / facts.concurrency);
     const existing = facts.ready + facts.starting;
@@ -35,7 +40,7 @@ export const adaptive: Policy = {
   },
 };
 
-function decay(memory: PolicyMemory, wish: number, nowMs: number): PolicyMemory {
+function decay(memory: Memory, wish: number, nowMs: number): Memory {
   if (wish >= memory.peak) return { peak: wish, peakAtMs: nowMs };
   if (nowMs - memory.peakAtMs < HOLD_MS) return memory;
   return { peak: memory.peak - 1, peakAtMs: nowMs - HOLD_MS + SHRINK_STEP_MS };

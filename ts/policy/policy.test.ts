@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { adaptive } from './adaptive.ts';
-import type { ClassFacts, PolicyMemory } from './policy.ts';
+import type { ClassFacts } from './policy.ts';
 import { afterEnd, backOffMs, type EndFacts } from './restart.ts';
 
 const idle: ClassFacts = {
@@ -13,13 +13,26 @@ const idle: ClassFacts = {
   starting: 0,
   inFlight: 0,
   waiting: 0,
+  arrivals: 0,
+  completed: 0,
+  servingMs: 0,
+  startMs: 0,
+  classic: {
+    updateIntervalMs: 300_000,
+    killIntervalMs: 300_000,
+    gain: 0.5,
+    singleThreshold: 0,
+    multiThreshold: 50,
+    processSlack: 5,
+  },
+  pool: null,
   coldForMs: 0,
   idleForMs: 0,
   idleStopMs: 300_000,
   startDelayMs: 3_000,
 };
 
-function wanted(facts: Partial<ClassFacts>, memory: PolicyMemory = adaptive.initial, now = 0) {
+function wanted(facts: Partial<ClassFacts>, memory = adaptive.initial(0, 0), now = 0) {
   return adaptive.decide({ ...idle, ...facts }, memory, now).wanted;
 }
 
@@ -47,7 +60,7 @@ t.test('adaptive', async (t) => {
 });
 
 t.test('adaptive shrinks slowly', async (t) => {
-  let memory = adaptive.initial;
+  let memory = adaptive.initial(0, 0);
   const step = (facts: Partial<ClassFacts>, now: number) => {
     const decision = adaptive.decide({ ...idle, ...facts }, memory, now);
     memory = decision.memory;
@@ -77,11 +90,11 @@ t.test('adaptive never leaves its bounds', async () => {
   });
   fc.assert(
     fc.property(fc.array(fc.tuple(facts, fc.nat(30_000))), (history) => {
-      let memory = adaptive.initial;
+      let memory = adaptive.initial(0, 0);
       let now = 0;
       for (const [one, passed] of history) {
         now += passed;
-        const decision = adaptive.decide(one, memory, now);
+        const decision = adaptive.decide({ ...idle, ...one }, memory, now);
         memory = decision.memory;
         if (decision.wanted < one.min || decision.wanted > one.max) return false;
         const needed = Math.ceil((one.inFlight + one.waiting) / one.concurrency);

@@ -9,7 +9,6 @@ import type {
   Load,
   Ref,
 } from '../../native/native.ts';
-import { adaptive } from '../../policy/adaptive.ts';
 import { type Exit, type Launcher, LauncherError, type StartSpec } from '../../process/launcher.ts';
 import { type ClassConfig, dynamicConfig, staticConfig } from '../class-config.ts';
 import type { ClassContext } from '../context.ts';
@@ -102,7 +101,6 @@ export class FakeWorld {
     return {
       channel: this.#channel() as Channel,
       launcher: this.#launcher() as Launcher,
-      policy: adaptive,
       log: (_level, event) => this.events.push(event),
       now: () => this.nowMs,
       acceptQueue: () => this.acceptQueue,
@@ -112,6 +110,7 @@ export class FakeWorld {
       serversOf: () => ['web'],
       tagOf: () => 'tag',
       admitDynamic: () => true,
+      poolFacts: () => ({ instances: 0, min: 0, max: 50 }),
       spareDynamic: () => 100,
     };
   }
