@@ -30,6 +30,7 @@ Napi::Function ChannelWrap::Define(Napi::Env env) {
                            InstanceMethod<&ChannelWrap::Endpoints>("endpoints"),
                            InstanceMethod<&ChannelWrap::InFlight>("inFlight"),
                            InstanceMethod<&ChannelWrap::Served>("served"),
+                           InstanceMethod<&ChannelWrap::Unreached>("unreached"),
                            InstanceMethod<&ChannelWrap::AttachServer>("attachServer"),
                            InstanceMethod<&ChannelWrap::DetachServer>("detachServer"),
                            InstanceMethod<&ChannelWrap::Settle>("settle"),
@@ -235,6 +236,13 @@ Napi::Value ChannelWrap::Served(const Napi::CallbackInfo &info) {
     uint64_t served = 0;
     Check(info.Env(), usher_manager_served(Manager(info.Env()), ref, &served), "served");
     return Napi::Number::New(info.Env(), static_cast<double>(served));
+}
+
+Napi::Value ChannelWrap::Unreached(const Napi::CallbackInfo &info) {
+    const usher_ref_t ref = Arguments(info).Ref("ref");
+    uint32_t unreached = 0;
+    Check(info.Env(), usher_manager_unreached(Manager(info.Env()), ref, &unreached), "unreached");
+    return Napi::Number::New(info.Env(), unreached);
 }
 
 // ---- servers ---------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ static const usher_layout_entry_t entries[] = {
 
     RECORD("place", usher_place_t),
     FIELD("place", usher_place_t, in_use),
+    FIELD("place", usher_place_t, unreached),
     FIELD("place", usher_place_t, served),
 
     RECORD("cells", usher_cells_t),

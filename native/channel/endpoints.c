@@ -129,6 +129,7 @@ usher_status_t usher_manager_add_endpoint(usher_manager_t *manager, usher_ref_t 
     /* requests of a removed endpoint give back what they took: begin with what is counted */
     atomic_store(&manager->places->places[index].in_use, usher_sum_cells(manager, index));
     atomic_store(&manager->places->places[index].served, 0);
+    atomic_store(&manager->places->places[index].unreached, 0);
     atomic_store(&record->state, (uint32_t)state);
     uint32_t generation = usher_next_generation(&manager->table->header.endpoint_generation);
     USHER_STEP("endpoint: written");
@@ -219,6 +220,16 @@ usher_status_t usher_manager_served(usher_manager_t *manager, usher_ref_t ref, u
     }
     *served =
         atomic_load_explicit(&manager->places->places[ref.index].served, memory_order_relaxed);
+    return USHER_OK;
+}
+
+usher_status_t usher_manager_unreached(usher_manager_t *manager, usher_ref_t ref,
+                                       uint32_t *unreached) {
+    if (!usher_endpoint_of(manager, ref)) {
+        return USHER_STALE;
+    }
+    *unreached =
+        atomic_load_explicit(&manager->places->places[ref.index].unreached, memory_order_relaxed);
     return USHER_OK;
 }
 

@@ -124,6 +124,7 @@ usher_status_t usher_place_take(usher_channel_t *channel, usher_ref_t endpoint);
 void usher_place_release(usher_channel_t *channel, uint32_t endpoint_index);
 /* A request that held a place there has ended; before its release. */
 void usher_place_count_served(usher_channel_t *channel, uint32_t endpoint_index);
+void usher_place_count_unreached(usher_channel_t *channel, uint32_t endpoint_index);
 /* Give back what a dead worker counts in `own` of what all count in `shared`. */
 void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own);
 

@@ -125,9 +125,9 @@ typedef struct {
 } usher_class_gate_t;
 
 typedef struct {
-    _Atomic uint32_t in_use; /* requests at the endpoint now */
-    uint32_t pad;
-    _Atomic uint64_t served; /* requests that ended there since it was published */
+    _Atomic uint32_t in_use;    /* requests at the endpoint now */
+    _Atomic uint32_t unreached; /* connections that failed there since it was published */
+    _Atomic uint64_t served;    /* requests that ended there since it was published */
     uint8_t pad_end[48];
 } usher_place_t;
 

@@ -110,6 +110,9 @@ usher_status_t usher_manager_in_flight(usher_manager_t *manager, usher_ref_t ref
 /* Requests that ended at the endpoint since it was published, by all servers' workers. A hint: a
  * request that a removed endpoint of the same index still had counts as well. */
 usher_status_t usher_manager_served(usher_manager_t *manager, usher_ref_t ref, uint64_t *served);
+/* Connections that requests could not make there since it was published; grows and wraps. */
+usher_status_t usher_manager_unreached(usher_manager_t *manager, usher_ref_t ref,
+                                       uint32_t *unreached);
 
 /* ---- servers ----------------------------------------------------------------------------- */
 

@@ -95,6 +95,11 @@ void usher_place_count_served(usher_channel_t *channel, uint32_t endpoint_index)
                               memory_order_relaxed);
 }
 
+void usher_place_count_unreached(usher_channel_t *channel, uint32_t endpoint_index) {
+    atomic_fetch_add_explicit(&channel->places->places[endpoint_index].unreached, 1,
+                              memory_order_relaxed);
+}
+
 void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own) {
     uint32_t count = atomic_load(own);
     uint32_t all = atomic_load(shared);

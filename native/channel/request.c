@@ -304,6 +304,7 @@ void usher_request_retry(usher_channel_t *channel, usher_request_t *request) {
         return;
     }
     avoid(channel, request, request->endpoint_ref);
+    usher_place_count_unreached(channel, request->endpoint_ref.index);
     release(channel, request);
     usher_load_touch(channel, request->class_ref.index);
     request->decided_ns = 0;

@@ -560,6 +560,14 @@ static void test_replaced_while_reading(void) {
 
 /* ---- avoiding ---------------------------------------------------------------------------- */
 
+static uint32_t unreached_at(fixture_t *fixture, uint32_t index) {
+    usher_endpoint_info_t info;
+    uint32_t unreached = 0;
+    must(usher_manager_endpoint(fixture->manager, index, &info));
+    must(usher_manager_unreached(fixture->manager, info.ref, &unreached));
+    return unreached;
+}
+
 static void test_retry(void) {
     fixture_t fixture;
     visit_t visit;
@@ -591,6 +599,8 @@ static void test_retry(void) {
     ok(strstr(visit.request.reason, "no instance took the connection"), "reason: %s",
        visit.request.reason);
     is_int(loaded(&fixture, class_ref).admitted, 1, "it was admitted once in all this");
+    uint32_t unreached = unreached_at(&fixture, 0) + unreached_at(&fixture, 1);
+    is_int(unreached, 6, "and each connection that failed was counted at its endpoint");
     usher_worker_detach(fixture.channel);
     settle(&fixture);
     ok(find_leak(fixture.channel) == NULL, "nothing is left: %s", find_leak(fixture.channel));

@@ -129,6 +129,8 @@ export declare class Channel {
   inFlight(ref: Ref): number;
   /** Requests that ended at the endpoint. */
   served(ref: Ref): number;
+  /** Connections that failed at the endpoint. */
+  unreached(ref: Ref): number;
 
   attachServer(server: string, livePath: string): number;
   detachServer(handle: number): void;
