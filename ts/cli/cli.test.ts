@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { controlSocketName } from '../control/client.ts';
 import type { StopRequest } from '../control/messages.ts';
-import type { ControlHandlers } from '../control/server.ts';
+import { ControlError, type ControlHandlers } from '../control/server.ts';
 import {
   listenAsManager,
   makeRuntimeDir,
@@ -67,6 +67,36 @@ t.test('status', async (t) => {
   t.equal(byEnvironment.out, run.out);
 });
 
+t.test('restart and retry', async (t) => {
+  const asked: unknown[] = [];
+  const { runtimeDir } = await startManager(t, {
+    restart: async (request) => {
+      asked.push(request);
+      if (request.class !== 'broken') return { class: 'app', pids: [7, 8], replaced: [5, 6] };
+      throw new ControlError(409, 'restart-failed', 'exited with status 1');
+    },
+  });
+  const at = ['--runtime-dir', runtimeDir];
+  t.match(await usher(['restart', 'app', ...at]), {
+    exitCode: 0,
+    out: 'app: replaced pid 5, pid 6; running: pid 7, pid 8\n',
+  });
+  t.match(await usher(['restart', 'app', '--no-wait', ...at]), { out: 'app: restarting\n' });
+  t.same(asked, [
+    { class: 'app', wait: true },
+    { class: 'app', wait: false },
+  ]);
+  const json = await usher(['restart', 'app', '--json', ...at]);
+  t.same(JSON.parse(json.out), { class: 'app', pids: [7, 8], replaced: [5, 6], isDone: true });
+  t.match(await usher(['restart', 'broken', ...at]), {
+    exitCode: 1,
+    err: 'usher: exited with status 1\n',
+  });
+  t.match(await usher(['restart', ...at]), { exitCode: 2 }, 'the class must be named');
+  t.match(await usher(['restart', '', ...at]), { exitCode: 1, err: /"class" must be a text/ });
+  t.match(await usher(['retry', 'app', ...at]), { exitCode: 0, out: 'app: running: pid 201\n' });
+});
+
 t.test('status for people', (t) => {
   const status = sampleStatus({
     classes: [
@@ -81,7 +111,24 @@ t.test('status for people', (t) => {
         name: 'tomcat',
         kind: 'external',
         instances: [],
-        backends: [{ address: '127.0.0.1:9000', state: 'down', inFlight: 0 }],
+        backends: [
+          {
+            address: '127.0.0.1:9000',
+            name: null,
+            state: 'down',
+            isBackup: false,
+            lastError: 'connection refused',
+            inFlight: 0,
+          },
+          {
+            address: '10.0.0.5:9000',
+            name: 'spare:9000',
+            state: 'up',
+            isBackup: true,
+            lastError: null,
+            inFlight: 2,
+          },
+        ],
       }),
     ],
   });
@@ -104,7 +151,8 @@ classes
         | loading
         | cannot open database
   tomcat  external  ready         -       -        1        0    16       1        2
-    127.0.0.1:9000  down  0 serving
+    127.0.0.1:9000               down        0 serving  connection refused
+    10.0.0.5:9000 (spare:9000)  up, backup  2 serving
 `,
   );
   t.equal(

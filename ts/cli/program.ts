@@ -4,13 +4,15 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { NoManagerError } from '../control/client.ts';
 import { addConfigCheck } from './commands/config-check.ts';
+import { addRestart } from './commands/restart.ts';
+import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
 import { addStatus } from './commands/status.ts';
 import { addStop } from './commands/stop.ts';
 import { type Context, exitCodes, SilentExit, UsageError } from './context.ts';
 import { installed } from './launch.ts';
 
-const commands = [addStatus, addStop, addRun, addConfigCheck];
+const commands = [addStatus, addRestart, addRetry, addStop, addRun, addConfigCheck];
 
 /**
  * Runs one command line.

@@ -3,7 +3,15 @@
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ErrorBody, Pong, Status, Stopping, StopRequest } from './messages.ts';
+import type {
+  ClassAsked,
+  ClassChanged,
+  ErrorBody,
+  Pong,
+  Status,
+  Stopping,
+  StopRequest,
+} from './messages.ts';
 
 export const controlSocketName = 'control.sock';
 
@@ -55,6 +63,16 @@ export class ControlClient {
 
   stop(request: StopRequest): Promise<Stopping> {
     return this.#ask<Stopping>('POST', '/v1/stop', request);
+  }
+
+  /** Resolves when every instance has been replaced. @param timeoutMs How long that may take. */
+  restart(request: ClassAsked, timeoutMs: number): Promise<ClassChanged> {
+    return this.#ask<ClassChanged>('POST', '/v1/restart', request, timeoutMs);
+  }
+
+  /** Resolves when the class serves again. @param timeoutMs How long that may take. */
+  retry(request: ClassAsked, timeoutMs: number): Promise<ClassChanged> {
+    return this.#ask<ClassChanged>('POST', '/v1/retry', request, timeoutMs);
   }
 
   /**

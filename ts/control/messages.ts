@@ -34,7 +34,8 @@ export interface ServerStatus {
 export type ClassKind = 'static' | 'dynamic' | 'external';
 export type ClassState = 'cold' | 'starting' | 'ready' | 'failed' | 'refused' | 'removed';
 export type InstanceState = 'starting' | 'ready' | 'draining' | 'stopping';
-export type BackendState = 'up' | 'down' | 'draining';
+/** `standby`: a backup that is not needed; `disabled`: configured with -down. */
+export type BackendState = 'up' | 'down' | 'draining' | 'standby' | 'disabled';
 
 export interface ClassStatus {
   /** Name or path as configured. */
@@ -69,7 +70,12 @@ export interface InstanceStatus {
 
 export interface BackendStatus {
   address: string;
+  /** As configured, where that is a name: "db.local:9000". */
+  name: string | null;
   state: BackendState;
+  isBackup: boolean;
+  /** Why it is down; null when nothing is known to be wrong. */
+  lastError: string | null;
   inFlight: number;
 }
 
@@ -94,7 +100,8 @@ export interface ClassTotals {
 /**
  * The timed record of one start. `ready`: it succeeded; `not-started`: a step failed before the
  * program ran; `exited`: the program ended before it was ready, or right after; `timed-out`: it
- * was not ready within -start-timeout.
+ * was not ready within -start-timeout; `hung`: it was ready, and later did not end a request within
+ * -request-timeout.
  */
 export interface Journey {
   /** Name of the class. */
@@ -103,13 +110,15 @@ export interface Journey {
   command: string;
   startedAt: string;
   steps: JourneyStep[];
-  outcome: 'ready' | 'not-started' | 'exited' | 'timed-out';
+  outcome: 'ready' | 'not-started' | 'exited' | 'timed-out' | 'hung';
   exitCode?: number;
   /** "SIGSEGV" … */
   exitSignal?: string;
   livedMs?: number;
   /** The last 4 kB of the program's stdout and stderr. */
   output: string;
+  /** What its processes were doing before they were killed: wchan, system calls, descriptors. */
+  snapshot?: string;
   /** What happened and what to do about it, in a sentence or two. */
   explanation: string;
 }
@@ -131,6 +140,23 @@ export interface Pong {
 export interface StopRequest {
   /** Kill at once instead of draining first. */
   force: boolean;
+}
+
+/** A command for one class. */
+export interface ClassAsked {
+  /** Name or path as configured, or as status shows it. */
+  class: string;
+  /** Answer when it is done or has failed, not when it has begun. */
+  wait: boolean;
+}
+
+/** It has been carried out, or has begun. */
+export interface ClassChanged {
+  class: string;
+  /** Of its instances now. */
+  pids: number[];
+  /** Of instances that were there before and are not any more. */
+  replaced: number[];
 }
 
 /** The manager has begun to stop; the control socket disappears when all has ended. */

@@ -2,7 +2,15 @@
 // The manager's end of the control socket: HTTP with JSON bodies. Wired up in ts/manager, which
 // implements the handlers and lets the server listen on the descriptor that the launcher handed over.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { ErrorBody, Pong, Status, Stopping, StopRequest } from './messages.ts';
+import type {
+  ClassAsked,
+  ClassChanged,
+  ErrorBody,
+  Pong,
+  Status,
+  Stopping,
+  StopRequest,
+} from './messages.ts';
 
 export const bodyBytesMax = 65_536;
 
@@ -12,6 +20,11 @@ export interface ControlHandlers {
   status(): Status | Promise<Status>;
   /** Resolves when stopping has begun, not when it is done. */
   stop(request: StopRequest): Stopping | Promise<Stopping>;
+  /** Replaces every instance, new ones first. Resolves when no old one is left; fails with
+   * "restart-failed" when the new ones cannot start: the old ones go on serving. */
+  restart(request: ClassAsked): Promise<ClassChanged>;
+  /** Tries a failed class now. Resolves when an instance is ready; fails with "retry-failed". */
+  retry(request: ClassAsked): Promise<ClassChanged>;
 }
 
 /** An answer other than 2xx. */
@@ -41,6 +54,16 @@ const routes: Route[] = [
     method: 'POST',
     path: '/v1/stop',
     answer: (handlers, body) => handlers.stop({ force: optionalBoolean(body, 'force') }),
+  },
+  {
+    method: 'POST',
+    path: '/v1/restart',
+    answer: (handlers, body) => handlers.restart(classAsked(body)),
+  },
+  {
+    method: 'POST',
+    path: '/v1/retry',
+    answer: (handlers, body) => handlers.retry(classAsked(body)),
   },
 ];
 
@@ -97,10 +120,20 @@ function parseJson(text: string): unknown {
   }
 }
 
-function optionalBoolean(body: Record<string, unknown>, name: string): boolean {
-  const value = body[name] ?? false;
+function optionalBoolean(body: Record<string, unknown>, name: string, otherwise = false): boolean {
+  const value = body[name] ?? otherwise;
   if (typeof value === 'boolean') return value;
   throw new ControlError(400, 'bad-request', `"${name}" must be true or false`);
+}
+
+function classAsked(body: Record<string, unknown>): ClassAsked {
+  return { class: requiredText(body, 'class'), wait: optionalBoolean(body, 'wait', true) };
+}
+
+function requiredText(body: Record<string, unknown>, name: string): string {
+  const value = body[name];
+  if (typeof value === 'string' && value !== '') return value;
+  throw new ControlError(400, 'bad-request', `"${name}" must be a text that is not empty`);
 }
 
 function internalError(error: unknown): ControlError {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the manager must know of a class to run it: a directive's options with their defaults.
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { type ClassLimits, type Kind, native, type OptionValue } from '../native/native.ts';
@@ -128,6 +129,11 @@ export function runFingerprint(config: ClassConfig): string {
     [args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile],
     [publicAddress, hosts, backups, downs, socket],
   ]);
+}
+
+/** Short for the above, for tags. */
+export function runHash(config: ClassConfig): string {
+  return createHash('sha256').update(runFingerprint(config)).digest('hex').slice(0, 12);
 }
 
 function common(

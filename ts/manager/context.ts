@@ -5,6 +5,7 @@ import type { PoolFacts } from '../policy/policy.ts';
 import type { Launcher } from '../process/launcher.ts';
 import type { Log } from './log.ts';
 import type { ManagedClass } from './managed-class.ts';
+import type { Revision } from './revision.ts';
 
 export interface ClassContext {
   readonly channel: Channel;
@@ -22,7 +23,7 @@ export interface ClassContext {
   /** Servers whose workers may connect to the class's instances. */
   serversOf(asker: ManagedClass): string[];
   /** What tells a restarted manager whose endpoint or instance it is. */
-  tagOf(asker: ManagedClass): string;
+  tagOf(asker: ManagedClass, revision: Revision): string;
   /** May one more dynamic instance be started? Retires an idle one elsewhere when there is no room. */
   admitDynamic(asker: ManagedClass): boolean;
   /** All dynamic classes together, for the policy. */

@@ -2,27 +2,45 @@
 // What the manager remembers of one instance.
 import type { InstanceState, Journey } from '../control/messages.ts';
 import type { Ref } from '../native/native.ts';
-import type { ClassConfig } from './class-config.ts';
+import type { Revision } from './revision.ts';
 
-export interface Instance {
-  /** The launcher's ids of the process and of its endpoint. */
-  id: number;
+/** Where an instance listens. */
+export interface Endpoint {
+  /** The launcher's id. */
   endpointId: number;
   /** Inode of the listening socket, for its accept queue. */
   inode: number;
   ref: Ref;
   /** Servers whose workers can reach the socket. */
   linked: Set<string>;
-  config: ClassConfig;
+}
+
+export interface Instance extends Endpoint {
+  /** The launcher's id of the process. */
+  id: number;
+  revision: Revision;
   pid: number;
   state: InstanceState;
   startedAtMs: number;
   startedAt: string;
   journey: Journey;
+  /** It was seen waiting for a connection. */
+  wasReady: boolean;
+  /** Why it is to be replaced though its revision is today's: "served 500 requests" …; '' = it is not. */
+  worn: string;
+  /** A request timed out there: it takes no more, and is killed. */
+  isHung: boolean;
+  /** Draining: it is stopped now even if requests are still there. */
+  drainDeadlineMs: number;
   /** When the next, harder signal follows; Infinity = no signal was sent. */
   stopDeadlineMs: number;
   /** Those that follow, one at each deadline. */
   harderSignals: number[];
   /** It did not become ready in time and is being killed. */
   timedOut: boolean;
+}
+
+/** Takes requests, or will. */
+export function isServing(instance: Instance): boolean {
+  return instance.state === 'ready' || instance.state === 'starting';
 }

@@ -51,6 +51,17 @@ export function endBeforeReady(journey: Journey, exit: Exit): void {
   journey.explanation = `${describeExit(exit)} ${Math.round(exit.livedMs)} ms after its start, before it accepted a connection; ${hint}`;
 }
 
+/** A request did not end in time. */
+export function hang(journey: Journey, timeoutMs: number): void {
+  journey.outcome = 'hung';
+  journey.explanation = `did not finish a request within ${timeoutMs / 1000} s (-request-timeout), and is replaced`;
+}
+
+/** ms with one decimal. */
+export function roundMs(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
 export function timeOut(journey: Journey, timeoutMs: number, output: string): void {
   journey.outcome = 'timed-out';
   journey.output = output;

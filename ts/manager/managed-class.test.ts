@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap';
+import type { ClassConfig } from './class-config.ts';
 import { FakeWorld } from './testing/fake-world.ts';
 
 t.test('a static class', async (t) => {
@@ -142,8 +143,7 @@ t.test('changed options', async (t) => {
   const world = FakeWorld.static({ processes: 1 });
   await world.pass();
   await world.ready();
-  const other = FakeWorld.static({ processes: 1, command: '/bin/other' }).managed.config;
-  world.managed.reconfigure(other);
+  world.managed.reconfigure(configOf({ processes: 1, command: '/bin/other' }));
   await world.pass();
   t.equal(world.started[1]?.spec.args[0], '/bin/other', 'start a new instance');
   t.same([...world.endpoints.values()], ['ready', 'starting'], 'while the old one serves');
@@ -153,4 +153,165 @@ t.test('changed options', async (t) => {
     ['draining', 'ready'],
     'which drains once the new is ready',
   );
+  world.managed.reconfigure(configOf({ processes: 1, command: '/bin/other', queueLimit: 3 }));
+  await world.pass();
+  t.equal(world.started.length, 2, 'what a running instance need not know starts nothing');
 });
+
+t.test('a restart of a class at its limit', async (t) => {
+  const world = FakeWorld.static({ processes: 8 });
+  await world.pass();
+  for (const { id } of world.started) world.managed.onReady(id);
+  for (let index = 1; index <= 8; index += 1) world.busy.set(index, 1);
+  const restarted = world.managed.restart();
+  await world.pass();
+  t.equal(world.started.length, 10, 'starts a quarter of the instances beside the old ones');
+  t.same(count(world, 'draining'), 0, 'and drains none before they are ready');
+  for (let round = 0; round < 20; round += 1) {
+    for (const { id } of world.started.slice(8)) world.managed.onReady(id);
+    await world.pass();
+    t.ok(count(world, 'ready') >= 8, 'there are always as many ready ones as wanted');
+    world.busy.clear();
+    await world.pass();
+    for (const [id] of world.signals.splice(0)) await world.exit(id, { exitSignal: 15 });
+  }
+  t.same(
+    world.managed.instances.map(({ id }) => id),
+    world.started.slice(8).map(({ id }) => id),
+    'in the end all are new',
+  );
+  t.equal(world.started.length, 16, 'one new one for each');
+  await restarted;
+  t.equal(world.events.at(-1), 'class.updated', 'and it is said');
+});
+
+t.test('a new program that cannot start', async (t) => {
+  const world = FakeWorld.static({ processes: 2 });
+  await world.pass();
+  for (const { id } of world.started) world.managed.onReady(id);
+  const restarted = t.rejects(world.managed.restart(), {
+    message: /exited with status 1 .*the old instances go on serving/,
+  });
+  await world.pass();
+  t.equal(world.started.length, 3);
+  await world.exit(world.started[2]?.id ?? 0, { exitCode: 1, livedMs: 3_000 });
+  await restarted;
+  t.equal(world.published.state, 'ready', 'leaves the class ready');
+  t.equal(count(world, 'ready'), 2, 'with its old instances');
+  t.ok(world.events.includes('class.update-failed'), 'and says so');
+  await world.pass(999);
+  t.equal(world.started.length, 3);
+  await world.pass(1);
+  t.equal(world.started.length, 4, 'it is tried again after its back-off');
+  await world.exit(world.started[3]?.id ?? 0, { exitCode: 1, livedMs: 3_000 });
+  await world.pass(1_999);
+  t.equal(world.started.length, 4, 'which grows');
+  const retried = world.managed.retry();
+  await world.pass();
+  t.equal(world.started.length, 5, 'a retry does not wait for it');
+  await world.ready();
+  await world.pass();
+  t.equal(count(world, 'draining'), 1, 'and one that works replaces the old ones');
+  for (let round = 0; round < 5; round += 1) {
+    await world.pass();
+    for (const [id] of world.signals.splice(0)) await world.exit(id, { exitSignal: 15 });
+    await world.ready();
+  }
+  await retried;
+  t.same(world.managed.instances.map(({ id }) => id).length, 2);
+});
+
+t.test('an old instance that only starts', async (t) => {
+  const world = FakeWorld.dynamic();
+  world.demand(1);
+  await world.pass();
+  world.busy.set(1, 1); // a request waits in its socket
+  const restarted = world.managed.restart();
+  await world.pass();
+  t.equal(world.started.length, 2, 'is not waited for');
+  await world.ready();
+  t.same([...world.endpoints.values()], ['draining', 'ready']);
+  t.same(world.signals, [], 'it goes on starting for the request that waits for it');
+  world.busy.clear();
+  await world.pass();
+  t.same(world.signals, [[world.started[0]?.id, 15]], 'and ends after that');
+  await world.exit(world.started[0]?.id ?? 0, { exitSignal: 15 });
+  await restarted;
+});
+
+t.test('instances that have served their time', async (t) => {
+  const world = FakeWorld.static({ processes: 1, maxRequests: 50, maxLifetime: 60_000 });
+  await world.pass();
+  await world.ready();
+  world.served.set(1, 49);
+  await world.pass();
+  t.equal(world.started.length, 1);
+  world.served.set(1, 50);
+  await world.pass();
+  t.equal(world.started.length, 2, 'after -max-requests a new one starts');
+  t.equal(count(world, 'ready'), 1, 'and the worn one serves until it is ready');
+  await world.ready();
+  t.same([...world.endpoints.values()], ['draining', 'ready']);
+  await world.exit(world.started[0]?.id ?? 0, { exitSignal: 15 });
+  await world.pass(60_000);
+  t.equal(world.started.length, 3, '-max-lifetime likewise');
+});
+
+t.test('an instance that hangs', async (t) => {
+  const world = FakeWorld.static({ processes: 1, concurrency: 2, requestTimeout: 5_000 });
+  await world.pass();
+  await world.ready();
+  world.busy.set(1, 1);
+  world.hung.set(1, 1);
+  await world.pass();
+  const id = world.started[0]?.id;
+  t.same(world.snapshots, [id], 'is recorded');
+  t.equal(world.started.length, 2, 'and replaced at once');
+  t.same(world.signals, [], 'another request it has gets its time');
+  world.managed.onSnapshot(id ?? 0, 'wchan: pipe_read');
+  t.match(world.managed.status().lastFailure, {
+    outcome: 'hung',
+    snapshot: 'wchan: pipe_read',
+    explanation: /within 5 s \(-request-timeout\)/,
+  });
+  await world.pass(5_000);
+  t.same(world.signals, [[id, 15]], 'but no more than that');
+  await world.pass(2_000);
+  t.same(world.signals.at(-1), [id, 9]);
+});
+
+t.test('a class that failed', async (t) => {
+  const world = FakeWorld.dynamic();
+  world.failStep = { step: 'exec', errno: 2, text: 'exec: No such file or directory' };
+  world.demand(1);
+  await world.pass();
+  t.equal(world.published.state, 'failed');
+  await t.rejects(world.managed.retry(), /No such file/, 'a retry tells why it failed again');
+  t.equal(world.started.length, 2);
+  world.failStep = null;
+  const retried = world.managed.retry();
+  await new Promise(setImmediate);
+  await world.ready();
+  await retried;
+  t.equal(world.published.state, 'ready');
+});
+
+t.test('a class that stops with requests', async (t) => {
+  const world = FakeWorld.static({ processes: 1 });
+  await world.pass();
+  world.busy.set(1, 1);
+  world.managed.retire(5_000);
+  await world.pass();
+  t.same(world.signals, [], 'lets them end, even while it only starts');
+  await world.pass(5_000);
+  t.equal(world.signals.length, 1, 'until the deadline');
+  t.ok(world.events.includes('instance.cut-off'), 'and says that it cut them off');
+});
+
+function configOf(options: Record<string, string | number | boolean>): ClassConfig {
+  return FakeWorld.static(options).managed.config;
+}
+
+function count(world: FakeWorld, state: string): number {
+  return [...world.endpoints.values()].filter((one) => one === state).length;
+}

@@ -1,41 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-// One class whose instances we run: carries out what the policy wants, publishes what workers need
-// to know, keeps the record of what happened. Driven by pass() and by the launcher's events.
+// One class whose instances we run: carries out what the policy wants, replaces what has to be
+// replaced, publishes what workers need to know. Driven by pass() and by the launcher's events.
 import type { ClassEvent, ClassStatus, Journey } from '../control/messages.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
 import { policies } from '../policy/policies.ts';
 import type { Policy } from '../policy/policy.ts';
 import { afterEnd, type EndVerdict } from '../policy/restart.ts';
-import { type Exit, LauncherError } from '../process/launcher.ts';
+import type { Exit } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
 import type { ClassContext } from './context.ts';
-import type { Instance } from './instance.ts';
+import { type Endpoint, type Instance, isServing } from './instance.ts';
 import {
-  beginJourney,
   describeExit,
   endBeforeReady,
-  failStep,
+  hang,
   lastLine,
+  roundMs as round,
   timeOut,
 } from './journeys.ts';
-import { rssBytes } from './proc.ts';
+import { rssBytes, treeRssBytes } from './proc.ts';
+import { Retirement } from './retirement.ts';
+import { programIdentity, type Revision } from './revision.ts';
+import { rolloutStep } from './rollout.ts';
+import { type FailedStart, Starter } from './starter.ts';
 import { totalsOf } from './totals.ts';
+import { Updates } from './updates.ts';
+import { canWear, wornBy } from './wear.ts';
 
-const SIGTERM = 15;
-const SIGKILL = 9;
-/** Between a stop signal of the class's own, TERM and KILL. */
-const ESCALATION_MS = 2_000;
 const REPAIR_MS = 1_000;
-/** What may wait in one instance's socket: as much as the kernel allows (net.core.somaxconn). */
-const BACKLOG = 4096;
+/** Memory, age and the program's file are looked at this often. */
+const INSPECT_MS = 1_000;
 
-type Endpoint = Pick<Instance, 'endpointId' | 'inode' | 'ref' | 'linked'>;
+type Level = 'info' | 'warn' | 'error';
 
 export class ManagedClass {
   readonly label: string;
   readonly server: string | null;
   readonly ref: Ref;
-  config: ClassConfig;
   lastFailure: Journey | null = null;
   /** Left the configuration, or the manager stops: drains and ends. */
   isRetiring = false;
@@ -43,22 +44,27 @@ export class ManagedClass {
   #context: ClassContext;
   #policy: Policy;
   #memory: unknown;
+  #starter: Starter;
+  #retirement: Retirement;
+  #revision: Revision;
+  #updates = new Updates();
   #instances = new Map<number, Instance>();
-  #pendingStarts = 0;
   #wanted = 0;
   #failures = 0;
   #failedUntilMs: number | null = null;
   #failReason = '';
+  /** The program's file when the class failed: another one is tried at once. */
+  #failedProgram = '';
   #notBeforeMs = 0;
   #coldSinceMs: number | null = null;
   #activeAtMs: number;
   /** What the last start took until it was ready. */
   #startMs = 0;
   #repairedAtMs = 0;
+  #inspectedAtMs = 0;
   #isAskedFor = false;
   #load: Load;
   #published: string;
-  #drainDeadlineMs = Number.POSITIVE_INFINITY;
   #lastEvent: ClassEvent | null = null;
 
   constructor(
@@ -71,14 +77,22 @@ export class ManagedClass {
     this.#context = context;
     this.#policy = policies[config.policy];
     this.#memory = this.#policy.initial(0, context.now());
+    this.#starter = new Starter(context, this);
+    this.#retirement = new Retirement(context, (instance, event, text) =>
+      this.#note('info', event, { pid: instance.pid }, text),
+    );
     this.label = label;
     this.server = server;
-    this.config = config;
     this.ref = ref;
+    this.#revision = { config, epoch: 0, program: watchedProgram(config) };
     this.#activeAtMs = context.now();
     this.#load = context.channel.load(ref);
     this.#published = '';
     this.#publish();
+  }
+
+  get config(): ClassConfig {
+    return this.#revision.config;
   }
 
   get instances(): readonly Instance[] {
@@ -87,11 +101,11 @@ export class ManagedClass {
 
   /** Instances that count against -maxProcesses. */
   get instanceCount(): number {
-    return this.#instances.size + this.#pendingStarts;
+    return this.#instances.size + this.#starter.pending;
   }
 
   get isGone(): boolean {
-    return this.isRetiring && this.#instances.size === 0 && this.#pendingStarts === 0;
+    return this.isRetiring && this.instanceCount === 0;
   }
 
   /** Something happens or waits: look again at the next pass even if no counter changes. */
@@ -107,21 +121,49 @@ export class ManagedClass {
     return this.#failedUntilMs;
   }
 
-  /** New options. What a running instance cannot change makes new instances, the old ones drain. */
+  /** New options. What a running instance cannot change makes a new revision. */
   reconfigure(config: ClassConfig): void {
-    const rolls = runFingerprint(config) !== runFingerprint(this.config);
-    if (!rolls) for (const instance of this.#instances.values()) instance.config = config;
-    if (config.policy !== this.config.policy) {
+    const before = this.config;
+    if (config.policy !== before.policy) {
       this.#policy = policies[config.policy];
       this.#memory = this.#policy.initial(this.#instances.size, this.#context.now());
     }
-    this.config = config;
     this.#context.channel.setLimits(this.ref, config.limits);
-    if (rolls) {
-      this.#failedUntilMs = null;
-      this.#failures = 0;
-      this.#note('info', 'class.changed', { source: config.source }, 'its options changed');
+    if (runFingerprint(config) === runFingerprint(before)) {
+      this.#revision.config = config;
+      return;
     }
+    this.#beginRevision(config, this.#revision.epoch, 'its options changed');
+  }
+
+  /** Replace every instance, the new ones first. Resolves when no old one is left, rejects when the
+   * new ones cannot start: then the old ones go on. */
+  restart(): Promise<void> {
+    this.#beginRevision(this.config, this.#revision.epoch + 1, 'a restart was asked for');
+    const done = this.#updates.wait();
+    this.pass(true);
+    return done;
+  }
+
+  /** Try again now what failed. Resolves when an instance is ready, rejects when it fails again. */
+  retry(): Promise<void> {
+    this.#forgetFailures();
+    const done = this.#updates.wait();
+    this.askedFor();
+    return done;
+  }
+
+  /** The revision of an instance that a former manager started. */
+  revisionOf(started: { isOfToday: boolean; epoch: number; program: string }): Revision {
+    const { config } = this;
+    if (!started.isOfToday) return { config: { ...config }, epoch: -1, program: '' };
+    if (started.epoch > this.#revision.epoch) {
+      this.#revision = { ...this.#revision, epoch: started.epoch };
+    }
+    const { epoch, program } = this.#revision;
+    const isCurrent =
+      started.epoch === epoch && (!config.autoUpdate || started.program === program);
+    return isCurrent ? this.#revision : { config, epoch: started.epoch, program: started.program };
   }
 
   /** An instance that a former manager started and the launcher kept. */
@@ -145,11 +187,8 @@ export class ManagedClass {
       if (instance.linked.has(server)) continue;
       instance.linked.add(server);
       this.#context.launcher.linkServer(instance.endpointId, server).catch((error: unknown) => {
-        this.#context.log('error', 'endpoint.link-failed', {
-          class: this.label,
-          server,
-          text: error instanceof Error ? error.message : String(error),
-        });
+        const text = error instanceof Error ? error.message : String(error);
+        this.#context.log('error', 'endpoint.link-failed', { class: this.label, server, text });
       });
     }
   }
@@ -159,32 +198,36 @@ export class ManagedClass {
     const now = this.#context.now();
     if (changed || this.isBusy) this.#refreshLoad(now);
     this.#repairHints(now);
-    for (const instance of this.#instances.values()) this.#passInstance(instance, now);
+    this.#inspect(now, changed);
+    for (const instance of this.#instances.values()) this.#retirement.pass(instance);
     if (this.isRetiring) return;
     if (this.#failedUntilMs !== null && now >= this.#failedUntilMs) this.#failedUntilMs = null;
     this.#decide(now);
     this.#publish();
+    this.#settleUpdates();
   }
 
   /** Drain and end every instance; those still busy after `drainMs` are stopped all the same. */
   retire(drainMs: number): void {
-    const now = this.#context.now();
-    this.#drainDeadlineMs = Math.min(this.#drainDeadlineMs, now + drainMs);
+    const deadlineMs = this.#context.now() + drainMs;
     this.isRetiring = true;
+    this.#updates.fail('the class was removed');
     for (const instance of this.#instances.values()) {
-      if (instance.state === 'starting') this.#stop(instance, now);
-      else this.#drain(instance);
+      this.#retirement.drain(instance, 'belongs to a class that ends', deadlineMs);
     }
   }
 
-  /** Drain an idle instance to make room for another class. */
-  giveUpIdle(): boolean {
-    const idle = this.#serving().find(
-      (instance) =>
-        instance.state === 'ready' && this.#context.channel.inFlight(instance.ref) === 0,
-    );
-    if (!idle || this.isBusy) return false;
-    this.#drain(idle);
+  /** Drain an instance to make room for another class; true when one goes. */
+  giveUp(which: 'idle' | 'any'): boolean {
+    const { channel } = this.#context;
+    const leastLoaded = this.#serving()
+      .filter((instance) => instance.state === 'ready')
+      .map((instance) => ({ instance, inFlight: channel.inFlight(instance.ref) }))
+      .sort((a, b) => a.inFlight - b.inFlight)[0];
+    if (!leastLoaded || (which === 'idle' && (leastLoaded.inFlight > 0 || this.isBusy))) {
+      return false;
+    }
+    this.#retirement.drain(leastLoaded.instance, 'makes room for another class (-maxProcesses)');
     return true;
   }
 
@@ -200,28 +243,34 @@ export class ManagedClass {
 
   onReady(id: number): void {
     const instance = this.#instances.get(id);
-    if (instance?.state !== 'starting') return;
-    instance.state = 'ready';
+    if (!instance || instance.wasReady) return;
+    instance.wasReady = true;
     const ms = this.#context.now() - instance.startedAtMs;
-    this.#startMs = ms;
     instance.journey.steps.push({ name: 'ready', ms: round(ms) });
     instance.journey.outcome = 'ready';
+    this.#startMs = ms;
     this.#failures = 0;
-    this.#context.channel.setEndpoint(instance.ref, 'ready', instance.pid);
+    if (this.#isCurrent(instance)) this.#updates.succeeded();
     this.#note('info', 'instance.ready', { pid: instance.pid, startMs: round(ms) }, 'is ready');
+    if (instance.state !== 'starting') return; // it drains, and needed to be ready for that
+    instance.state = 'ready';
+    this.#context.channel.setEndpoint(instance.ref, 'ready', instance.pid);
     this.pass(true);
   }
 
   onOutput(id: number, text: string): void {
-    const instance = this.#instances.get(id);
+    const pid = this.#instances.get(id)?.pid ?? 0;
     for (const line of text.split('\n')) {
       if (line === '') continue;
-      this.#context.log('info', 'instance.output', {
-        class: this.label,
-        pid: instance?.pid ?? 0,
-        line,
-      });
+      this.#context.log('info', 'instance.output', { class: this.label, pid, line });
     }
+  }
+
+  onSnapshot(id: number, text: string): void {
+    const instance = this.#instances.get(id);
+    if (!instance) return;
+    instance.journey.snapshot = text;
+    this.#context.log('warn', 'instance.snapshot', { class: this.label, pid: instance.pid, text });
   }
 
   onExited(id: number, exit: Exit): void {
@@ -237,17 +286,16 @@ export class ManagedClass {
       output: lastLine(exit.output),
     };
     if (instance.timedOut) {
-      timeOut(instance.journey, instance.config.startTimeoutMs, exit.output);
+      timeOut(instance.journey, instance.revision.config.startTimeoutMs, exit.output);
       this.#afterEnd(instance, exit, { wasReady: false, couldNotStart: true });
-    } else if (instance.stopDeadlineMs !== Number.POSITIVE_INFINITY || this.isRetiring) {
+    } else if (instance.state === 'stopping' || this.isRetiring) {
       this.#note('info', 'instance.stopped', fields, `${how} after being asked to stop`);
       this.#closeEndpoint(instance);
     } else {
-      const wasReady = instance.state !== 'starting';
-      if (!wasReady) endBeforeReady(instance.journey, exit);
+      if (!instance.wasReady) endBeforeReady(instance.journey, exit);
       const level = exit.exitCode === 0 ? 'info' : 'warn';
       this.#note(level, 'instance.exited', fields, how);
-      this.#afterEnd(instance, exit, { wasReady, couldNotStart: false });
+      this.#afterEnd(instance, exit, { wasReady: instance.wasReady, couldNotStart: false });
     }
     if (!this.isRetiring) this.pass(true);
   }
@@ -262,7 +310,7 @@ export class ManagedClass {
       wanted: this.#wanted,
       inFlight: load.inFlight,
       waiting: load.waiting,
-      instances: [...this.#instances.values()].map((instance) => ({
+      instances: this.instances.map((instance) => ({
         pid: instance.pid,
         state: instance.state,
         startedAt: instance.startedAt,
@@ -275,6 +323,8 @@ export class ManagedClass {
       lastFailure: this.lastFailure,
     };
   }
+
+  // ---- what the class looks like
 
   #refreshLoad(now: number): void {
     const load = this.#context.channel.load(this.ref);
@@ -291,21 +341,84 @@ export class ManagedClass {
     this.#context.channel.repairHints(this.ref);
   }
 
+  /** Which instances have served their time, which hang, is there a new program? */
+  #inspect(now: number, changed: boolean): void {
+    const { config } = this;
+    if (config.limits.requestTimeoutMs > 0 && changed) this.#findHung(now);
+    const isDue = now - this.#inspectedAtMs >= INSPECT_MS;
+    if (isDue) {
+      this.#inspectedAtMs = now;
+      this.#watchProgram();
+    }
+    if (canWear(config) && (isDue || (changed && config.maxRequests > 0))) {
+      this.#findWorn(now, isDue);
+    }
+  }
+
+  #findHung(now: number): void {
+    for (const instance of this.#instances.values()) {
+      if (instance.isHung || instance.state === 'stopping') continue;
+      if (this.#context.channel.hung(instance.ref) === 0) continue;
+      const { requestTimeoutMs } = this.config.limits;
+      hang(instance.journey, requestTimeoutMs);
+      this.lastFailure = instance.journey;
+      this.#note('error', 'instance.hung', { pid: instance.pid }, instance.journey.explanation);
+      this.#retirement.hang(instance, 'hangs', now + requestTimeoutMs);
+    }
+  }
+
+  #findWorn(now: number, measures: boolean): void {
+    const { config } = this;
+    for (const instance of this.#serving()) {
+      if (instance.worn !== '') continue;
+      const worn = wornBy(
+        {
+          requests: this.#context.channel.served(instance.ref),
+          livedMs: now - instance.startedAtMs,
+          rssBytes: measures && config.memoryLimitBytes > 0 ? treeRssBytes(instance.pid) : 0,
+        },
+        config,
+      );
+      if (worn === '') continue;
+      instance.worn = worn;
+      this.#note('info', 'instance.worn', { pid: instance.pid }, `is to be replaced: it ${worn}`);
+    }
+  }
+
+  /** -autoUpdate; and a class that cannot start may try again as soon as its program is another. */
+  #watchProgram(): void {
+    const { config } = this;
+    const path = config.args[0] ?? '';
+    if (this.#failedUntilMs !== null) {
+      const program = programIdentity(path);
+      if (program !== '' && program !== this.#failedProgram) {
+        this.#failedProgram = program;
+        this.#forgetFailures();
+        this.#note('info', 'class.retried', { command: path }, 'its program has changed');
+      }
+    }
+    if (config.autoUpdate && this.#updates.hasChanged(watchedProgram(config), this.#revision)) {
+      this.#beginRevision(config, this.#revision.epoch, `${path} has changed (-autoUpdate)`);
+    }
+  }
+
+  // ---- how many, and which
+
   #decide(now: number): void {
-    const ready = this.#count('ready');
+    const serving = this.#serving();
+    const ready = count(serving, 'ready');
     const waits = this.#load.waiting + this.#load.inFlight > 0;
     if (ready > 0 || !waits) this.#coldSinceMs = null;
     else this.#coldSinceMs ??= now;
-    const waiting = Math.max(this.#load.waiting, this.#isAskedFor ? 1 : 0);
     const decision = this.#policy.decide(
       {
         min: this.config.min,
         max: this.config.max,
         concurrency: this.config.concurrency,
         ready,
-        starting: this.#count('starting') + this.#pendingStarts,
+        starting: count(serving, 'starting') + this.#starter.pending,
         inFlight: this.#load.inFlight,
-        waiting,
+        waiting: Math.max(this.#load.waiting, this.#isAskedFor ? 1 : 0),
         arrivals: this.#load.arrivals,
         completed: this.#load.finished + this.#load.failed,
         servingMs: this.#load.servingUs / 1000,
@@ -323,126 +436,88 @@ export class ManagedClass {
     this.#isAskedFor = false;
     this.#memory = decision.memory;
     this.#wanted = decision.wanted;
-    this.#scale(now);
+    const old = serving.filter((instance) => !this.#isCurrent(instance));
+    if (old.length > 0) this.#rollOut(serving, old, now);
+    else this.#scale(serving, now);
   }
 
-  #scale(now: number): void {
-    const serving = this.#serving();
-    const existing = serving.length + this.#pendingStarts;
-    if (existing < this.#wanted && this.#failedUntilMs === null && now >= this.#notBeforeMs) {
-      this.#startSome(this.#wanted - existing, now);
-    }
+  #scale(serving: readonly Instance[], now: number): void {
+    const missing = this.#wanted - serving.length - this.#starter.pending;
+    if (missing > 0) this.#startSome(missing, now);
     if (serving.length > this.#wanted) this.#drainSome(serving, serving.length - this.#wanted);
-    const covered = this.#wanted === 0 || serving.some((instance) => instance.state === 'ready');
-    if (!covered) return;
-    for (const instance of this.#instances.values()) {
-      if (!this.#isCurrent(instance) && instance.state === 'ready') this.#drain(instance);
-      if (!this.#isCurrent(instance) && instance.state === 'starting') this.#stop(instance, now);
+  }
+
+  /** Some instances are to be replaced: new ones first. */
+  #rollOut(serving: readonly Instance[], old: readonly Instance[], now: number): void {
+    const fresh = serving.filter((instance) => this.#isCurrent(instance));
+    const step = rolloutStep({
+      wanted: this.#wanted,
+      ready: count(fresh, 'ready'),
+      starting: count(fresh, 'starting') + this.#starter.pending,
+      oldReady: count(old, 'ready'),
+      oldStarting: count(old, 'starting'),
+    });
+    if (step.start > 0 && this.#updates.mayStart(now)) this.#startSome(step.start, now);
+    const starting = old.filter((instance) => instance.state === 'starting');
+    const ready = old.filter((instance) => instance.state === 'ready');
+    for (const instance of [...starting, ...ready].slice(0, step.drain)) {
+      this.#retirement.drain(instance, instance.worn || 'is replaced');
     }
   }
 
-  #startSome(count: number, now: number): void {
-    const paced = this.config.initStartDelayMs > 0 ? 1 : count;
+  #startSome(missing: number, now: number): void {
+    if (this.#failedUntilMs !== null || now < this.#notBeforeMs) return;
+    const paced = this.config.initStartDelayMs > 0 ? 1 : missing;
     for (let started = 0; started < paced; started += 1) {
       if (this.config.kind === 'dynamic' && !this.#context.admitDynamic(this)) return;
       this.#notBeforeMs = now + this.config.initStartDelayMs;
-      void this.#start(null);
+      this.#start(null);
     }
   }
 
-  /** Retires the newest idle ones; a busy one is never given up to shrink. */
-  #drainSome(serving: readonly Instance[], count: number): void {
-    const idle = serving.filter(
-      (instance) =>
-        instance.state === 'ready' && this.#context.channel.inFlight(instance.ref) === 0,
-    );
-    const spare = this.config.kind === 'dynamic' ? this.#context.spareDynamic(this) : count;
-    for (const instance of idle.reverse().slice(0, Math.min(count, spare))) this.#drain(instance);
+  /** The newest of the least loaded. One that serves is not given up to shrink, unless it serves
+   * several at once: such a class may never have an idle one. */
+  #drainSome(serving: readonly Instance[], surplus: number): void {
+    const { channel } = this.#context;
+    const spare = this.config.kind === 'dynamic' ? this.#context.spareDynamic(this) : surplus;
+    const candidates = serving
+      .filter((instance) => instance.state === 'ready')
+      .map((instance, age) => ({ instance, age, inFlight: channel.inFlight(instance.ref) }))
+      .filter(({ inFlight }) => inFlight === 0 || this.config.concurrency > 1)
+      .sort((a, b) => a.inFlight - b.inFlight || b.age - a.age);
+    for (const { instance } of candidates.slice(0, Math.min(surplus, spare))) {
+      this.#retirement.drain(instance, 'is one more than needed');
+    }
   }
 
-  /** Start an instance, on the endpoint of one that just ended when there is such. */
-  async #start(reused: Endpoint | null): Promise<void> {
-    const { launcher, now } = this.#context;
-    const config = this.config;
-    const beganMs = now();
-    const journey = beginJourney(config.key, config.args, config.user);
-    let endpoint = reused;
-    let instance: Instance | null = null;
-    this.#pendingStarts += 1;
-    try {
-      endpoint ??= await this.#bind(config);
-      journey.steps.push({ name: 'endpoint', ms: round(now() - beganMs) });
-      const { endpointId, inode, ref, linked } = endpoint;
-      instance = {
-        endpointId,
-        inode,
-        ref,
-        linked,
-        id: this.#context.nextId(),
-        config,
-        pid: 0,
-        state: 'starting',
-        startedAtMs: beganMs,
-        startedAt: journey.startedAt,
-        journey,
-        stopDeadlineMs: Number.POSITIVE_INFINITY,
-        harderSignals: [],
-        timedOut: false,
-      };
-      this.#instances.set(instance.id, instance);
-      this.#context.own(instance.id, this);
-      this.#pendingStarts -= 1;
-      this.#publish();
-      await launcher.start(instance.id, {
-        endpointId,
-        tag: this.#context.tagOf(this),
-        args: config.args,
-        env: config.env,
-        cwd: config.cwd,
-        user: config.user,
-        group: config.group,
-        nice: config.nice,
-        startTimeoutMs: config.startTimeoutMs,
+  // ---- starting, and what follows an end
+
+  #start(reused: Endpoint | null): void {
+    void this.#starter
+      .start(
+        this.#revision,
+        reused,
+        (instance) => {
+          this.#instances.set(instance.id, instance);
+          this.#context.own(instance.id, this);
+          this.#publish();
+        },
+        (failed, instance) => {
+          if (instance) {
+            this.#instances.delete(instance.id);
+            this.#context.disown(instance.id);
+          }
+          this.#afterEnd(failed, null, { wasReady: false, couldNotStart: true });
+        },
+      )
+      .then(() => {
+        if (this.isRetiring) this.retire(0);
+        this.#publish();
       });
-    } catch (error) {
-      const step = error instanceof LauncherError ? error.step : 'start';
-      const text = error instanceof Error ? error.message : String(error);
-      failStep(journey, step, round(now() - beganMs), text);
-      if (instance === null) this.#pendingStarts -= 1;
-      else {
-        this.#instances.delete(instance.id);
-        this.#context.disown(instance.id);
-      }
-      this.#afterEnd({ config, journey, endpoint }, null, { wasReady: false, couldNotStart: true });
-    }
-    if (this.isRetiring) this.retire(0);
-    this.#publish();
-  }
-
-  async #bind(config: ClassConfig): Promise<Endpoint> {
-    const { channel, launcher } = this.#context;
-    const endpointId = this.#context.nextId();
-    const name = `e${endpointId}`;
-    const servers = this.#context.serversOf(this);
-    const inode = await launcher.bind(
-      endpointId,
-      name,
-      this.#context.tagOf(this),
-      BACKLOG,
-      servers,
-    );
-    try {
-      const address = { kind: 'serverSocket', name } as const;
-      const ref = channel.addEndpoint(this.ref, address, config.concurrency, 'starting', 0);
-      return { endpointId, inode, ref, linked: new Set(servers) };
-    } catch (error) {
-      await launcher.closeEndpoint(endpointId);
-      throw error;
-    }
   }
 
   #afterEnd(
-    ended: { config: ClassConfig; journey: Journey; endpoint: Endpoint | null } | Instance,
+    ended: FailedStart | Instance,
     exit: Exit | null,
     how: { wasReady: boolean; couldNotStart: boolean },
   ): void {
@@ -454,6 +529,14 @@ export class ManagedClass {
       return;
     }
     this.#refreshLoad(now);
+    if (
+      !how.wasReady &&
+      this.#serving().some((one) => one.state === 'ready' && !this.#isCurrent(one))
+    ) {
+      this.#failUpdate(ended.journey, now);
+      if (endpoint) this.#closeEndpoint(endpoint);
+      return;
+    }
     const queued = endpoint ? Math.max(0, this.#context.acceptQueue(endpoint.inode)) : 0;
     const verdict = afterEnd({
       kind: this.config.kind === 'dynamic' ? 'dynamic' : 'static',
@@ -469,7 +552,7 @@ export class ManagedClass {
     this.#failures = verdict.failures;
     if (verdict.action === 'replace' && endpoint) {
       this.#context.channel.setEndpoint(endpoint.ref, 'starting', 0);
-      void this.#start(endpoint);
+      this.#start(endpoint);
       return;
     }
     if (verdict.action === 'delay') this.#notBeforeMs = now + verdict.delayMs;
@@ -490,59 +573,9 @@ export class ManagedClass {
   #fail(journey: Journey, now: number, delayMs: number): void {
     this.#failedUntilMs = now + delayMs;
     this.#failReason = journey.explanation;
-    this.#note(
-      'error',
-      'class.failed',
-      { command: journey.command, retryMs: delayMs, output: journey.output },
-      journey.explanation,
-    );
-  }
-
-  #passInstance(instance: Instance, now: number): void {
-    switch (instance.state) {
-      case 'starting':
-        if (now - instance.startedAtMs >= instance.config.startTimeoutMs && !instance.timedOut) {
-          instance.timedOut = true;
-          this.#context.launcher.signal(instance.id, SIGKILL);
-        }
-        break;
-      case 'draining': {
-        const { channel } = this.#context;
-        const idle =
-          channel.inFlight(instance.ref) === 0 && this.#context.acceptQueue(instance.inode) <= 0;
-        if (idle || now >= this.#drainDeadlineMs) this.#stop(instance, now);
-        break;
-      }
-      case 'stopping':
-        if (now >= instance.stopDeadlineMs) {
-          this.#context.launcher.signal(instance.id, instance.harderSignals.shift() ?? SIGKILL);
-          instance.stopDeadlineMs = now + ESCALATION_MS;
-        }
-        break;
-      case 'ready':
-        break;
-    }
-  }
-
-  #drain(instance: Instance): void {
-    if (instance.state !== 'ready') return;
-    instance.state = 'draining';
-    this.#context.channel.setEndpoint(instance.ref, 'draining', instance.pid);
-    this.#note('info', 'instance.draining', { pid: instance.pid }, 'takes no more requests');
-    this.#passInstance(instance, this.#context.now());
-  }
-
-  #stop(instance: Instance, now: number): void {
-    if (instance.state === 'stopping') return;
-    instance.state = 'stopping';
-    this.#context.channel.setEndpoint(instance.ref, 'draining', instance.pid);
-    const patience = this.isRetiring
-      ? Math.min(instance.config.stopTimeoutMs, ESCALATION_MS)
-      : instance.config.stopTimeoutMs;
-    instance.stopDeadlineMs = now + patience;
-    const { stopSignal } = instance.config;
-    instance.harderSignals = stopSignal === SIGTERM ? [SIGKILL] : [SIGTERM, SIGKILL];
-    this.#context.launcher.signal(instance.id, stopSignal);
+    this.#failedProgram = programIdentity(this.config.args[0] ?? '');
+    this.#noteFailure('class.failed', journey, delayMs, journey.explanation);
+    this.#updates.fail(journey.explanation);
   }
 
   #closeEndpoint(endpoint: Endpoint, refusal?: { reason: string; retryAfterS: number }): void {
@@ -555,26 +588,54 @@ export class ManagedClass {
     });
   }
 
+  // ---- revisions
+
+  #beginRevision(config: ClassConfig, epoch: number, why: string): void {
+    this.#revision = { config, epoch, program: watchedProgram(config) };
+    this.#forgetFailures();
+    this.#updates.begin();
+    const instances = this.#serving().length;
+    this.#note('info', 'class.updating', { source: config.source, instances }, why);
+  }
+
+  #forgetFailures(): void {
+    this.#failedUntilMs = null;
+    this.#failures = 0;
+    this.#notBeforeMs = 0;
+    this.#updates.succeeded();
+  }
+
+  /** New instances cannot start: the old ones stay. */
+  #failUpdate(journey: Journey, now: number): void {
+    const delayMs = this.#updates.failed(now);
+    const text = `${journey.explanation}; the old instances go on serving`;
+    this.#noteFailure('class.update-failed', journey, delayMs, text);
+    this.#updates.fail(text);
+  }
+
+  /** Tell those who wait for an update or a retry. */
+  #settleUpdates(): void {
+    const stillOld = this.instances.some((instance) => instance.revision !== this.#revision);
+    const starting = this.#starter.pending > 0 || count(this.#serving(), 'starting') > 0;
+    if (stillOld || starting) return;
+    if (this.#updates.done()) this.#note('info', 'class.updated', {}, 'has new instances only');
+  }
+
+  // ---- state
+
   #isCurrent(instance: Instance): boolean {
-    return instance.config === this.config;
+    return instance.revision === this.#revision && instance.worn === '';
   }
 
-  /** Instances with today's options that take requests, or will; in the order they were started. */
+  /** Instances that take requests, or will; in the order they were started. */
   #serving(): Instance[] {
-    return [...this.#instances.values()].filter(
-      (instance) =>
-        this.#isCurrent(instance) && (instance.state === 'ready' || instance.state === 'starting'),
-    );
-  }
-
-  #count(state: 'ready' | 'starting'): number {
-    return this.#serving().filter((instance) => instance.state === state).length;
+    return this.instances.filter(isServing);
   }
 
   #state(): ClassState {
-    const states = new Set([...this.#instances.values()].map((instance) => instance.state));
+    const states = new Set(this.instances.map((instance) => instance.state));
     if (states.has('ready')) return 'ready';
-    if (states.has('starting') || this.#pendingStarts > 0) return 'starting';
+    if (states.has('starting') || this.#starter.pending > 0) return 'starting';
     return this.#failedUntilMs === null ? 'cold' : 'failed';
   }
 
@@ -592,21 +653,26 @@ export class ManagedClass {
     this.#context.channel.setClass(this.ref, state, failed ? 503 : 0, retryS, reason);
   }
 
-  #note(
-    level: 'info' | 'warn' | 'error',
-    event: string,
-    fields: Record<string, unknown>,
-    text: string,
-  ): void {
+  #note(level: Level, event: string, fields: Record<string, unknown>, text: string): void {
     this.#context.log(level, event, { class: this.label, ...fields, text });
     this.#lastEvent = { at: new Date().toISOString(), event, text };
   }
+
+  #noteFailure(event: string, journey: Journey, retryMs: number, text: string): void {
+    const { command, steps, output } = journey;
+    this.#note('error', event, { command, retryMs, steps, output }, text);
+  }
+}
+
+/** '' where nobody wants to know. */
+function watchedProgram(config: ClassConfig): string {
+  return config.autoUpdate ? programIdentity(config.args[0] ?? '') : '';
+}
+
+function count(instances: readonly Instance[], state: 'ready' | 'starting'): number {
+  return instances.filter((instance) => instance.state === state).length;
 }
 
 function channelState(instance: Instance): 'starting' | 'ready' | 'draining' {
   return instance.state === 'stopping' ? 'draining' : instance.state;
-}
-
-function round(ms: number): number {
-  return Math.round(ms * 10) / 10;
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Joins everything: servers' registrations → classes → instances → table. One pass per ring of the
 // doorbell, at least ten a second; all state changes happen in passes and in launcher events.
-import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { parseDialect, type Registration } from '../config/dialect.ts';
-import type { Status, Stopping } from '../control/messages.ts';
-import type { ControlHandlers } from '../control/server.ts';
+import type { ClassAsked, ClassChanged, Status, Stopping } from '../control/messages.ts';
+import { ControlError, type ControlHandlers } from '../control/server.ts';
 import { type Channel, type ClassInfo, native, type Ref } from '../native/native.ts';
 import type { Exit, KeptEndpoint, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
-import { type ClassConfig, fingerprint, runFingerprint } from './class-config.ts';
+import { type ClassConfig, fingerprint, runHash } from './class-config.ts';
 import type { ClassContext } from './context.ts';
 import { desiredClasses } from './desired.ts';
 import { resolveDynamic } from './dynamic.ts';
@@ -16,8 +15,11 @@ import { ExternalClass } from './external-class.ts';
 import { beginJourney } from './journeys.ts';
 import type { Log } from './log.ts';
 import { ManagedClass } from './managed-class.ts';
+import { DynamicPool } from './pool.ts';
 import { Refusals } from './refusals.ts';
+import type { Revision } from './revision.ts';
 import { newestOf, type Server, Servers } from './servers.ts';
+import { newInstanceMarks } from './starter.ts';
 import { parseTag, type Tag } from './tag.ts';
 
 /** Look whether workers live at most this often. */
@@ -54,6 +56,7 @@ export class Manager implements ControlHandlers {
   #askers = new Map<string, string>();
   #owners = new Map<number, ManagedClass>();
   #refusals: Refusals;
+  #pool = new DynamicPool(() => this.#dynamicClasses(), native.nowMs);
   /** Records of the table that a former manager's living instances belong to, by label. */
   #adoptable = new Map<string, Ref>();
   #context: ClassContext;
@@ -81,14 +84,10 @@ export class Manager implements ControlHandlers {
       own: (id, owner) => this.#owners.set(id, owner),
       disown: (id) => this.#owners.delete(id),
       serversOf: (asker) => (asker.server ? [asker.server] : [...this.#servers.byName.keys()]),
-      tagOf: (asker) => this.#tagOf(asker),
-      poolFacts: (asker) => ({
-        instances: this.#countDynamic('all'),
-        min: asker.config.poolMin,
-        max: asker.config.poolMax,
-      }),
-      admitDynamic: (asker) => this.#admitDynamic(asker),
-      spareDynamic: (asker) => Math.max(0, this.#countDynamic('ready') - asker.config.poolMin),
+      tagOf: (asker, revision) => this.#tagOf(asker, revision),
+      poolFacts: (asker) => this.#pool.facts(asker),
+      admitDynamic: (asker) => this.#pool.admit(asker),
+      spareDynamic: (asker) => this.#pool.spare(asker),
     };
   }
 
@@ -133,6 +132,42 @@ export class Manager implements ControlHandlers {
     const instances = this.#owners.size;
     this.#beginStop('asked by usher stop', request.force ? 0 : STOP_DRAIN_MS);
     return { pid: process.pid, instances };
+  }
+
+  restart(request: ClassAsked): Promise<ClassChanged> {
+    return this.#change(request, 'restart');
+  }
+
+  retry(request: ClassAsked): Promise<ClassChanged> {
+    return this.#change(request, 'retry');
+  }
+
+  async #change(
+    { class: name, wait }: ClassAsked,
+    what: 'restart' | 'retry',
+  ): Promise<ClassChanged> {
+    const classes = this.#classesNamed(name);
+    const before = new Set(classes.flatMap(pidsOf));
+    const changes = Promise.allSettled(classes.map((one) => one[what]()));
+    const results = wait ? await changes : [];
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed) throw new ControlError(409, `${what}-failed`, messageOf(failed.reason));
+    const pids = classes.flatMap(pidsOf);
+    return { class: name, pids, replaced: [...before].filter((pid) => !pids.includes(pid)) };
+  }
+
+  /** One class, or those of all servers that configure the name differently. */
+  #classesNamed(name: string): ManagedClass[] {
+    const all = [...this.#classes.values()].filter((one) => !one.isRetiring);
+    const exact = all.filter((one) => one.label === name);
+    const found = exact.length > 0 ? exact : all.filter((one) => one.config.key === name);
+    if (found.length === 0) {
+      const known = all.map((one) => one.label).join(', ') || 'none';
+      throw new ControlError(404, 'no-such-class', `there is no class "${name}"; known: ${known}`);
+    }
+    const managed = found.filter((one) => one instanceof ManagedClass);
+    if (managed.length > 0) return managed;
+    throw new ControlError(409, 'external', `class "${name}" is external: nothing of it runs here`);
   }
 
   #pass(): void {
@@ -289,26 +324,6 @@ export class Manager implements ControlHandlers {
     );
   }
 
-  #countDynamic(which: 'all' | 'ready'): number {
-    return this.#dynamicClasses().reduce(
-      (sum, one) =>
-        sum +
-        (which === 'all'
-          ? one.instanceCount
-          : one.instances.filter((instance) => instance.state === 'ready').length),
-      0,
-    );
-  }
-
-  #admitDynamic(asker: ManagedClass): boolean {
-    if (this.#countDynamic('all') < asker.config.poolMax) return true;
-    const others = this.#dynamicClasses()
-      .filter((one) => one !== asker)
-      .sort((a, b) => b.idleForMs - a.idleForMs);
-    others.some((one) => one.giveUpIdle());
-    return false; // there is room at a later pass, if anything was given up
-  }
-
   // ---- a former manager's instances
 
   #readKept(): { endpoints: Map<string, KeptEndpoint>; classes: Map<number, ClassInfo> } {
@@ -360,15 +375,14 @@ export class Manager implements ControlHandlers {
         inode: endpoint.inode,
         ref: info.ref,
         linked: new Set(endpoint.servers),
-        config: tag.run === runHash(owner.config) ? owner.config : { ...owner.config },
+        revision: owner.revisionOf({ ...tag, isOfToday: tag.run === runHash(owner.config) }),
         pid: instance.pid,
         state: info.state === 'draining' ? 'draining' : instance.state,
         startedAtMs: instance.startedMs,
         startedAt: new Date(Date.now() - (native.nowMs() - instance.startedMs)).toISOString(),
         journey,
-        stopDeadlineMs: Number.POSITIVE_INFINITY,
-        harderSignals: [],
-        timedOut: false,
+        ...newInstanceMarks(),
+        wasReady: instance.state === 'ready',
       });
       this.#channel.setEndpoint(
         info.ref,
@@ -405,7 +419,7 @@ export class Manager implements ControlHandlers {
     return created;
   }
 
-  #tagOf(asker: ManagedClass): string {
+  #tagOf(asker: ManagedClass, revision: Revision): string {
     const tag: Tag = {
       label: asker.label,
       key: asker.config.key,
@@ -414,7 +428,9 @@ export class Manager implements ControlHandlers {
       asker: this.#askers.get(asker.label) ?? null,
       index: asker.ref.index,
       generation: asker.ref.generation,
-      run: runHash(asker.config),
+      run: runHash(revision.config),
+      epoch: revision.epoch,
+      program: revision.program,
     };
     return JSON.stringify(tag);
   }
@@ -434,7 +450,7 @@ export class Manager implements ControlHandlers {
       onDropped: (bytes) => this.#log('warn', 'output.dropped', { bytes }),
       onTerminate: () => this.#beginStop('the launcher was asked to terminate', STOP_DRAIN_MS),
       onLastLook: () => this.#onLastLook(),
-      onSnapshot: (id, text) => this.#log('info', 'instance.snapshot', { instance: id, text }),
+      onSnapshot: (id, text) => this.#owners.get(id)?.onSnapshot(id, text),
     };
   }
 
@@ -500,6 +516,10 @@ export class Manager implements ControlHandlers {
   }
 }
 
-function runHash(config: ClassConfig): string {
-  return createHash('sha256').update(runFingerprint(config)).digest('hex').slice(0, 12);
+function pidsOf(one: ManagedClass): number[] {
+  return one.instances.map(({ pid }) => pid);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -14,6 +14,9 @@ export interface Tag {
   generation: number;
   /** Hash of the options that a running instance cannot change. */
   run: string;
+  /** Of the instance's revision. */
+  epoch: number;
+  program: string;
 }
 
 /** null when the text is not one of our tags (another version's, say). */
@@ -26,7 +29,9 @@ export function parseTag(text: string): Tag | null {
       typeof tag.kind === 'string' &&
       typeof tag.index === 'number' &&
       typeof tag.generation === 'number' &&
-      typeof tag.run === 'string';
+      typeof tag.run === 'string' &&
+      typeof tag.epoch === 'number' &&
+      typeof tag.program === 'string';
     return complete ? (tag as Tag) : null;
   } catch {
     return null; // not JSON

@@ -185,6 +185,11 @@ export class Launcher {
     this.#send('signal', { id, signal });
   }
 
+  /** Asks for what the instance's processes are doing: onSnapshot follows. */
+  snapshot(id: number): void {
+    this.#send('snapshot', { id });
+  }
+
   forget(id: number): void {
     this.#send('forget', { id });
   }

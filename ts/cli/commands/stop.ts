@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // usher stop: ends every instance, the manager and its launcher.
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { ControlClient } from '../../control/client.ts';
+import { parseSeconds } from '../class-command.ts';
 import type { Context } from '../context.ts';
 import { type CommonOptions, withCommonOptions } from '../options.ts';
 import { findRuntimeDir } from '../runtime-dir.ts';
@@ -30,10 +31,4 @@ export function addStop(program: Command, context: Context): void {
       const what = `manager ${stopping.pid} with ${stopping.instances} instances`;
       context.out(options.wait ? `stopped ${what}\n` : `stopping ${what}\n`);
     });
-}
-
-function parseSeconds(text: string): number {
-  const seconds = Number(text);
-  if (text.trim() !== '' && Number.isFinite(seconds) && seconds > 0) return seconds;
-  throw new InvalidArgumentError('expected a number of seconds above 0.');
 }

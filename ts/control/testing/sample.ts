@@ -92,6 +92,8 @@ export async function listenAsManager(
     ping: () => ({ pid: 99, version: '0.1.0' }),
     status: () => sampleStatus(),
     stop: () => ({ pid: 99, instances: 1 }),
+    restart: async (request) => ({ class: request.class, pids: [201], replaced: [200] }),
+    retry: async (request) => ({ class: request.class, pids: [201], replaced: [] }),
     ...handlers,
   });
   await new Promise<void>((resolve) => {

@@ -42,6 +42,10 @@ export class FakeWorld {
   published: PublishedClass = { state: 'cold', verdict: 0, retryAfterS: 0, reason: '' };
   readonly endpoints = new Map<number, EndpointState>();
   readonly busy = new Map<number, number>();
+  /** Requests that ended, and that timed out, at an endpoint. */
+  readonly served = new Map<number, number>();
+  readonly hung = new Map<number, number>();
+  readonly snapshots: number[] = [];
   readonly signals: [id: number, signal: number][] = [];
   readonly started: { id: number; spec: StartSpec }[] = [];
   readonly closed: number[] = [];
@@ -131,7 +135,8 @@ export class FakeWorld {
       setEndpoint: (ref, state) => this.endpoints.set(ref.index, state),
       removeEndpoint: (ref) => this.endpoints.delete(ref.index),
       inFlight: (ref) => this.busy.get(ref.index) ?? 0,
-      served: () => 0,
+      served: (ref) => this.served.get(ref.index) ?? 0,
+      hung: (ref) => this.hung.get(ref.index) ?? 0,
     };
   }
 
@@ -146,6 +151,9 @@ export class FakeWorld {
       },
       signal: (id: number, signal: number) => {
         this.signals.push([id, signal]);
+      },
+      snapshot: (id: number) => {
+        this.snapshots.push(id);
       },
       forget: () => undefined,
       linkServer: async () => undefined,

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// What commands that change one class have in common: CLASS, --no-wait, --timeout, what they print.
+import { type Command, InvalidArgumentError } from 'commander';
+import { ControlClient } from '../control/client.ts';
+import type { ClassAsked, ClassChanged } from '../control/messages.ts';
+import type { Context } from './context.ts';
+import { type CommonOptions, withCommonOptions } from './options.ts';
+import { findRuntimeDir } from './runtime-dir.ts';
+import { printable } from './units.ts';
+
+interface ClassOptions extends CommonOptions {
+  wait: boolean;
+  /** Seconds. */
+  timeout: number;
+}
+
+export interface ClassCommand {
+  name: string;
+  summary: string;
+  ask(client: ControlClient, request: ClassAsked, timeoutMs: number): Promise<ClassChanged>;
+  /** One line for people. */
+  say(changed: ClassChanged): string;
+  /** The same when it was only begun. */
+  begun: string;
+}
+
+export function addClassCommand(program: Command, context: Context, command: ClassCommand): void {
+  withCommonOptions(program.command(`${command.name} <class>`))
+    .summary(command.summary)
+    .option('--no-wait', 'return when it has begun')
+    .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 120)
+    .action(async (name: string, options: ClassOptions) => {
+      const client = new ControlClient(findRuntimeDir(options.runtimeDir, context));
+      const request = { class: name, wait: options.wait };
+      const changed = await command.ask(client, request, options.timeout * 1000);
+      if (options.json) context.out(`${JSON.stringify({ ...changed, isDone: options.wait })}\n`);
+      else
+        context.out(`${printable(name)}: ${options.wait ? command.say(changed) : command.begun}\n`);
+    });
+}
+
+export function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() !== '' && Number.isFinite(seconds) && seconds > 0) return seconds;
+  throw new InvalidArgumentError('expected a number of seconds above 0.');
+}
+
+/** "pid 4, pid 5", "none". */
+export function showPids(pids: readonly number[]): string {
+  return pids.length === 0 ? 'none' : pids.map((pid) => `pid ${pid}`).join(', ');
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// How an instance ends without losing a request: it takes no more, what it has ends, then its stop
+// signal, TERM and KILL, each by a deadline and to the whole process group.
+import type { ClassContext } from './context.ts';
+import type { Instance } from './instance.ts';
+
+const SIGTERM = 15;
+const SIGKILL = 9;
+/** Between a stop signal of the class's own, TERM and KILL; and for an instance known to hang. */
+const ESCALATION_MS = 2_000;
+
+type Note = (instance: Instance, event: string, text: string) => void;
+
+export class Retirement {
+  #context: ClassContext;
+  #note: Note;
+
+  constructor(context: ClassContext, note: Note) {
+    this.#context = context;
+    this.#note = note;
+  }
+
+  /**
+   * No more requests; it is stopped when those it has are over.
+   * @param why End of a sentence: "is one more than needed".
+   * @param deadlineMs When it is stopped all the same; Infinity = never.
+   */
+  drain(instance: Instance, why: string, deadlineMs = Number.POSITIVE_INFINITY): void {
+    instance.drainDeadlineMs = Math.min(instance.drainDeadlineMs, deadlineMs);
+    if (instance.state !== 'ready' && instance.state !== 'starting') return;
+    instance.state = 'draining';
+    this.#context.channel.setEndpoint(instance.ref, 'draining', instance.pid);
+    this.#note(instance, 'instance.draining', `takes no more requests: it ${why}`);
+    this.pass(instance);
+  }
+
+  /** A request timed out there: its state is recorded for people, then it goes. Other requests it
+   * serves get until `deadlineMs`. */
+  hang(instance: Instance, why: string, deadlineMs: number): void {
+    instance.isHung = true;
+    this.#context.launcher.snapshot(instance.id);
+    this.drain(instance, why, deadlineMs);
+  }
+
+  /** Sends the stop signal; the harder ones follow by pass(). */
+  stop(instance: Instance, patienceMs = instance.revision.config.stopTimeoutMs): void {
+    if (instance.state === 'stopping') return;
+    instance.state = 'stopping';
+    const { channel, launcher, now } = this.#context;
+    channel.setEndpoint(instance.ref, 'draining', instance.pid);
+    const { stopSignal } = instance.revision.config;
+    instance.stopDeadlineMs = now() + patienceMs;
+    instance.harderSignals = stopSignal === SIGTERM ? [SIGKILL] : [SIGTERM, SIGKILL];
+    launcher.signal(instance.id, stopSignal);
+  }
+
+  /** What is due for one instance. */
+  pass(instance: Instance): void {
+    switch (instance.state) {
+      case 'ready':
+        break;
+      case 'starting':
+        this.#passStart(instance);
+        break;
+      case 'draining':
+        this.#passDrain(instance);
+        break;
+      case 'stopping':
+        this.#escalate(instance);
+        break;
+    }
+  }
+
+  /** Killed when it does not accept a connection in time; onExited says so. */
+  #passStart(instance: Instance): void {
+    const { launcher, now } = this.#context;
+    const { startTimeoutMs } = instance.revision.config;
+    if (instance.wasReady || instance.timedOut) return;
+    if (now() - instance.startedAtMs < startTimeoutMs) return;
+    instance.timedOut = true;
+    launcher.snapshot(instance.id);
+    launcher.signal(instance.id, SIGKILL);
+  }
+
+  #passDrain(instance: Instance): void {
+    const { channel, now } = this.#context;
+    if (this.#isEmpty(instance)) {
+      this.stop(instance, instance.isHung ? this.#shortPatience(instance) : undefined);
+    } else if (now() >= instance.drainDeadlineMs) {
+      const left = channel.inFlight(instance.ref);
+      this.#note(instance, 'instance.cut-off', `is stopped with ${left} requests unfinished`);
+      this.stop(instance, this.#shortPatience(instance));
+    } else {
+      this.#passStart(instance);
+    }
+  }
+
+  /** Nobody has a place there, and no connection waits to be accepted. */
+  #isEmpty(instance: Instance): boolean {
+    const { channel, acceptQueue } = this.#context;
+    return channel.inFlight(instance.ref) === 0 && acceptQueue(instance.inode) <= 0;
+  }
+
+  #shortPatience(instance: Instance): number {
+    return Math.min(instance.revision.config.stopTimeoutMs, ESCALATION_MS);
+  }
+
+  #escalate(instance: Instance): void {
+    const { launcher, now } = this.#context;
+    if (now() < instance.stopDeadlineMs) return;
+    launcher.signal(instance.id, instance.harderSignals.shift() ?? SIGKILL);
+    instance.stopDeadlineMs = now() + ESCALATION_MS;
+  }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// How an instance begins: its endpoint is bound and published first, then the program is run on it.
+// Every step is written into the start's journey.
+import type { Journey } from '../control/messages.ts';
+import { LauncherError } from '../process/launcher.ts';
+import type { ClassContext } from './context.ts';
+import type { Endpoint, Instance } from './instance.ts';
+import { beginJourney, failStep, roundMs } from './journeys.ts';
+import type { ManagedClass } from './managed-class.ts';
+import type { Revision } from './revision.ts';
+
+/** What may wait in one instance's socket: as much as the kernel allows (net.core.somaxconn). */
+const BACKLOG = 4096;
+
+/** A start that failed before its program ran. */
+export interface FailedStart {
+  revision: Revision;
+  journey: Journey;
+  /** Bound already; null when that was what failed. */
+  endpoint: Endpoint | null;
+}
+
+export class Starter {
+  #context: ClassContext;
+  #owner: ManagedClass;
+  #pending = 0;
+
+  constructor(context: ClassContext, owner: ManagedClass) {
+    this.#context = context;
+    this.#owner = owner;
+  }
+
+  /** Starts that have no instance yet. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /**
+   * @param reused The endpoint of an instance that just ended; null = a new one is bound.
+   * @param onInstance Called before its program runs.
+   * @param onFailed Called instead of an event of the launcher.
+   */
+  async start(
+    revision: Revision,
+    reused: Endpoint | null,
+    onInstance: (instance: Instance) => void,
+    onFailed: (failed: FailedStart, instance: Instance | null) => void,
+  ): Promise<void> {
+    const { now } = this.#context;
+    const beganMs = now();
+    const { key, args, user } = revision.config;
+    const journey = beginJourney(key, args, user);
+    let endpoint = reused;
+    let instance: Instance | null = null;
+    this.#pending += 1;
+    try {
+      endpoint ??= await this.#bind(revision);
+      journey.steps.push({ name: 'endpoint', ms: roundMs(now() - beganMs) });
+      instance = this.#instanceOf(revision, endpoint, journey, beganMs);
+      this.#pending -= 1;
+      onInstance(instance);
+      await this.#launch(instance);
+    } catch (error) {
+      if (instance === null) this.#pending -= 1;
+      const step = error instanceof LauncherError ? error.step : 'start';
+      const text = error instanceof Error ? error.message : String(error);
+      failStep(journey, step, roundMs(now() - beganMs), text);
+      onFailed({ revision, journey, endpoint }, instance);
+    }
+  }
+
+  #instanceOf(
+    revision: Revision,
+    endpoint: Endpoint,
+    journey: Journey,
+    startedAtMs: number,
+  ): Instance {
+    const { endpointId, inode, ref, linked } = endpoint;
+    return {
+      ...{ endpointId, inode, ref, linked },
+      id: this.#context.nextId(),
+      revision,
+      pid: 0,
+      state: 'starting',
+      startedAtMs,
+      startedAt: journey.startedAt,
+      journey,
+      ...newInstanceMarks(),
+    };
+  }
+
+  #launch(instance: Instance): Promise<void> {
+    const { args, env, cwd, user, group, nice, startTimeoutMs } = instance.revision.config;
+    return this.#context.launcher.start(instance.id, {
+      endpointId: instance.endpointId,
+      tag: this.#context.tagOf(this.#owner, instance.revision),
+      ...{ args, env, cwd, user, group, nice, startTimeoutMs },
+    });
+  }
+
+  async #bind(revision: Revision): Promise<Endpoint> {
+    const { channel, launcher, nextId, serversOf, tagOf } = this.#context;
+    const endpointId = nextId();
+    const name = `e${endpointId}`;
+    const servers = serversOf(this.#owner);
+    const tag = tagOf(this.#owner, revision);
+    const inode = await launcher.bind(endpointId, name, tag, BACKLOG, servers);
+    try {
+      const address = { kind: 'serverSocket', name } as const;
+      const { concurrency } = revision.config;
+      const ref = channel.addEndpoint(this.#owner.ref, address, concurrency, 'starting', 0);
+      return { endpointId, inode, ref, linked: new Set(servers) };
+    } catch (error) {
+      await launcher.closeEndpoint(endpointId);
+      throw error;
+    }
+  }
+}
+
+/** Of an instance about whose end nothing is decided. */
+export function newInstanceMarks() {
+  return {
+    wasReady: false,
+    worn: '',
+    isHung: false,
+    drainDeadlineMs: Number.POSITIVE_INFINITY,
+    stopDeadlineMs: Number.POSITIVE_INFINITY,
+    harderSignals: [] as number[],
+    timedOut: false,
+  };
+}
