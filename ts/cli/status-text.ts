@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `usher status` for people: who is served, what runs, and why something does not.
 import type {
+  BackendStatus,
   ClassStatus,
   InstanceStatus,
   Journey,
@@ -73,11 +74,7 @@ function classRow(one: ClassStatus): string[] {
 
 function showDetails(one: ClassStatus | undefined, now: Date): string[] {
   if (one === undefined) return [];
-  const backends = one.backends.map(({ address, state, inFlight }) => [
-    printable(address),
-    state,
-    `${inFlight} serving`,
-  ]);
+  const backends = one.backends.map(backendRow);
   return indent([
     ...showTable(one.instances.map((instance) => instanceRow(instance, now))),
     ...showTable(backends),
@@ -92,6 +89,16 @@ function instanceRow(instance: InstanceStatus, now: Date): string[] {
     `up ${showSince(instance.startedAt, now)}`,
     count(instance.requests, 'request'),
     showBytes(instance.rssBytes),
+  ];
+}
+
+function backendRow(backend: BackendStatus): string[] {
+  const { address, name, state, isBackup, inFlight, lastError } = backend;
+  return [
+    printable(name === null ? address : `${address} (${name})`),
+    isBackup && state !== 'standby' ? `${state}, backup` : state,
+    `${inFlight} serving`,
+    lastError === null ? '' : printable(lastError),
   ];
 }
 
