@@ -22,6 +22,13 @@ void usher_answer_init(usher_answer *a, request_rec *r, const char *class_key, i
     a->bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
 }
 
+void usher_answer_expect_verdict(usher_answer *a, int passes_denial)
+{
+    a->nph = 0;
+    a->is_verdict = 1;
+    a->passes_denial = passes_denial;
+}
+
 /* ---- headers ----------------------------------------------------------- */
 
 /* Bytes up to and with the empty line that ends the headers, 0 = not in these. */
@@ -204,6 +211,64 @@ static int end_with(usher_answer *a, int status)
     return OK;
 }
 
+/* The program's headers alone. OK, or what the scan says. */
+static int scan_verdict(usher_answer *a, const char *block, apr_size_t length)
+{
+    request_rec *r = a->r;
+    header_lines lines = { block, block + length, r, apr_table_make(r->pool, 1), 0 };
+    char line[MAX_STRING_LEN];
+    int method = r->method_number;
+    int status;
+
+    r->headers_out = apr_table_make(r->pool, 4);
+    r->err_headers_out = apr_table_make(r->pool, 4);
+    r->content_type = NULL;
+    r->method_number = M_INVALID; /* If-Modified-Since and its like are about another answer */
+    status =
+        ap_scan_script_header_err_core_ex(r, line, next_header_line, &lines, APLOG_MODULE_INDEX);
+    r->method_number = method;
+    apr_table_do(add_long_line, r, lines.long_lines, NULL);
+    return lines.malformed || r->status < 200 || r->status > 999 ? HTTP_BAD_GATEWAY : status;
+}
+
+static int parse_verdict(usher_answer *a, const char *block, apr_size_t length)
+{
+    request_rec *r = a->r;
+    int status;
+
+    save_response(a);
+    if (scan_verdict(a, block, length) != OK) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "class \"%s\": the answer has a malformed header", a->class_key);
+        return HTTP_BAD_GATEWAY;
+    }
+    if (r->status == HTTP_OK && apr_table_get(r->headers_out, "Location")) {
+        r->status = HTTP_MOVED_TEMPORARILY;
+    }
+    if (r->status == HTTP_OK) {
+        a->granted = 1;
+        a->variables = r->err_headers_out;
+        restore_response(a);
+        return end_with(a, OK);
+    }
+
+    a->denied = 1;
+    if (!a->passes_denial) {
+        status = r->status;
+        restore_response(a);
+        return end_with(a, status);
+    }
+    r->headers_out = apr_table_overlay(r->pool, r->headers_out, a->saved_headers);
+    r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, a->saved_err_headers);
+    if (r->status == HTTP_UNAUTHORIZED && ap_auth_type(r)
+        && !apr_table_get(r->err_headers_out, "WWW-Authenticate")) {
+        ap_note_auth_failure(r);
+    }
+    take_content_length(a);
+    a->state = USHER_ANSWER_BODY;
+    return OK;
+}
+
 static int parse_headers(usher_answer *a, const char *block, apr_size_t length)
 {
     request_rec *r = a->r;
@@ -212,6 +277,9 @@ static int parse_headers(usher_answer *a, const char *block, apr_size_t length)
     const char *location;
     int status;
 
+    if (a->is_verdict) {
+        return parse_verdict(a, block, length);
+    }
     save_response(a);
     if (a->nph) {
         skip_status_line(a, &lines);
@@ -390,6 +458,19 @@ static int redirect_locally(usher_answer *a)
     return OK;
 }
 
+/* Then httpd's page, or the one of ErrorDocument, is the body. */
+static int deny_without_body(usher_answer *a)
+{
+    request_rec *r = a->r;
+    int status = r->status;
+
+    apr_table_unset(r->headers_out, "Content-Length");
+    r->content_type = a->saved_content_type;
+    r->status = HTTP_OK;
+    r->status_line = NULL;
+    return status;
+}
+
 int usher_answer_finish(usher_answer *a)
 {
     request_rec *r = a->r;
@@ -405,6 +486,9 @@ int usher_answer_finish(usher_answer *a)
 
     default:
         break;
+    }
+    if (a->is_verdict && !a->passed && a->body_bytes == 0) {
+        return deny_without_body(a);
     }
     if (a->declared >= 0 && !a->passed) {
         apr_table_unset(r->headers_out, "Content-Length"); /* httpd counts itself */
@@ -427,6 +511,7 @@ int usher_answer_break(usher_answer *a, int status)
     request_rec *r = a->r;
     conn_rec *c = r->connection;
 
+    a->granted = a->denied = 0;
     if (!a->passed) {
         apr_brigade_cleanup(a->bb);
         restore_response(a);

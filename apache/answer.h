@@ -22,11 +22,15 @@ typedef struct {
         USHER_ANSWER_DISCARD /* `status` or `redirect` is the answer; the rest is not wanted */
     } state;
     int nph;
-    int any;              /* the program said something */
-    int passed;           /* something went down the output filters */
-    int unflushed;        /* … and may be held there */
-    int status;           /* what the handler returns */
-    const char *redirect; /* a local one */
+    int is_verdict;         /* an authorizer's */
+    int passes_denial;      /* … and what it says besides 200 is the client's answer */
+    int granted, denied;    /* what it says, as soon as its headers are there */
+    apr_table_t *variables; /* granted: the other headers it sent */
+    int any;                /* the program said something */
+    int passed;             /* something went down the output filters */
+    int unflushed;          /* … and may be held there */
+    int status;             /* what the handler returns */
+    const char *redirect;   /* a local one */
 
     char *block; /* headers so far, when they come in pieces */
     apr_size_t block_length, block_room;
@@ -44,6 +48,10 @@ typedef struct {
 } usher_answer;
 
 void usher_answer_init(usher_answer *a, request_rec *r, const char *class_key, int nph);
+
+/* The answer is an authorizer's: 200 grants, and its body is ignored. Anything else denies, and is
+ * passed on to the client (`passes_denial`) or is only a status. */
+void usher_answer_expect_verdict(usher_answer *a, int passes_denial);
 
 /* Take a piece of the program's output. OK, or the status that ends the call: the output is of no
  * use (logged). */

@@ -15,6 +15,8 @@
 
 APLOG_USE_MODULE(usher);
 
+#define DYNAMIC_PROCESSES "10" /* -maxClassProcesses of dynamic classes, unless FCGIConfig says */
+
 /* ---- structures -------------------------------------------------------- */
 
 static usher_class_conf *make_class(apr_pool_t *p, const char *key, usher_scope_t scope)
@@ -40,6 +42,7 @@ void *usher_create_server_conf(apr_pool_t *p, server_rec *s)
     conf->classes = apr_hash_make(p);
     conf->in_order = apr_array_make(p, 8, sizeof(usher_class_conf *));
     conf->passes = apr_array_make(p, 8, sizeof(usher_pass *));
+    conf->roles = apr_array_make(p, 8, sizeof(usher_role *));
     conf->dynamic = make_class(p, NULL, USHER_SCOPE_DYNAMIC);
     conf->mode = USHER_MANAGER_MODE_EMBEDDED;
     return conf;
@@ -52,9 +55,22 @@ void *usher_create_dir_conf(apr_pool_t *p, char *dir)
 
 void *usher_merge_dir_conf(apr_pool_t *p, void *basev, void *addv)
 {
-    usher_dir_conf *add = addv;
+    const usher_dir_conf *base = basev, *add = addv;
+    usher_dir_conf *merged = apr_pmemdup(p, add, sizeof(*add));
+    int i;
 
-    return add->pass ? addv : basev;
+    if (!merged->pass) {
+        merged->pass = base->pass;
+    }
+    for (i = 0; i < USHER_ROLES; i++) {
+        if (!merged->roles[i]) {
+            merged->roles[i] = base->roles[i];
+        }
+        if (!merged->declines[i]) {
+            merged->declines[i] = base->declines[i];
+        }
+    }
+    return merged;
 }
 
 usher_server_conf *usher_get_server_conf(server_rec *s)
@@ -62,19 +78,19 @@ usher_server_conf *usher_get_server_conf(server_rec *s)
     return ap_get_module_config(s->module_config, &usher_module);
 }
 
-static usher_server_conf *main_conf(void)
+usher_server_conf *usher_main_conf(void)
 {
     return usher_get_server_conf(ap_server_conf);
 }
 
-static const char *source_of(cmd_parms *cmd)
+const char *usher_source_of(cmd_parms *cmd)
 {
     return apr_psprintf(cmd->pool, "%s:%d", cmd->directive->filename, cmd->directive->line_num);
 }
 
 /* ---- classes ----------------------------------------------------------- */
 
-static const char *below_server_root(cmd_parms *cmd, const char *word)
+const char *usher_below_server_root(cmd_parms *cmd, const char *word)
 {
     char *path = ap_server_root_relative(cmd->pool, word);
     apr_size_t length = path ? strlen(path) : 0;
@@ -99,7 +115,7 @@ static int is_executable(const apr_finfo_t *finfo)
 
 static const char *class_key(cmd_parms *cmd, const char *word, usher_scope_t scope)
 {
-    const char *path = below_server_root(cmd, word);
+    const char *path = usher_below_server_root(cmd, word);
     apr_finfo_t finfo;
 
     if (strchr(word, '/')
@@ -165,34 +181,31 @@ static const char *find_option(const usher_option_values_t *values, const char *
     return NULL;
 }
 
-static const char *check_program(cmd_parms *cmd, const char *program)
+static const char *check_program(apr_pool_t *p, const char *program)
 {
     static const char *const dirs[] = { "/usr/local/bin/", "/usr/bin/", "/bin/" };
     apr_finfo_t finfo;
     size_t i;
 
     if (*program == '/') {
-        if (!is_file(cmd->temp_pool, program, &finfo)) {
-            return apr_psprintf(cmd->pool, "program \"%s\" does not exist or is no file", program);
+        if (!is_file(p, program, &finfo)) {
+            return apr_psprintf(p, "program \"%s\" does not exist or is no file", program);
         }
-        return is_executable(&finfo)
-                   ? NULL
-                   : apr_psprintf(cmd->pool, "program \"%s\" is not executable", program);
+        return is_executable(&finfo) ? NULL
+                                     : apr_psprintf(p, "program \"%s\" is not executable", program);
     }
     if (strchr(program, '/')) {
-        return apr_psprintf(cmd->pool,
+        return apr_psprintf(p,
                             "program \"%s\": expected an absolute path or a name in "
                             "/usr/local/bin:/usr/bin:/bin",
                             program);
     }
     for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
-        if (is_file(cmd->temp_pool, apr_pstrcat(cmd->temp_pool, dirs[i], program, NULL), &finfo)
-            && is_executable(&finfo)) {
+        if (is_file(p, apr_pstrcat(p, dirs[i], program, NULL), &finfo) && is_executable(&finfo)) {
             return NULL;
         }
     }
-    return apr_psprintf(cmd->pool, "program \"%s\" is not in /usr/local/bin:/usr/bin:/bin",
-                        program);
+    return apr_psprintf(p, "program \"%s\" is not in /usr/local/bin:/usr/bin:/bin", program);
 }
 
 /* Is there something to run? */
@@ -205,7 +218,7 @@ static const char *check_static(cmd_parms *cmd, const char *key,
     size_t room;
 
     if (!command) {
-        return *key == '/' ? check_program(cmd, key) : NULL;
+        return *key == '/' ? check_program(cmd->pool, key) : NULL;
     }
     room = strlen(command) + 1;
     buffer = apr_palloc(cmd->temp_pool, room);
@@ -213,7 +226,13 @@ static const char *check_static(cmd_parms *cmd, const char *key,
     if (usher_command_split(command, buffer, room, words, room, error, sizeof(error)) < 1) {
         return apr_pstrcat(cmd->pool, "-command: ", error, NULL);
     }
-    return check_program(cmd, words[0]);
+    return check_program(cmd->pool, words[0]);
+}
+
+static void add_class(usher_server_conf *conf, usher_class_conf *class)
+{
+    apr_hash_set(conf->classes, class->key, APR_HASH_KEY_STRING, class);
+    APR_ARRAY_PUSH(conf->in_order, usher_class_conf *) = class;
 }
 
 static const char *explain(cmd_parms *cmd, const char *name, const char *error)
@@ -224,7 +243,7 @@ static const char *explain(cmd_parms *cmd, const char *name, const char *error)
 static const char *set_class(cmd_parms *cmd, void *dconf, const char *args)
 {
     usher_scope_t scope = *(const usher_scope_t *)cmd->info;
-    usher_server_conf *conf = main_conf();
+    usher_server_conf *conf = usher_main_conf();
     apr_array_header_t *words = split_words(cmd->pool, args);
     const char *const *elts = (const char *const *)words->elts;
     usher_option_values_t values;
@@ -253,22 +272,21 @@ static const char *set_class(cmd_parms *cmd, void *dconf, const char *args)
     }
 
     class = make_class(cmd->pool, key, scope);
-    class->source = source_of(cmd);
+    class->source = usher_source_of(cmd);
     APR_ARRAY_PUSH(class->words, const char *) =
         scope == USHER_SCOPE_STATIC ? "AppClass" : "ExternalAppClass";
     APR_ARRAY_PUSH(class->words, const char *) = key;
     for (i = 0; i < values.count; i++) {
         take_value(class, cmd->pool, &values.values[i]);
     }
-    apr_hash_set(conf->classes, key, APR_HASH_KEY_STRING, class);
-    APR_ARRAY_PUSH(conf->in_order, usher_class_conf *) = class;
+    add_class(conf, class);
     return NULL;
 }
 
 /* Several lines count as one. */
 static const char *set_dynamic(cmd_parms *cmd, void *dconf, const char *args)
 {
-    usher_server_conf *conf = main_conf();
+    usher_server_conf *conf = usher_main_conf();
     usher_class_conf *class = make_class(cmd->pool, NULL, USHER_SCOPE_DYNAMIC);
     apr_array_header_t *words = split_words(cmd->pool, args);
     usher_option_values_t values;
@@ -291,7 +309,7 @@ static const char *set_dynamic(cmd_parms *cmd, void *dconf, const char *args)
                                                            conf->dynamic->source, ")", NULL)
                                              : error);
     }
-    class->source = source_of(cmd);
+    class->source = usher_source_of(cmd);
     APR_ARRAY_PUSH(class->words, const char *) = "FCGIConfig";
     for (i = 0; i < values.count; i++) {
         take_value(class, cmd->pool, &values.values[i]);
@@ -299,6 +317,51 @@ static const char *set_dynamic(cmd_parms *cmd, void *dconf, const char *args)
     conf->dynamic = class;
     conf->own_roots = find_option(&values, "dynamicRoot") != NULL;
     return NULL;
+}
+
+const usher_class_conf *usher_class_of_name(const usher_server_conf *conf, const char *name,
+                                            const char *path)
+{
+    const usher_class_conf *class = apr_hash_get(conf->classes, name, APR_HASH_KEY_STRING);
+
+    return class || !path ? class : apr_hash_get(conf->classes, path, APR_HASH_KEY_STRING);
+}
+
+const usher_class_conf *usher_imply_class(usher_server_conf *conf, apr_pool_t *p, const char *path,
+                                          const char *source, const char **why)
+{
+    const apr_array_header_t *words = conf->dynamic->words;
+    usher_class_conf *class = make_class(p, path, USHER_SCOPE_STATIC);
+    usher_option_values_t values = { 0 };
+    const char *most;
+    char error[1024];
+    size_t i;
+
+    if ((*why = check_program(p, path))) {
+        return NULL;
+    }
+    if (words->nelts
+        && usher_options_parse(USHER_SCOPE_DYNAMIC, USHER_HOST_APACHE,
+                               (const char *const *)words->elts + 1, (size_t)words->nelts - 1,
+                               &values, error, sizeof(error))
+               < 0) {
+        *why = apr_pstrdup(p, error);
+        return NULL;
+    }
+    class->source = source;
+    most = find_option(&values, "maxClassProcesses");
+    APR_ARRAY_PUSH(class->words, const char *) = "AppClass";
+    APR_ARRAY_PUSH(class->words, const char *) = path;
+    APR_ARRAY_PUSH(class->words, const char *) = "-on-demand";
+    APR_ARRAY_PUSH(class->words, const char *) = most ? most : DYNAMIC_PROCESSES;
+    for (i = 0; i < values.count; i++) {
+        if ((values.values[i].option->scopes & USHER_SCOPE_STATIC)
+            && strcmp(values.values[i].option->id, "maxClassProcesses")) {
+            take_value(class, p, &values.values[i]);
+        }
+    }
+    add_class(conf, class);
+    return class;
 }
 
 /* ---- UsherPass --------------------------------------------------------- */
@@ -389,9 +452,9 @@ static const char *set_pass(cmd_parms *cmd, void *dconf, const char *name)
         return NULL;
     }
     pass->name = name;
-    pass->path = below_server_root(cmd, name);
-    pass->source = source_of(cmd);
-    APR_ARRAY_PUSH(main_conf()->passes, usher_pass *) = pass;
+    pass->path = usher_below_server_root(cmd, name);
+    pass->source = usher_source_of(cmd);
+    APR_ARRAY_PUSH(usher_main_conf()->passes, usher_pass *) = pass;
     return find_container(cmd, pass);
 }
 
@@ -403,10 +466,7 @@ int usher_check_passes(usher_server_conf *conf, server_rec *s)
     for (i = 0; i < conf->passes->nelts; i++) {
         usher_pass *pass = APR_ARRAY_IDX(conf->passes, i, usher_pass *);
 
-        pass->class = apr_hash_get(conf->classes, pass->name, APR_HASH_KEY_STRING);
-        if (!pass->class && pass->path) {
-            pass->class = apr_hash_get(conf->classes, pass->path, APR_HASH_KEY_STRING);
-        }
+        pass->class = usher_class_of_name(conf, pass->name, pass->path);
         if (!pass->class) {
             ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s,
                          "%s: UsherPass %s: no AppClass or ExternalAppClass of that name",
@@ -430,7 +490,7 @@ static const char *set_runtime_dir(cmd_parms *cmd, void *dconf, const char *dir)
     if (usher_runtime_dir_check(dir, &error) < 0) {
         return explain(cmd, dir, error.text);
     }
-    main_conf()->runtime_dir = dir;
+    usher_main_conf()->runtime_dir = dir;
     return NULL;
 }
 
@@ -442,13 +502,13 @@ static const char *set_manager(cmd_parms *cmd, void *dconf, const char *mode)
         return err;
     }
     if (!strcasecmp(mode, "embedded")) {
-        main_conf()->mode = USHER_MANAGER_MODE_EMBEDDED;
+        usher_main_conf()->mode = USHER_MANAGER_MODE_EMBEDDED;
     }
     else if (!strcasecmp(mode, "external")) {
-        main_conf()->mode = USHER_MANAGER_MODE_EXTERNAL;
+        usher_main_conf()->mode = USHER_MANAGER_MODE_EXTERNAL;
     }
     else if (!strcasecmp(mode, "off")) {
-        main_conf()->mode = USHER_MANAGER_MODE_OFF;
+        usher_main_conf()->mode = USHER_MANAGER_MODE_OFF;
     }
     else {
         return explain(cmd, mode, "expected embedded, external or off");
@@ -463,8 +523,8 @@ static const char *set_log(cmd_parms *cmd, void *dconf, const char *file)
     if (err) {
         return err;
     }
-    main_conf()->log_file = ap_server_root_relative(cmd->pool, file);
-    return main_conf()->log_file ? NULL : explain(cmd, file, "not a path");
+    usher_main_conf()->log_file = ap_server_root_relative(cmd->pool, file);
+    return usher_main_conf()->log_file ? NULL : explain(cmd, file, "not a path");
 }
 
 /* mod_fastcgi's directives that nothing stands for here: said once, at the first reading. */
@@ -475,7 +535,7 @@ static const char *set_nothing(cmd_parms *cmd, void *dconf, const char *args)
     if (strcasecmp(ap_getword_conf(cmd->temp_pool, &args), "off")
         && ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, cmd->server,
-                     "%s: %s has no effect: %s", source_of(cmd), cmd->cmd->name, why);
+                     "%s: %s has no effect: %s", usher_source_of(cmd), cmd->cmd->name, why);
     }
     return NULL;
 }
@@ -488,6 +548,13 @@ static const usher_scope_t scope_external = USHER_SCOPE_EXTERNAL;
 
 #define CLASS(name, scope, help) AP_INIT_RAW_ARGS(name, set_class, (void *)&scope, RSRC_CONF, help)
 
+#define ROLE(name, kind, help)                                                                     \
+    AP_INIT_TAKE12(name, usher_set_role, (void *)&usher_role_kinds[kind], ACCESS_CONF,             \
+                   "the program that says " help ", and -compat"),                                 \
+        AP_INIT_FLAG(name "Authoritative", usher_set_authoritative,                                \
+                     (void *)&usher_role_kinds[kind], ACCESS_CONF,                                 \
+                     "Off: others are asked when the program of " name " says no")
+
 const command_rec usher_commands[] = {
     CLASS("AppClass", scope_static, "a program's name or path, and how it is run"),
     CLASS("FastCgiServer", scope_static, "the same as AppClass"),
@@ -498,6 +565,9 @@ const command_rec usher_commands[] = {
     AP_INIT_RAW_ARGS("FastCgiConfig", set_dynamic, NULL, RSRC_CONF, "the same as FCGIConfig"),
     AP_INIT_TAKE1("UsherPass", set_pass, NULL, ACCESS_CONF,
                   "the class that serves what the container holds, or none"),
+    ROLE("FastCgiAccessChecker", USHER_ACCESS_CHECKER, "who may come at all"),
+    ROLE("FastCgiAuthenticator", USHER_AUTHENTICATOR, "whether user and password fit"),
+    ROLE("FastCgiAuthorizer", USHER_AUTHORIZER, "what a user may have"),
     AP_INIT_TAKE1("UsherRuntimeDir", set_runtime_dir, NULL, RSRC_CONF,
                   "directory of channel, sockets and registrations"),
     AP_INIT_TAKE1("UsherManager", set_manager, NULL, RSRC_CONF, "embedded, external or off"),

@@ -4,7 +4,6 @@
 
 #include "apr_portable.h"
 #include "os/os.h"
-#include "util_fcgi.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -140,6 +139,9 @@ static void start_sending(sender *out, usher_call *call)
     out->body = &call->body;
     add_iov(out, call->head, call->head_length);
 
+    if (call->role == AP_FCGI_AUTHORIZER) {
+        return; /* FastCGI 1.0 §6.3: the body is the responder's, there is no STDIN */
+    }
     if (call->body.fd >= 0) {
         out->chunk = apr_palloc(call->r->pool, 2 * USHER_FCGI_HEADER + USHER_FCGI_CONTENT);
     }

@@ -12,6 +12,7 @@
 #include "http_core.h"
 #include "apr_hash.h"
 #include "apr_strings.h"
+#include "util_fcgi.h"
 
 #include "channel/channel.h"
 #include "options/options.h"
@@ -56,6 +57,20 @@ typedef struct {
     ap_regex_t *regex;  /* LOCATION_MATCH */
 } usher_pass;
 
+/* Which question a program is asked, in the order of httpd's phases. */
+typedef enum { USHER_ACCESS_CHECKER, USHER_AUTHENTICATOR, USHER_AUTHORIZER } usher_role_kind;
+#define USHER_ROLES 3
+
+/* One FastCgiAccessChecker, FastCgiAuthenticator or FastCgiAuthorizer. */
+typedef struct {
+    const char *name;              /* as written; NULL for "none" */
+    const char *path;              /* the same below ServerRoot */
+    const usher_class_conf *class; /* found when all classes are known; NULL in .htaccess */
+    int compat;                    /* only Variable-* headers become environment */
+    const char *directive;
+    const char *source;
+} usher_role;
+
 /* Of the main server: class names are global, virtual hosts share this. */
 typedef struct {
     apr_hash_t *classes;          /* key -> usher_class_conf */
@@ -63,13 +78,16 @@ typedef struct {
     usher_class_conf *dynamic;    /* never NULL; no words without FCGIConfig */
     int own_roots;                /* FCGIConfig has -dynamicRoot */
     apr_array_header_t *passes;   /* usher_pass * */
+    apr_array_header_t *roles;    /* usher_role *, without those of .htaccess */
     const char *runtime_dir;      /* NULL = default */
     const char *log_file;         /* NULL = default */
     usher_manager_mode_t mode;
 } usher_server_conf;
 
 typedef struct {
-    usher_pass *pass; /* NULL = not said here */
+    usher_pass *pass;               /* NULL = not said here */
+    usher_role *roles[USHER_ROLES]; /* the same */
+    int declines[USHER_ROLES];      /* …Authoritative: 0 = not said, 1 = Off, -1 = On */
 } usher_dir_conf;
 
 extern const command_rec usher_commands[];
@@ -77,6 +95,22 @@ void *usher_create_server_conf(apr_pool_t *p, server_rec *s);
 void *usher_create_dir_conf(apr_pool_t *p, char *dir);
 void *usher_merge_dir_conf(apr_pool_t *p, void *basev, void *addv);
 usher_server_conf *usher_get_server_conf(server_rec *s);
+usher_server_conf *usher_main_conf(void); /* while the configuration is read */
+
+/* FILE:LINE of a directive; a path below ServerRoot without slashes at its end, NULL = not a path. */
+const char *usher_source_of(cmd_parms *cmd);
+const char *usher_below_server_root(cmd_parms *cmd, const char *word);
+
+/* The class of that name, or of that path below ServerRoot (may be NULL); NULL = none. */
+const usher_class_conf *usher_class_of_name(const usher_server_conf *conf, const char *name,
+                                            const char *path);
+
+/*
+ * A static class that no directive defines: `path`, started at its first request, with the options
+ * that FCGIConfig gives to all. NULL with `*why` when that cannot be.
+ */
+const usher_class_conf *usher_imply_class(usher_server_conf *conf, apr_pool_t *p, const char *path,
+                                          const char *source, const char **why);
 
 /* Are all names that UsherPass uses defined? Logs what is not. */
 int usher_check_passes(usher_server_conf *conf, server_rec *s);
@@ -88,7 +122,10 @@ typedef struct {
     apr_uint32_t generation;
     char live_path[1024];
     const char *reason;
+    int attached; /* this child has a worker's slot */
 } usher_link;
+
+extern usher_link usher_process; /* of this httpd process */
 
 /* Make this server and its classes known to the manager; fills `link` in any case. */
 void usher_register(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
@@ -99,6 +136,8 @@ void usher_register(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
 typedef struct {
     request_rec *r;
     usher_channel_t *channel;
+    int role;                      /* AP_FCGI_RESPONDER or AP_FCGI_AUTHORIZER */
+    int passes_denial;             /* AUTHORIZER: what it says besides 200 is the answer */
     const char *key;               /* of the class: absolute path or name */
     const usher_class_conf *class; /* its options here; FCGIConfig's for dynamic ones */
 
@@ -124,5 +163,29 @@ typedef struct {
 int usher_script_class(usher_call *call, const usher_server_conf *conf);
 /* The request's environment as FastCGI will send it: fills call->head. */
 void usher_script_environment(usher_call *call);
+/* What r->subprocess_env lacks of -pass-header and -initial-env, then call->head (script.c). */
+void usher_script_head(usher_call *call);
+
+/* A call without a class (call.c). */
+usher_call *usher_call_make(request_rec *r, int role);
+/* OK, or 503 (logged): nothing can be asked from here. */
+int usher_call_check(usher_call *call);
+/* Take a place and make the exchange, with key, class and head set. What the handler returns: OK,
+ * a status, or DONE when the client left. */
+int usher_call_run(usher_call *call);
+/* Does a thread of this process hold something of the channel? */
+int usher_calls_are_running(void);
+
+/* ---- authorizers (authorizer.c) ---------------------------------------- */
+
+void usher_authorizer_hooks(void);
+
+/* Directives; `cmd->info` is the usher_role_kind. */
+const char *usher_set_role(cmd_parms *cmd, void *dconf, const char *name, const char *option);
+const char *usher_set_authoritative(cmd_parms *cmd, void *dconf, int on);
+extern const usher_role_kind usher_role_kinds[USHER_ROLES];
+
+/* Find or make the classes of all authorizers. OK, or a status; logs what is not there. */
+int usher_check_roles(usher_server_conf *conf, apr_pool_t *p, server_rec *s);
 
 #endif

@@ -22,7 +22,6 @@
 #include "apr_lib.h"
 #include "http_protocol.h"
 #include "http_request.h"
-#include "util_fcgi.h"
 #include "util_script.h"
 
 APLOG_USE_MODULE(usher);
@@ -282,6 +281,17 @@ static void set_content_length(usher_call *call)
     apr_table_unset(env, "HTTP_TRANSFER_ENCODING"); /* it came in chunks, it is passed whole */
 }
 
+void usher_script_head(usher_call *call)
+{
+    request_rec *r = call->r;
+
+    pass_headers(call);
+    /* programs built on libfcgi or CGI::Fast forget their own environment at every request */
+    apr_table_do(set_unless_there, r->subprocess_env, call->class->initial_env, NULL);
+
+    call->head = usher_fcgi_head(r->pool, r->subprocess_env, call->role, 0, &call->head_length);
+}
+
 void usher_script_environment(usher_call *call)
 {
     request_rec *r = call->r;
@@ -305,9 +315,5 @@ void usher_script_environment(usher_call *call)
         apr_table_setn(env, "SCRIPT_FILENAME", call->script_filename);
     }
     set_content_length(call);
-    pass_headers(call);
-    /* programs built on libfcgi or CGI::Fast forget their own environment at every request */
-    apr_table_do(set_unless_there, env, call->class->initial_env, NULL);
-
-    call->head = usher_fcgi_head(r->pool, env, AP_FCGI_RESPONDER, 0, &call->head_length);
+    usher_script_head(call);
 }
