@@ -21,7 +21,8 @@ export function wornBy(facts: WearFacts, limits: Limits): string {
     const seconds = Math.round(facts.livedMs / 100) / 10;
     return `has run for ${seconds} s (-max-lifetime ${maxLifetimeMs / 1000})`;
   }
-  if (memoryLimitBytes > 0 && facts.rssBytes > memoryLimitBytes) {
+  // One that has served nothing would be followed by another of the same size.
+  if (memoryLimitBytes > 0 && facts.requests > 0 && facts.rssBytes > memoryLimitBytes) {
     return `uses ${facts.rssBytes} bytes of memory (-memory-limit ${memoryLimitBytes})`;
   }
   return '';
