@@ -31,6 +31,7 @@ Napi::Function ChannelWrap::Define(Napi::Env env) {
                            InstanceMethod<&ChannelWrap::InFlight>("inFlight"),
                            InstanceMethod<&ChannelWrap::Served>("served"),
                            InstanceMethod<&ChannelWrap::Unreached>("unreached"),
+                           InstanceMethod<&ChannelWrap::Hung>("hung"),
                            InstanceMethod<&ChannelWrap::AttachServer>("attachServer"),
                            InstanceMethod<&ChannelWrap::DetachServer>("detachServer"),
                            InstanceMethod<&ChannelWrap::Settle>("settle"),
@@ -243,6 +244,13 @@ Napi::Value ChannelWrap::Unreached(const Napi::CallbackInfo &info) {
     uint32_t unreached = 0;
     Check(info.Env(), usher_manager_unreached(Manager(info.Env()), ref, &unreached), "unreached");
     return Napi::Number::New(info.Env(), unreached);
+}
+
+Napi::Value ChannelWrap::Hung(const Napi::CallbackInfo &info) {
+    const usher_ref_t ref = Arguments(info).Ref("ref");
+    uint32_t count = 0;
+    Check(info.Env(), usher_manager_hung(Manager(info.Env()), ref, &count), "hung");
+    return Napi::Number::New(info.Env(), count);
 }
 
 // ---- servers ---------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ class ChannelWrap : public Napi::ObjectWrap<ChannelWrap>, public Waiter::Task {
     Napi::Value Endpoints(const Napi::CallbackInfo &info);
     Napi::Value InFlight(const Napi::CallbackInfo &info);
     Napi::Value Served(const Napi::CallbackInfo &info);
+    Napi::Value Hung(const Napi::CallbackInfo &info);
     Napi::Value Unreached(const Napi::CallbackInfo &info);
     Napi::Value AttachServer(const Napi::CallbackInfo &info);
     void DetachServer(const Napi::CallbackInfo &info);

@@ -54,6 +54,7 @@ static const usher_layout_entry_t entries[] = {
     FIELD("endpointRecord", usher_endpoint_record_t, pid),
     FIELD("endpointRecord", usher_endpoint_record_t, address_kind),
     FIELD("endpointRecord", usher_endpoint_record_t, address_length),
+    FIELD("endpointRecord", usher_endpoint_record_t, instance),
     FIELD("endpointRecord", usher_endpoint_record_t, address),
 
     RECORD("places", usher_places_t),
@@ -74,6 +75,7 @@ static const usher_layout_entry_t entries[] = {
     FIELD("place", usher_place_t, in_use),
     FIELD("place", usher_place_t, unreached),
     FIELD("place", usher_place_t, served),
+    FIELD("place", usher_place_t, hung),
 
     RECORD("cells", usher_cells_t),
     FIELD("cells", usher_cells_t, ring),
@@ -114,9 +116,11 @@ static const usher_layout_entry_t entries[] = {
     FIELD("workerRecord", usher_worker_record_t, state),
     FIELD("workerRecord", usher_worker_record_t, generation),
     FIELD("workerRecord", usher_worker_record_t, pid),
+    FIELD("workerRecord", usher_worker_record_t, has_timed_out),
     FIELD("workerRecord", usher_worker_record_t, touched),
     FIELD("workerRecord", usher_worker_record_t, counts),
     FIELD("workerRecord", usher_worker_record_t, load),
+    FIELD("workerRecord", usher_worker_record_t, timed_out),
 };
 
 const usher_layout_entry_t *usher_layout_entries(size_t *count) {

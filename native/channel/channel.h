@@ -158,8 +158,13 @@ void usher_request_wait(usher_channel_t *channel, usher_request_t *request, uint
  * endpoint. Call usher_request_admit again. */
 void usher_request_retry(usher_channel_t *channel, usher_request_t *request);
 
+/* -request-timeout has passed since the place was taken, or since the last call: is the program to
+ * blame? False: it was still starting then, and its time begins anew. */
+bool usher_request_is_overdue(const usher_channel_t *channel, usher_request_t *request);
+
 /* The request is over: gives back its place or its turn in the queue, counts the outcome. May be
- * called at any stage, and again without effect. */
+ * called at any stage, and again without effect. After TIMED_OUT no place of its instance is lent to
+ * anybody, until the manager has another one there. */
 void usher_request_end(usher_channel_t *channel, usher_request_t *request, usher_outcome_t outcome);
 
 /* µs from arrival to the place, or to the verdict or now while there is none. */

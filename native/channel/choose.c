@@ -25,6 +25,9 @@ static bool read_candidate(const usher_channel_t *channel, uint64_t entry, candi
     candidate->state = atomic_load(&record->state);
     candidate->concurrency = atomic_load_explicit(&record->concurrency, memory_order_relaxed);
     candidate->in_use = atomic_load(&channel->places->places[index].in_use);
+    if (usher_is_hung(channel, index)) {
+        return false;
+    }
     return atomic_load(&record->generation) == candidate->ref.generation;
 }
 

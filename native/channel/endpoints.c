@@ -126,12 +126,13 @@ usher_status_t usher_manager_add_endpoint(usher_manager_t *manager, usher_ref_t 
     atomic_store(&record->class_index, class_ref.index);
     atomic_store(&record->concurrency, concurrency);
     atomic_store(&record->pid, pid);
+    uint32_t generation = usher_next_generation(&manager->table->header.endpoint_generation);
+    atomic_store(&record->instance, generation);
     /* requests of a removed endpoint give back what they took: begin with what is counted */
     atomic_store(&manager->places->places[index].in_use, usher_sum_cells(manager, index));
     atomic_store(&manager->places->places[index].served, 0);
     atomic_store(&manager->places->places[index].unreached, 0);
     atomic_store(&record->state, (uint32_t)state);
-    uint32_t generation = usher_next_generation(&manager->table->header.endpoint_generation);
     USHER_STEP("endpoint: written");
     atomic_store(&record->generation, generation);
     USHER_STEP("endpoint: numbered");
@@ -154,6 +155,10 @@ usher_status_t usher_manager_set_endpoint(usher_manager_t *manager, usher_ref_t 
     }
     if (!is_endpoint_state(state)) {
         return USHER_INVALID;
+    }
+    if (state == USHER_ENDPOINT_STARTING) { /* another instance, which does not hang (hung.c) */
+        atomic_store(&record->instance,
+                     usher_next_generation(&manager->table->header.endpoint_generation));
     }
     atomic_store(&record->pid, pid);
     atomic_store(&record->state, (uint32_t)state); /* seq_cst: a drain begins here (places.c) */

@@ -43,10 +43,7 @@ bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, uint3
         return false;
     }
     usher_load_touch(channel, class_index);
-    if (atomic_exchange(&gate->rung, 1) == 0) {
-        USHER_STEP("queue: about to ring");
-        usher_doorbell_ring(channel->places);
-    }
+    usher_gate_ring(channel, class_index);
     return true;
 }
 
@@ -60,6 +57,13 @@ void usher_queue_leave(usher_channel_t *channel, usher_request_t *request) {
     usher_count_down(&channel->worker->load[class_index].waiting);
     request->waiting_since_ns = 0;
     usher_load_touch(channel, class_index);
+}
+
+void usher_gate_ring(usher_channel_t *channel, uint32_t class_index) {
+    if (atomic_exchange(&channel->places->gates[class_index].rung, 1) == 0) {
+        USHER_STEP("queue: about to ring");
+        usher_doorbell_ring(channel->places);
+    }
 }
 
 void usher_gate_wake(usher_places_t *places, uint32_t class_index, int count) {

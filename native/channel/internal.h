@@ -4,9 +4,9 @@
  *
  *   error.c bytes.c map.c channel.c           files, mappings, copies of shared bytes
  *   lock.c ring.c workers.c                   one server's cells
- *   places.c gate.c load.c doorbell.c         counting, waiting, load data, waking the manager
+ *   places.c hung.c gate.c load.c doorbell.c  counting, waiting, load data, waking the manager
  *   find.c choose.c verdict.c request.c       a request on its way
- *   manager.c classes.c endpoints.c buckets.c servers.c totals.c    the manager's side
+ *   manager.c classes.c endpoints.c buckets.c servers.c totals.c timeouts.c    the manager's side
  */
 #ifndef USHER_CHANNEL_INTERNAL_H
 #define USHER_CHANNEL_INTERNAL_H
@@ -128,12 +128,24 @@ void usher_place_count_unreached(usher_channel_t *channel, uint32_t endpoint_ind
 /* Give back what a dead worker counts in `own` of what all count in `shared`. */
 void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own);
 
+/* ---- hung.c ------------------------------------------------------------------------------ */
+
+/* A request was given up there that its program goes on with; before its release. */
+void usher_hung_count(usher_channel_t *channel, usher_ref_t endpoint, uint32_t kind);
+/* Must no place of the endpoint be lent? */
+bool usher_is_hung(const usher_channel_t *channel, uint32_t endpoint_index);
+/* What a worker's cell counts of the timeouts at one instance. */
+uint32_t usher_timeouts_at(const usher_worker_record_t *worker, uint32_t endpoint_index,
+                           uint32_t instance);
+
 /* ---- gate.c ------------------------------------------------------------------------------ */
 
 /* Enter the queue of the request's class unless `limit` requests wait; `*waiting` tells how many. */
 bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, uint32_t limit,
                        uint64_t now_ns, uint32_t *waiting);
 void usher_queue_leave(usher_channel_t *channel, usher_request_t *request);
+/* Make the manager look at the class. */
+void usher_gate_ring(usher_channel_t *channel, uint32_t class_index);
 /* Wake up to `count` sleeping threads. */
 void usher_gate_wake(usher_places_t *places, uint32_t class_index, int count);
 

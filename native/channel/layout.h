@@ -89,7 +89,7 @@ typedef struct {
     _Atomic uint32_t pid;         /* of the instance; 0 = external or not running */
     uint32_t address_kind; /* usher_address_kind_t; with the next two constant in a generation */
     uint32_t address_length;
-    uint32_t pad;
+    _Atomic uint32_t instance; /* number of the instance there; another with each one that starts */
     uint8_t address[USHER_ADDRESS_MAX];
     uint8_t pad_end[48];
 } usher_endpoint_record_t;
@@ -128,7 +128,8 @@ typedef struct {
     _Atomic uint32_t in_use;    /* requests at the endpoint now */
     _Atomic uint32_t unreached; /* connections that failed there since it was published */
     _Atomic uint64_t served;    /* requests that ended there since it was published */
-    uint8_t pad_end[48];
+    _Atomic uint32_t hung;      /* `instance` of the endpoint: no place of it is lent (hung.c) */
+    uint8_t pad_end[44];
 } usher_place_t;
 
 typedef struct {
@@ -204,7 +205,7 @@ typedef struct {
     _Atomic uint32_t state;      /* usher_worker_state_t */
     _Atomic uint32_t generation; /* of the registration it serves */
     _Atomic uint32_t pid;
-    uint32_t pad;
+    _Atomic uint32_t has_timed_out;                   /* 1: look at `timed_out`; never cleared */
     _Atomic uint64_t touched[USHER_CLASSES_MAX / 64]; /* bit = class whose load data changed */
     /* Bit = group of classes of which one was ever counted in this slot; never cleared. Readers
      * look at no other load record: reading a hole of a tmpfs file allocates the page. */
@@ -212,6 +213,9 @@ typedef struct {
     uint8_t pad_header[224];
     _Atomic uint32_t counts[USHER_ENDPOINTS_MAX]; /* requests of this worker at the endpoint now */
     usher_load_record_t load[USHER_CLASSES_MAX];
+    /* Requests that timed out at the endpoint: `instance` << 32 | how many of them there. Stays when
+     * the worker dies. */
+    _Atomic uint64_t timed_out[USHER_ENDPOINTS_MAX];
 } usher_worker_record_t;
 
 typedef struct {
@@ -239,6 +243,10 @@ _Static_assert(sizeof(usher_load_record_t) == 256, "load record");
 _Static_assert(offsetof(usher_worker_record_t, counts) == 512, "worker.counts");
 _Static_assert(offsetof(usher_worker_record_t, load) == 512 + 4 * USHER_ENDPOINTS_MAX,
                "worker.load");
+_Static_assert(sizeof(usher_worker_record_t) ==
+                   offsetof(usher_worker_record_t, load) +
+                       USHER_CLASSES_MAX * sizeof(usher_load_record_t) + 8 * USHER_ENDPOINTS_MAX,
+               "worker record");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "lock-free atomics");
 
 #endif

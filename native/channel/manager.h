@@ -98,7 +98,8 @@ usher_status_t usher_manager_add_endpoint(usher_manager_t *manager, usher_ref_t 
                                           const usher_endpoint_address_t *address,
                                           uint32_t concurrency, usher_endpoint_state_t state,
                                           uint32_t pid, usher_ref_t *ref);
-/* New state and pid; wakes waiting threads of the class. */
+/* New state and pid; wakes waiting threads of the class. STARTING: another instance than before, of
+ * which nobody has said that it hangs. */
 usher_status_t usher_manager_set_endpoint(usher_manager_t *manager, usher_ref_t ref,
                                           usher_endpoint_state_t state, uint32_t pid);
 usher_status_t usher_manager_remove_endpoint(usher_manager_t *manager, usher_ref_t ref);
@@ -113,6 +114,11 @@ usher_status_t usher_manager_served(usher_manager_t *manager, usher_ref_t ref, u
 /* Connections that requests could not make there since it was published; grows and wraps. */
 usher_status_t usher_manager_unreached(usher_manager_t *manager, usher_ref_t ref,
                                        uint32_t *unreached);
+
+/* Requests that did not end within -request-timeout at the instance that is there now, as all
+ * attached servers that may use the class say; what detached ones said is kept. No other request is
+ * lent a place there, unless the class is external. */
+usher_status_t usher_manager_hung(usher_manager_t *manager, usher_ref_t ref, uint32_t *count);
 
 /* ---- servers ----------------------------------------------------------------------------- */
 
@@ -163,8 +169,8 @@ uint32_t usher_manager_changed(usher_manager_t *manager, uint32_t *indices, uint
 /* Totals of a class over all attached servers, dead workers included. */
 usher_status_t usher_manager_load(usher_manager_t *manager, usher_ref_t class_ref,
                                   usher_load_t *load);
-/* When nothing waits or is served, make the shared hints (waiting, places) agree with the cells.
- * Returns how many were wrong. */
+/* When nothing waits or is served, make the shared hints (waiting, places) agree with the cells;
+ * those of hung instances at any time. Returns how many were wrong. */
 uint32_t usher_manager_repair_hints(usher_manager_t *manager, usher_ref_t class_ref);
 
 #ifdef __cplusplus

@@ -25,6 +25,7 @@ typedef struct {
 /* A server whose cells are mapped. */
 typedef struct {
     char name[USHER_SERVER_NAME_MAX];
+    uint64_t id; /* usher_hash(name) */
     usher_cells_t *cells;
     int live_fd;
     uint32_t ring_end; /* entries that this pass over the start requests looks at */
@@ -45,6 +46,7 @@ struct usher_manager {
     uint32_t changed_next;                    /* where the next report begins */
     usher_attached_t *servers[USHER_SERVERS_MAX];
     usher_totals_t *totals[USHER_CLASSES_MAX]; /* NULL = nothing yet */
+    uint64_t timed_out[USHER_ENDPOINTS_MAX];   /* said by detached servers, as in their cells */
 };
 
 static inline bool usher_bit(const uint64_t *bits, uint32_t index) {
@@ -80,6 +82,11 @@ void usher_endpoints_recover(usher_manager_t *manager, uint32_t class_index);
 uint32_t usher_sum_cells(usher_manager_t *manager, uint32_t endpoint_index);
 /* The endpoint's index in one of the class's slots; false when there is none. */
 bool usher_class_endpoint(const usher_class_record_t *record, uint32_t slot, uint32_t *index);
+
+/* timeouts.c */
+/* Keep what a server said that is about to be detached. */
+void usher_timeouts_detach(usher_manager_t *manager, const usher_attached_t *server);
+void usher_repair_hung(usher_manager_t *manager, uint32_t endpoint_index, uint32_t *wrong);
 
 /* totals.c */
 /* Forget what a record's former class counted. */

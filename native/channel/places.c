@@ -12,7 +12,7 @@
  *     1. cell + 1                       1. state = DRAINING
  *     2. place + 1 while < concurrency  2. sum the cells
  *     3. read state, then generation    3. 0: nobody is there and nobody will come
- *        not usable: undo
+ *        not usable, or hung: undo
  *   release
  *     1. place − 1
  *     2. cell − 1
@@ -28,6 +28,8 @@
  * The generation is read after the state. A record's generation never comes back to a former value,
  * so when it is still mine at step 3, the state read before it was my endpoint's and not a
  * successor's in the same record.
+ *
+ * An instance that hangs takes no more requests: hung.c says how that fits in here.
  *
  * A worker may die between any two steps:
  *   take, after 1      cell 1 too high, place not yet: settling takes one from a place that another
@@ -76,7 +78,7 @@ usher_status_t usher_place_take(usher_channel_t *channel, usher_ref_t endpoint) 
     uint32_t state = atomic_load(&record->state);
     uint32_t generation = atomic_load(&record->generation);
     if ((state == USHER_ENDPOINT_READY || state == USHER_ENDPOINT_STARTING) &&
-        generation == endpoint.generation) {
+        generation == endpoint.generation && !usher_is_hung(channel, endpoint.index)) {
         return USHER_OK;
     }
     usher_place_release(channel, endpoint.index);

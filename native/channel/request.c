@@ -9,6 +9,7 @@
 #define MARK_LOOKED 0x2u   /* asked for a place at least once */
 #define MARK_ADMITTED 0x4u /* its admission was counted; not again after a retry */
 #define MARK_ENDED 0x8u
+#define MARK_STARTING 0x10u /* the instance was starting when the time for its answer began */
 
 #define ROUNDS_MAX 4u /* looks at a class that changes under our eyes */
 #define RACES_MAX 16u /* places lost to others in one look */
@@ -185,12 +186,21 @@ static usher_status_t take_place(usher_channel_t *channel, usher_request_t *requ
     return USHER_AGAIN;
 }
 
+/* Time in which a program boots is not time that it takes for its answer. */
+static void note_start(const usher_channel_t *channel, usher_request_t *request) {
+    const usher_endpoint_record_t *record = &channel->table->endpoints[request->endpoint_ref.index];
+    bool starting =
+        atomic_load_explicit(&record->state, memory_order_relaxed) == USHER_ENDPOINT_STARTING;
+    request->marks = (request->marks & ~MARK_STARTING) | (starting ? MARK_STARTING : 0);
+}
+
 static usher_status_t admitted(usher_channel_t *channel, usher_request_t *request,
                                uint64_t now_ns) {
     usher_queue_leave(channel, request);
     request->admitted_ns = now_ns;
     request->decided_ns = now_ns;
     request->queued_ns = 0;
+    note_start(channel, request);
     uint32_t rotation = atomic_load_explicit(&channel->rotation, memory_order_relaxed);
     atomic_store_explicit(&channel->rotation, rotation + 1, memory_order_relaxed);
     if (!(request->marks & MARK_ADMITTED)) {
@@ -326,6 +336,20 @@ static void count_end(usher_channel_t *channel, const usher_request_t *request, 
     }
 }
 
+bool usher_request_is_overdue(const usher_channel_t *channel, usher_request_t *request) {
+    if (request->admitted_ns == 0 || !(request->marks & MARK_STARTING)) {
+        return request->admitted_ns != 0;
+    }
+    note_start(channel, request);
+    return false;
+}
+
+/* The place must not be lent to anybody else: mark that before it is given back. */
+static void give_up(usher_channel_t *channel, const usher_request_t *request) {
+    const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
+    usher_hung_count(channel, request->endpoint_ref, USHER_SHARED_LOAD(record->kind));
+}
+
 void usher_request_end(usher_channel_t *channel, usher_request_t *request,
                        usher_outcome_t outcome) {
     if (!channel->worker || (request->marks & MARK_ENDED)) {
@@ -335,8 +359,14 @@ void usher_request_end(usher_channel_t *channel, usher_request_t *request,
     if (request->admitted_ns != 0) {
         uint64_t serving_us = (usher_os_now_ns() - request->admitted_ns) / 1000;
         usher_place_count_served(channel, request->endpoint_ref.index);
+        if (outcome == USHER_OUTCOME_TIMED_OUT) {
+            give_up(channel, request);
+        }
         release(channel, request);
         count_end(channel, request, true, outcome, serving_us);
+        if (outcome == USHER_OUTCOME_TIMED_OUT) {
+            usher_gate_ring(channel, request->class_ref.index);
+        }
     } else if (request->state != USHER_TURNED_DOWN && (request->marks & MARK_COUNTED)) {
         usher_queue_leave(channel, request);
         count_end(channel, request, false, outcome, 0);

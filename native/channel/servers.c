@@ -68,6 +68,7 @@ usher_status_t usher_manager_attach_server(usher_manager_t *manager, const char 
     }
     attached->live_fd = -1;
     strcpy(attached->name, server); /* its length was checked */
+    attached->id = usher_hash(server, strlen(server));
     status = usher_map_cells(manager->runtime_dir, server, false, &attached->cells, error);
     if (status == USHER_OK) {
         status = open_live(live_path, &attached->live_fd, error);
@@ -89,6 +90,7 @@ void usher_manager_detach_server(usher_manager_t *manager, uint32_t handle) {
     usher_attached_t *server = server_of(manager, handle);
     if (server) {
         usher_totals_detach(manager, server);
+        usher_timeouts_detach(manager, server);
         manager->servers[handle] = NULL;
         free_server(server);
     }

@@ -62,9 +62,10 @@ typedef enum {
 } usher_address_kind_t;
 
 typedef enum {
-    USHER_OUTCOME_FINISHED = 1, /* complete answer */
-    USHER_OUTCOME_FAILED = 2,   /* the program broke off, timed out or refused the connection */
-    USHER_OUTCOME_ABORTED = 3,  /* the client left */
+    USHER_OUTCOME_FINISHED = 1,  /* complete answer */
+    USHER_OUTCOME_FAILED = 2,    /* the program broke off, was silent or refused the connection */
+    USHER_OUTCOME_ABORTED = 3,   /* the client left */
+    USHER_OUTCOME_TIMED_OUT = 4, /* the program did not finish within -request-timeout: it hangs */
 } usher_outcome_t;
 
 #endif

@@ -263,6 +263,7 @@ uint32_t usher_manager_repair_hints(usher_manager_t *manager, usher_ref_t class_
         if (usher_class_endpoint(record, slot, &index)) {
             wrong +=
                 repair(manager, &manager->places->places[index].in_use, index, usher_sum_cells);
+            usher_repair_hung(manager, index, &wrong);
         }
     }
     return wrong;

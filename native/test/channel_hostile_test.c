@@ -87,7 +87,7 @@ static uint32_t read_ring(fixture_t *fixture) {
 /* Everything the manager does. How many answers are out of their range. */
 static uint32_t manage(fixture_t *fixture, usher_ref_t class_ref, usher_ref_t endpoint) {
     usher_manager_t *manager = fixture->manager;
-    uint32_t indices[USHER_CLASSES_MAX], in_flight, wrong = 0;
+    uint32_t indices[USHER_CLASSES_MAX], in_flight, hung, wrong = 0;
     usher_load_t load;
     usher_server_info_t info;
     usher_class_info_t found;
@@ -99,6 +99,7 @@ static uint32_t manage(fixture_t *fixture, usher_ref_t class_ref, usher_ref_t en
     }
     wrong += usher_manager_load(manager, class_ref, &load) != USHER_OK;
     wrong += usher_manager_in_flight(manager, endpoint, &in_flight) != USHER_OK;
+    wrong += usher_manager_hung(manager, endpoint, &hung) != USHER_OK;
     usher_manager_repair_hints(manager, class_ref);
     usher_manager_generation_lives(manager, fixture->server, 1);
     wrong += usher_manager_settle(manager, fixture->server, &info) != USHER_OK;

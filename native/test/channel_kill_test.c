@@ -20,7 +20,7 @@ typedef struct {
 
 typedef struct {
     fixture_t fixture;
-    usher_ref_t warm, cold, endpoint;
+    usher_ref_t warm, cold, hanging, endpoint, hung;
     visit_t resident; /* the parent's own request at the endpoint */
 } stage_t;
 
@@ -31,16 +31,18 @@ static void note_and_signal(const char *name) {
     kill(getpid(), story->signal);
 }
 
-/* A worker's whole life: attach, serve one request, wait for another, ask for a third. */
+/* A worker's whole life: attach, serve one request, give one up, wait for another, ask for more. */
 static void live(fixture_t *fixture, void *argument) {
     story_t *told = argument;
     usher_channel_t *channel = fixture->channel;
-    visit_t warm, cold, unknown;
+    visit_t warm, hanging, cold, unknown;
     step_action = note_and_signal;
     usher_worker_detach(channel); /* the parent's slot, inherited */
     arm_steps(told->at, 0);
     attach(fixture, false);
     must(ask(channel, &warm, "warm"));
+    must(ask(channel, &hanging, "hanging") == USHER_REFUSED ? -1 : 0);
+    usher_request_end(channel, &hanging.request, USHER_OUTCOME_TIMED_OUT);
     must(ask(channel, &cold, "cold") == USHER_AGAIN ? 0 : -1);
     usher_status_t status = ask(channel, &unknown, told->key);
     while (status == USHER_AGAIN && unknown.request.start_requested_ns == 0) {
@@ -69,6 +71,8 @@ static void set_stage(stage_t *stage) {
     stage->warm = add_class(&stage->fixture, "warm", plain_limits);
     stage->endpoint = add_endpoint(&stage->fixture, stage->warm, ENDPOINT, 8, USHER_ENDPOINT_READY);
     stage->cold = add_class(&stage->fixture, "cold", plain_limits);
+    stage->hanging = add_class(&stage->fixture, "hanging", plain_limits);
+    stage->hung = add_endpoint(&stage->fixture, stage->hanging, "2.0", 2, USHER_ENDPOINT_READY);
     must(ask(stage->fixture.channel, &stage->resident, "warm"));
 }
 
@@ -90,6 +94,17 @@ static int readable_entries(stage_t *stage) {
     return found;
 }
 
+/* Who was counted is marked, whoever died in between: no request is sent there. */
+static bool lends_hung(stage_t *stage) {
+    visit_t visit;
+    uint32_t count = 0;
+    usher_manager_repair_hints(stage->fixture.manager, stage->hanging);
+    must(usher_manager_hung(stage->fixture.manager, stage->hung, &count));
+    bool lent = ask(stage->fixture.channel, &visit, "hanging") == USHER_OK;
+    usher_request_end(stage->fixture.channel, &visit.request, USHER_OUTCOME_ABORTED);
+    return lent == (count > 0);
+}
+
 /* What must hold when only the parent's own request is there. */
 static const char *find_damage(stage_t *stage, int least_entries) {
     usher_channel_t *channel = stage->fixture.channel;
@@ -103,6 +118,9 @@ static const char *find_damage(stage_t *stage, int least_entries) {
     }
     if (channel->places->gates[stage->cold.index].waiting != 0) {
         return "a waiting request leaked";
+    }
+    if (lends_hung(stage)) {
+        return "a hung instance is lent, or one that does not hang is not";
     }
     if (channel->cells->header.lock != 0) {
         return "the lock is held";

@@ -2,7 +2,8 @@
 /*
  * Many workers of two servers take, release, wait, ask and abort at random and are killed at random
  * steps, while the manager publishes, drains, removes and settles. When all is over, every count is
- * 0 again; and no request was ever at an endpoint that the manager had drained.
+ * 0 again; no request was ever at an endpoint that the manager had drained, and none was sent to one
+ * that was known to hang.
  * USHER_TEST_SECONDS sets how long (default 4).
  */
 #include "channel_steps.h"
@@ -18,9 +19,13 @@ typedef struct {
     _Atomic uint32_t stop;
     _Atomic uint32_t lost;  /* requests at a drained endpoint */
     _Atomic uint32_t wrong; /* statuses that cannot be */
+    _Atomic uint32_t lent;  /* places of hung instances */
+    _Atomic uint32_t timed_out;
     _Atomic uint64_t admitted;
     _Atomic uint64_t refused;
     _Atomic uint8_t drained[GENERATIONS]; /* endpoint generation → the manager saw no request */
+    _Atomic uint64_t
+        hung_ns[GENERATIONS]; /* endpoint generation → since when it is known to hang */
 } world_t;
 
 typedef struct {
@@ -59,6 +64,13 @@ static void check_drained(const visit_t *visit) {
     }
 }
 
+static void time_out(visit_t *visit) {
+    uint32_t generation = visit->request.endpoint_ref.generation;
+    usher_request_end(worker.channel, &visit->request, USHER_OUTCOME_TIMED_OUT);
+    atomic_store(&world->hung_ns[generation % GENERATIONS], usher_os_now_ns());
+    atomic_fetch_add_explicit(&world->timed_out, 1, memory_order_relaxed);
+}
+
 /* Hold the place for a while, then end somehow. */
 static void be_served(visit_t *visit) {
     atomic_fetch_add_explicit(&world->admitted, 1, memory_order_relaxed);
@@ -73,7 +85,22 @@ static void be_served(visit_t *visit) {
         usher_request_retry(worker.channel, &visit->request);
         return;
     }
+    if (pick(100) == 0) {
+        time_out(visit);
+        return;
+    }
     usher_request_end(worker.channel, &visit->request, (usher_outcome_t)(1 + pick(3)));
+}
+
+static usher_status_t admit_checked(visit_t *visit) {
+    uint64_t now_ns = usher_os_now_ns();
+    usher_status_t status = admit(worker.channel, visit);
+    if (status == USHER_OK) {
+        uint64_t hung_ns =
+            atomic_load(&world->hung_ns[visit->request.endpoint_ref.generation % GENERATIONS]);
+        atomic_fetch_add(&world->lent, hung_ns != 0 && hung_ns < now_ns);
+    }
+    return status;
 }
 
 static void visit_something(void) {
@@ -84,14 +111,15 @@ static void visit_something(void) {
     } else {
         strcpy(key, "app");
     }
-    usher_status_t status = ask(worker.channel, &visit, key);
+    must(usher_request_begin(worker.channel, &visit.request, key, strlen(key)));
+    usher_status_t status = admit_checked(&visit);
     for (uint32_t patience = pick(20); status == USHER_AGAIN && patience > 0; patience--) {
         if (worker.channel->may_block) {
             usher_request_wait(worker.channel, &visit.request, 1 + pick(10));
         } else {
             usleep(100);
         }
-        status = admit(worker.channel, &visit);
+        status = admit_checked(&visit);
     }
     if (status == USHER_OK) {
         be_served(&visit);
@@ -166,9 +194,10 @@ static void add_one_endpoint(scene_t *scene, uint32_t i) {
 static void drain_some(scene_t *scene) {
     usher_manager_t *manager = scene->fixture.manager;
     for (uint32_t i = 0; i < ENDPOINTS; i++) {
-        uint32_t in_flight = 0;
+        uint32_t in_flight = 0, hung = 0;
         if (!scene->draining[i]) {
-            if (next_random(&scene->random) % 4 == 0) {
+            must(usher_manager_hung(manager, scene->endpoints[i], &hung));
+            if (hung > 0 || next_random(&scene->random) % 4 == 0) {
                 usher_manager_set_endpoint(manager, scene->endpoints[i], USHER_ENDPOINT_DRAINING,
                                            1);
                 scene->draining[i] = true;
@@ -303,6 +332,9 @@ int main(void) {
        (unsigned long)world->admitted, (unsigned long)world->refused, scene.killed, scene.drains,
        scene.started);
     is_int(world->lost, 0, "no request was at an endpoint after it was drained");
+    is_int(world->lent, 0, "no place of a hung instance was lent, after %u requests timed out",
+           world->timed_out);
+    ok(world->timed_out > 10, "enough of them");
     is_int(world->wrong, 0, "no call failed");
     check_end(&scene);
     usher_channel_close(scene.channels[1]);

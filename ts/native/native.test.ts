@@ -187,6 +187,7 @@ t.test('every argument is checked, and the error names it', (t) => {
       ['inFlight', [ref], 0, undefined, 'ref', object],
       ['served', [ref], 0, undefined, 'ref', object],
       ['unreached', [ref], 0, undefined, 'ref', object],
+      ['hung', [ref], 0, undefined, 'ref', object],
       ['attachServer', ['a', '/b'], 0, 1, 'server', text],
       ['attachServer', ['a', '/b'], 1, undefined, 'livePath', text],
       ['detachServer', [0], 0, null, 'handle', number],
@@ -302,10 +303,11 @@ t.test('endpoints', (t) => {
   t.equal(channel.inFlight(first), 0);
   t.equal(channel.served(first), 0);
   t.equal(channel.unreached(first), 0);
+  t.equal(channel.hung(first), 0);
   t.throws(() => channel.removeClass(classRef), { code: 'ERR_USHER_INVALID' });
   for (const ref of refs) channel.removeEndpoint(ref);
   t.same(channel.endpoints(), []);
-  for (const method of ['inFlight', 'served', 'unreached', 'removeEndpoint'] as const) {
+  for (const method of ['inFlight', 'served', 'unreached', 'hung', 'removeEndpoint'] as const) {
     t.throws(() => channel[method](first), { code: 'ERR_USHER_STALE' }, method);
   }
   t.end();

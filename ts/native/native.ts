@@ -131,6 +131,9 @@ export declare class Channel {
   served(ref: Ref): number;
   /** Connections that failed at the endpoint. */
   unreached(ref: Ref): number;
+  /** Requests that did not end within -request-timeout at the instance that is there now: no other
+   * request is sent to it (external: it is only counted). setEndpoint(…, 'starting', …) begins anew. */
+  hung(ref: Ref): number;
 
   attachServer(server: string, livePath: string): number;
   detachServer(handle: number): void;
