@@ -18,11 +18,13 @@
  *   raw        from here on no head is written: the text given is all there is
  *
  * When it starts, it adds a line with its process id to <program>.starts, if that file exists.
- * Started as `echo --start-ms N` it needs that long before its first accept.
+ * Started as `echo --start-ms N` it needs that long before its first accept; as `echo --abrupt` it
+ * dies at once of TERM, whatever it does, while libfcgi would let it end its request.
  */
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -274,6 +276,10 @@ int main(int argc, char **argv) {
     }
     if (argc == 3 && strcmp(argv[1], "--start-ms") == 0) {
         pause_ms(strtol(argv[2], NULL, 10));
+    }
+    FCGX_Init();
+    if (argc == 2 && strcmp(argv[1], "--abrupt") == 0) {
+        signal(SIGTERM, SIG_DFL); /* FCGX_Init has set its own */
     }
 
     static request_t request;

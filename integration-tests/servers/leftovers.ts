@@ -22,7 +22,7 @@ export interface Ended {
   isKept: () => boolean;
 }
 
-interface Verdict {
+export interface Verdict {
   title: string;
   left: string[];
   tookMs: number;
@@ -63,9 +63,14 @@ export function watchEnding(ended: Ended): void {
   verdicts.push(judge(ended));
 }
 
+/** What each server that has run and ended has left behind; empty lists where all is well. */
+export function verdictsOnEndings(): Promise<Verdict[]> {
+  return Promise.all(verdicts);
+}
+
 /** The last test of every file: one assertion for each server that has run. */
 export async function nothingLeft(t: Test): Promise<void> {
-  for (const { title, left, tookMs } of await Promise.all(verdicts)) {
+  for (const { title, left, tookMs } of await verdictsOnEndings()) {
     t.same(left, [], `nothing is left 10 s after the end of ${title}`);
     t.comment(`${title}: ${(tookMs / 1000).toFixed(1)} s`);
   }

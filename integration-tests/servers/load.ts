@@ -1,11 +1,105 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests without a pause while something else happens, and what became of them.
+// Requests without a pause while something else happens, each over a connection of its own, and what
+// became of every one of them.
 
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Answer, type RequestOptions, request } from './client.ts';
 import type { Site } from './site.ts';
+
+/** One request to make, and what is wrong with an answer to it, if anything is. */
+export interface Ask {
+  path: string;
+  options?: RequestOptions;
+  problemOf?: (answer: Answer) => string | undefined;
+}
+
+export interface Loss {
+  /** As the logs spell it, to be found there. */
+  at: string;
+  method: string;
+  path: string;
+  /** 0 when there was no answer at all. */
+  status: number;
+  text: string;
+}
+
+const keptLosses = 50;
+/** So that a server that is gone is not asked as fast as it can refuse. */
+const afterLossMs = 20;
+
+/** As many clients as asked for, each making one request after the other. */
+export class Load {
+  readonly port: number;
+  readonly losses: Loss[] = [];
+  asked = 0;
+  answered = 0;
+  lost = 0;
+  #next: (index: number) => Ask;
+  #wanted = 0;
+  #active = 0;
+  #running = new Set<Promise<void>>();
+
+  /** @param next The request of this number; they are counted from 0. */
+  constructor(port: number, next: (index: number) => Ask) {
+    this.port = port;
+    this.#next = next;
+  }
+
+  /** How many clients are at it from now on; those beyond it end with their request. */
+  set clients(count: number) {
+    this.#wanted = count;
+    while (this.#active < count) {
+      this.#active += 1;
+      const client = this.#client();
+      this.#running.add(client);
+      void client.then(() => this.#running.delete(client));
+    }
+  }
+
+  /** Lets every request that was begun end. */
+  async stop(): Promise<void> {
+    this.clients = 0;
+    await Promise.all(this.#running);
+  }
+
+  /** Makes one request besides those of the clients. */
+  async one(): Promise<void> {
+    const ask = this.#next(this.asked++);
+    const at = new Date().toISOString();
+    try {
+      const answer = await request(this.port, ask.path, ask.options);
+      const problem = problemIn(answer) ?? ask.problemOf?.(answer);
+      if (problem === undefined) this.answered += 1;
+      else this.#lose(ask, at, answer.status, problem);
+    } catch (error) {
+      this.#lose(ask, at, 0, (error as Error).message);
+    }
+  }
+
+  async #client(): Promise<void> {
+    do {
+      const { lost } = this;
+      await this.one();
+      if (this.lost > lost) await sleep(afterLossMs);
+    } while (this.#active <= this.#wanted);
+    this.#active -= 1;
+  }
+
+  #lose({ path, options }: Ask, at: string, status: number, text: string): void {
+    this.lost += 1;
+    if (this.losses.length >= keptLosses) return;
+    this.losses.push({ at, method: options?.method ?? 'GET', path, status, text });
+  }
+}
+
+function problemIn({ status, isComplete }: Answer): string | undefined {
+  if (status !== 200) return `status ${status}`;
+  return isComplete ? undefined : 'broken off';
+}
 
 export interface Outcomes {
   answered: number;
-  /** Each answer that was not 200, or the error in place of one. */
+  /** Each answer that was not 200, or the error in place of one; the first fifty. */
   lost: string[];
 }
 
@@ -15,27 +109,13 @@ export async function underLoad(
   path: string,
   action: () => Promise<unknown>,
 ): Promise<Outcomes> {
-  const outcomes: Outcomes = { answered: 0, lost: [] };
-  let isOver = false;
-  const one = async (): Promise<void> => {
-    try {
-      const { status, isComplete } = await site.request(path);
-      if (status === 200 && isComplete) outcomes.answered += 1;
-      else outcomes.lost.push(isComplete ? `status ${status}` : 'broken off');
-    } catch (error) {
-      outcomes.lost.push((error as Error).message);
-    }
-  };
-  const client = async (): Promise<void> => {
-    while (!isOver) await one();
-    await one();
-  };
-  const clients = Array.from({ length: 4 }, client);
+  const load = new Load(site.port, () => ({ path }));
+  load.clients = 4;
   try {
     await action();
+    await Promise.all([1, 2, 3, 4].map(() => load.one()));
   } finally {
-    isOver = true;
-    await Promise.all(clients);
+    await load.stop();
   }
-  return outcomes;
+  return { answered: load.answered, lost: load.losses.map(({ text }) => text) };
 }

@@ -36,6 +36,9 @@ export interface SiteOptions {
   startAs?: { uid: number; gid: number };
 }
 
+/** Whom a site belongs to: a test, or whoever ends it as a test would. */
+export type SiteOwner = Pick<Test, 'name' | 'teardown' | 'test'>;
+
 /** The same server's configuration in both spellings; a test gives the ones it needs. */
 export type Texts = Partial<Record<WebServer['kind'], string>>;
 
@@ -71,7 +74,7 @@ function sizeOf(path: string): number {
 }
 
 export class Site implements Place {
-  readonly t: Test;
+  readonly t: SiteOwner;
   readonly server: WebServer;
   readonly dir: string;
   readonly docs: string;
@@ -85,7 +88,7 @@ export class Site implements Place {
   private isEnded = false;
   private errorLogMark = 0;
 
-  private constructor(t: Test, server: WebServer, ports: number[], options: SiteOptions) {
+  private constructor(t: SiteOwner, server: WebServer, ports: number[], options: SiteOptions) {
     this.t = t;
     this.server = server;
     this.ports = ports;
@@ -104,7 +107,7 @@ export class Site implements Place {
   }
 
   /** A site that is not running yet; it is ended with the test at the latest. */
-  static async create(t: Test, server: WebServer, options: SiteOptions = {}): Promise<Site> {
+  static async create(t: SiteOwner, server: WebServer, options: SiteOptions = {}): Promise<Site> {
     const ports = await Promise.all([1, 2, 3, 4].map(freePort));
     const site = new Site(t, server, ports, options);
     t.teardown(() => site.end('TERM'));
@@ -276,6 +279,11 @@ export class Site implements Place {
   }
 
   private isKept = process.env.USHER_TEST_KEEP === '1';
+
+  /** Leaves the directory, to be looked at. */
+  keep(): void {
+    this.isKept = true;
+  }
 
   /** What the server has written to its error log since the check began. */
   newErrors(): string {

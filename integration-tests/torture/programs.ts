@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// The programs that are tortured. All answer one line each for QUERY_STRING, pid, body_bytes and
+// body_crc32, and take their time with ?sleep=MS.
+
+import { copyFileSync, mkdirSync } from 'node:fs';
+import { apps } from '../servers/checkout.ts';
+import type { Site } from '../servers/site.ts';
+
+/** Options of a class as httpd.conf spells them, without the hyphen; true for one without a value, a
+ * list for one that is repeated. */
+export type ClassOptions = Record<string, string | number | true | readonly string[]>;
+
+export interface Program {
+  name: string;
+  /** Places the file that runs, below the site's directory: one for each class. */
+  place: (site: Site, className: string) => string;
+  command: (file: string) => string;
+  /** Requests one instance takes at once. */
+  concurrency: number;
+  options: ClassOptions;
+}
+
+const placed =
+  (app: string) =>
+  (site: Site, className: string): string =>
+    site.program(`bin/${className}`, app);
+
+function placePage(site: Site, className: string): string {
+  const path = `${site.docs}/${className}/page.php`;
+  mkdirSync(`${site.docs}/${className}`);
+  copyFileSync(`${apps}/page.php`, path);
+  return path;
+}
+
+export type ProgramName = 'c' | 'perl' | 'node' | 'php' | 'php-children';
+
+export const programs: Record<ProgramName, Program> = {
+  c: {
+    name: 'c',
+    place: placed('echo'),
+    command: (file) => `${file} --abrupt`,
+    concurrency: 1,
+    options: {},
+  },
+  perl: {
+    name: 'perl',
+    place: placed('echo.pl'),
+    command: (file) => file,
+    concurrency: 1,
+    options: {},
+  },
+  node: {
+    name: 'node',
+    place: placed('answers.mjs'),
+    command: (file) => `node ${file}`,
+    concurrency: 2,
+    options: {},
+  },
+  php: {
+    name: 'php',
+    place: placePage,
+    command: () => 'php-cgi',
+    concurrency: 1,
+    options: { 'initial-env': 'PHP_FCGI_MAX_REQUESTS=50' },
+  },
+  'php-children': {
+    name: 'php-children',
+    place: placePage,
+    command: () => 'php-cgi',
+    concurrency: 4,
+    options: { 'initial-env': ['PHP_FCGI_CHILDREN=4', 'PHP_FCGI_MAX_REQUESTS=50'] },
+  },
+};
+
+export const programNames = Object.keys(programs) as ProgramName[];

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// All scenarios, in the order in which they are run.
+
+import { instanceScenarios } from './instance-scenarios.ts';
+import { queueScenarios } from './queue-scenarios.ts';
+import type { Scenario } from './scenario.ts';
+import { serverScenarios } from './server-scenarios.ts';
+
+export const scenarios: readonly Scenario[] = [
+  ...serverScenarios,
+  ...instanceScenarios,
+  ...queueScenarios,
+];

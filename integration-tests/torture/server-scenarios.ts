@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happens to the web server and to the manager.
+
+import { existsSync } from 'node:fs';
+import { eventually } from '../servers/eventually.ts';
+import { isRunning, signal } from '../servers/processes.ts';
+import { files } from '../servers/web-server.ts';
+import type { ClassOptions, Program } from './programs.ts';
+import type { Scenario } from './scenario.ts';
+import { patienceMs, type Tortured } from './tortured.ts';
+
+export const processes = 4;
+const kept = (): ClassOptions => ({ processes });
+
+/** Three requests for each place: two of them wait. */
+export const saturating = ({ concurrency }: Program): number => 3 * processes * concurrency;
+
+/** Runs `event` so many times; the instances that were there before are those that are there after. */
+async function sparingInstances(
+  tortured: Tortured,
+  count: number,
+  event: () => Promise<unknown>,
+): Promise<void> {
+  // What ends itself after some requests would look as if it had been started again.
+  const comesAndGoes = tortured.setting.program.name === 'php';
+  const before = await tortured.ready(processes);
+  for (; tortured.events < count; tortured.events += 1) await event();
+  const after = await tortured.ready(processes);
+  if (!comesAndGoes && before.join() !== after.join()) {
+    tortured.problems.push(`instances were started again: ${before} before, ${after} after`);
+  }
+}
+
+async function reload({ site, texts }: Tortured): Promise<void> {
+  const { workers } = site;
+  site.reload(texts);
+  await eventually(
+    'new workers run',
+    () => site.workers.some((pid) => !workers.includes(pid)),
+    patienceMs,
+  );
+}
+
+async function upgradeBinary({ site }: Tortured): Promise<void> {
+  const old = site.pid;
+  const oldPidFile = `${files.pid(site)}.oldbin`;
+  signal(old, 'SIGUSR2');
+  await eventually('a second master runs', () => existsSync(oldPidFile), patienceMs);
+  await eventually(
+    'it has workers',
+    () => site.pid > 0 && site.pid !== old && site.workers.length >= 2,
+    patienceMs,
+  );
+  signal(old, 'SIGWINCH');
+  signal(old, 'SIGQUIT');
+  await eventually('the old master has ended', () => !isRunning(old), patienceMs);
+}
+
+async function killManager(tortured: Tortured): Promise<void> {
+  const { pid } = (await tortured.statusSoon()).manager;
+  signal(pid, 'SIGKILL');
+  await eventually(
+    'another manager answers',
+    async () => (await tortured.statusSoon()).manager.pid !== pid,
+    patienceMs,
+  );
+}
+
+export const serverScenarios: readonly Scenario[] = [
+  {
+    name: 'reload',
+    title: 'The server reads its configuration again (nginx HUP, Apache graceful).',
+    programs: ['c', 'node', 'perl', 'php-children'],
+    options: kept,
+    clients: saturating,
+    methods: 'both',
+    sleepMs: 5,
+    full: { nginx: 1000, apache: 200 },
+    short: 5,
+    run: (tortured, count) => sparingInstances(tortured, count, () => reload(tortured)),
+  },
+  {
+    name: 'upgrade',
+    title: 'nginx is replaced by its own binary: USR2, then WINCH and QUIT to the old master.',
+    kind: 'nginx',
+    programs: ['c', 'node'],
+    options: kept,
+    clients: saturating,
+    methods: 'both',
+    sleepMs: 5,
+    full: 20,
+    short: 2,
+    run: (tortured, count) => sparingInstances(tortured, count, () => upgradeBinary(tortured)),
+  },
+  {
+    name: 'kill-manager',
+    title: 'The manager is killed with -9; no instance is started again.',
+    programs: ['c', 'node', 'perl', 'php', 'php-children'],
+    options: kept,
+    clients: saturating,
+    methods: 'both',
+    sleepMs: 5,
+    full: 100,
+    short: 3,
+    run: (tortured, count) => sparingInstances(tortured, count, () => killManager(tortured)),
+  },
+];
