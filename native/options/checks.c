@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 
 #include "options/table.h"
@@ -57,6 +58,25 @@ static int check_contradiction(usher_host_t host, const usher_option_values_t *v
     return 0;
 }
 
+/* What only the classic policy knows contradicts the other one. */
+static int check_policy(usher_host_t host, const usher_option_values_t *values, char *error,
+                        size_t size) {
+    static const int rows[] = {USHER_OPTION_updateInterval, USHER_OPTION_killInterval,
+                               USHER_OPTION_gainValue,      USHER_OPTION_singleThreshold,
+                               USHER_OPTION_multiThreshold, USHER_OPTION_processSlack};
+    const usher_option_value_t *policy = given(values, USHER_OPTION_policy);
+    if (policy == NULL || strcasecmp(policy->text, "adaptive") != 0)
+        return 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (given(values, rows[i]) != NULL)
+            return usher_text_fail(error, size,
+                                   "%s belongs to the classic policy, and %s adaptive is given: "
+                                   "leave one of them out",
+                                   spell(host, rows[i]).text,
+                                   spell(host, USHER_OPTION_policy).text);
+    return 0;
+}
+
 static int check_static(usher_host_t host, const usher_option_values_t *values, char *error,
                         size_t size) {
     spelling_t on_demand = spell(host, USHER_OPTION_onDemand);
@@ -67,7 +87,7 @@ static int check_static(usher_host_t host, const usher_option_values_t *values, 
 
     if (check_contradiction(host, values, USHER_OPTION_socket, USHER_OPTION_port, error, size) <
             0 ||
-        check_socket(host, values, error, size) < 0)
+        check_socket(host, values, error, size) < 0 || check_policy(host, values, error, size) < 0)
         return -1;
     if (given(values, USHER_OPTION_onDemand) != NULL) {
         if (processes_value != NULL || most_value != NULL)
@@ -90,6 +110,8 @@ static int check_static(usher_host_t host, const usher_option_values_t *values, 
 
 static int check_dynamic(usher_host_t host, const usher_option_values_t *values, char *error,
                          size_t size) {
+    if (check_policy(host, values, error, size) < 0)
+        return -1;
     int64_t least = number_or_default(values, USHER_OPTION_minProcesses);
     int64_t most = number_or_default(values, USHER_OPTION_maxProcesses);
     if (least > most)

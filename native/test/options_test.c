@@ -118,6 +118,25 @@ static const struct {
     {D, HTTPD, {"-dynamicRoot", "/a", "-dynamicRoot", "/b"}, "dynamicRoot", 0},
     {D, HTTPD, {"-minProcesses", "5", "-maxProcesses", "5"}, "minProcesses", 5},
     {D, HTTPD, {"-listen-queue-depth", "100"}, "listenQueueDepth", 100},
+    /* the classic policy, in the spellings of 1997 and of today */
+    {D, HTTPD, {"-singleThreshhold", "10", "-multiThreshhold", "60"}, "multiThreshold", 60},
+    {D, HTTPD, {"-singlethreshold", "0", "-multithreshold", "50"}, "singleThreshold", 0},
+    {D, HTTPD, {"-updateInterval", "120", "-killInterval", "300"}, "updateInterval", 120000},
+    {D, HTTPD, {"-gainValue", "0.75"}, "gainValue", 750000},
+    {D, HTTPD, {"-processSlack", "50"}, "processSlack", 50},
+    {S, NGINX, {"policy=classic", "max_class_processes=4"}, "policy", 0},
+    /* how long an instance lives */
+    {S, HTTPD, {"-memory-limit", "256M"}, "memoryLimit", 268435456},
+    {D, HTTPD, {"-max-requests", "500", "-autoUpdate"}, "maxRequests", 500},
+    {S, NGINX, {"max_lifetime=1h", "auto_update"}, "maxLifetime", 3600000},
+    {S, HTTPD, {"-limit", "nofile=1024", "-limit", "core=unlimited"}, "limit", 0},
+    {D, NGINX, {"limit=as=1G"}, "limit", 0},
+    /* where it is */
+    {S, HTTPD, {"-port", "9000"}, "port", 0},
+    {S, HTTPD, {"-port", "127.0.0.1:9000"}, "port", 0},
+    {S, NGINX, {"port=[::1]:9000"}, "port", 0},
+    {S, HTTPD, {"-socket", "/run/php.sock"}, "socket", 0},
+    {E, HTTPD, {"-host", "a:1", "-backup", "b:2", "-down", "c:3"}, "down", 0},
 };
 
 static void test_accepted(void) {
@@ -254,6 +273,19 @@ static const struct {
     {E, HTTPD, {NULL}, "an external class needs -host HOST:PORT or -socket PATH"},
     {E, NGINX, {"host=a:1", "socket=/x"}, "host and socket contradict each other"},
     {E, HTTPD, {"-socket", "/x", "-socket", "/y"}, "-socket is given twice"},
+    {S, HTTPD, {"-socket", "/x", "-port", "9000"}, "-socket and -port contradict each other"},
+    {S, HTTPD, {"-port", "0"}, "expected a port from 1 to 65535"},
+    {S, NGINX, {"port=localhost:9000"}, "address:port"},
+    {S, HTTPD, {"-limit", "files=10"}, "NAME=NUMBER or NAME=unlimited with a NAME of nofile"},
+    {S, HTTPD, {"-limit", "nofile=many"}, "NAME=NUMBER"},
+    {S, HTTPD, {"-policy", "modern"}, "expected one of: adaptive classic"},
+    {D,
+     HTTPD,
+     {"-policy", "adaptive", "-killInterval", "60"},
+     "-killInterval belongs to the classic policy"},
+    {D, HTTPD, {"-killInterval", "0"}, "expected a time from 1s"},
+    {D, HTTPD, {"-processSlack", "51"}, "-processSlack (51) must not be above -maxProcesses (50)"},
+    {E, HTTPD, {"-backup", "a:1"}, "no address: an external class needs"},
 };
 
 static void test_refused(void) {

@@ -65,6 +65,14 @@ export interface ClassConfig {
 export type PublicAddress = { kind: 'unix'; path: string } | { kind: 'tcp'; listen: string };
 
 const SIGTERM = 15;
+const classicOptions = [
+  'updateInterval',
+  'killInterval',
+  'gainValue',
+  'singleThreshold',
+  'multiThreshold',
+  'processSlack',
+];
 /** mod_fastcgi's defaults where ours differ; what is configured wins. */
 const classicDefaults: Options = {
   initStartDelay: 1_000,
@@ -143,7 +151,7 @@ function common(
   owner: Owner,
   source: string,
 ): ClassConfig {
-  const policy = text(given, 'policy')?.toLowerCase() === 'classic' ? 'classic' : 'adaptive';
+  const policy = policyOf(given);
   const options = policy === 'classic' ? { ...classicDefaults, ...given } : given;
   const depth = number(options, 'listenQueueDepth', 1024);
   const flags =
@@ -203,6 +211,13 @@ function common(
     downs: [],
     socket: null,
   };
+}
+
+/** Who sets what only the classic policy knows wants that one. */
+function policyOf(options: Options): PolicyName {
+  const named = text(options, 'policy')?.toLowerCase();
+  if (named === 'classic' || named === 'adaptive') return named;
+  return classicOptions.some((id) => id in options) ? 'classic' : 'adaptive';
 }
 
 function publicAddressOf(options: Options): PublicAddress | null {
