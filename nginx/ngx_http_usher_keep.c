@@ -8,9 +8,11 @@
  * one that is idle, so it is kept no longer than pays.
  *
  * Left: when nginx is done with a request before the program is (the client
- * has gone, HEAD, X-Accel-Redirect), the instance is busy still, and its
- * place is held until it ends the answer, or writes more of it: then it is
- * closed, and told so by that.
+ * has gone, fastcgi_read_timeout, HEAD, X-Accel-Redirect), the instance is
+ * busy still, and its place is held until it ends the answer, or writes more
+ * of it: then it is closed, and told so by that.  Until then request_timeout
+ * goes on.  An instance that is not to be used any more is waited for no
+ * longer than fastcgi_read_timeout: that would keep it from being retired.
  */
 
 
@@ -22,6 +24,7 @@
 #define NGX_HTTP_USHER_BUCKETS      256
 #define NGX_HTTP_USHER_REST         4096
 
+#define NGX_HTTP_USHER_LEFT_LOOK    1000   /* ms, is the instance in use? */
 #define NGX_HTTP_USHER_END_REQUEST  3
 #define NGX_HTTP_USHER_END_SIZE     16     /* of the record */
 
@@ -36,6 +39,9 @@ typedef struct {
 typedef struct {
     usher_request_t                 turn;
     usher_outcome_t                 outcome;
+    ngx_msec_t                      until;     /* waited for in any case */
+    ngx_msec_t                      deadline;  /* of the whole request */
+    ngx_uint_t                      request_timeout; /* ms, 0: no deadline */
     ngx_str_t                       key;
 } ngx_http_usher_left_t;
 
@@ -46,6 +52,8 @@ static void ngx_http_usher_close(ngx_connection_t *c);
 static void ngx_http_usher_kept_handler(ngx_event_t *rev);
 static void ngx_http_usher_close_kept(ngx_http_usher_kept_t *kept);
 static void ngx_http_usher_left_handler(ngx_event_t *rev);
+static ngx_int_t ngx_http_usher_still_wait(ngx_http_usher_left_t *left);
+static ngx_msec_t ngx_http_usher_next_time(ngx_http_usher_left_t *left);
 static ngx_uint_t ngx_http_usher_answer_ends(u_char *start, u_char *last);
 static void ngx_http_usher_dummy_handler(ngx_event_t *ev);
 
@@ -200,7 +208,6 @@ ngx_http_usher_linger(ngx_http_usher_peer_t *peer, usher_outcome_t outcome)
         || c == NULL
         || c->read->eof
         || c->read->error
-        || c->read->timedout
         || c->write->error
         || c->write->timedout
         || ngx_terminate
@@ -225,11 +232,16 @@ ngx_http_usher_linger(ngx_http_usher_peer_t *peer, usher_outcome_t outcome)
     left->turn = peer->turn;
     left->turn.key = (char *) left->key.data;
 
+    left->until = ngx_current_msec + u->conf->read_timeout;
+    left->deadline = peer->deadline.timer.key;
+    left->request_timeout = peer->deadline.timer_set
+                            ? peer->admission.request_timeout_ms : 0;
+
     peer->begun = 0;
     peer->admitted = 0;
 
     ngx_http_usher_detach_connection(peer, ngx_http_usher_left_handler, left,
-                                     u->conf->read_timeout);
+                                     ngx_http_usher_next_time(left));
 
     return NGX_OK;
 }
@@ -267,6 +279,7 @@ ngx_http_usher_detach_connection(ngx_http_usher_peer_t *peer,
     }
 
     c->read->delayed = 0;
+    c->read->timedout = 0;
     c->read->cancelable = 1;
 
     ngx_add_timer(c->read, timeout);
@@ -337,11 +350,19 @@ ngx_http_usher_left_handler(ngx_event_t *rev)
     /* whatever is read: the program is done, or will be at its next write */
 
     if (!c->close
-        && !rev->timedout
         && c->recv(c, rest, NGX_HTTP_USHER_REST) == NGX_AGAIN
         && ngx_handle_read_event(rev, 0) == NGX_OK)
     {
-        return;
+        if (!rev->timedout) {
+            return;
+        }
+
+        rev->timedout = 0;
+
+        if (ngx_http_usher_still_wait(left) == NGX_OK) {
+            ngx_add_timer(rev, ngx_http_usher_next_time(left));
+            return;
+        }
     }
 
     ngx_http_usher_close(c);
@@ -351,6 +372,59 @@ ngx_http_usher_left_handler(ngx_event_t *rev)
     ngx_http_usher_hand_over(&left->key);
 
     ngx_free(left);
+}
+
+
+static ngx_int_t
+ngx_http_usher_still_wait(ngx_http_usher_left_t *left)
+{
+    if (left->request_timeout
+        && (ngx_msec_int_t) (left->deadline - ngx_current_msec) <= 0)
+    {
+        if (usher_request_is_overdue(ngx_http_usher.channel, &left->turn)) {
+            left->outcome = USHER_OUTCOME_TIMED_OUT;
+
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                          "usher: class \"%V\": the program did not end a "
+                          "request that was given up, within %ui ms "
+                          "(request_timeout): it hangs",
+                          &left->key, left->request_timeout);
+
+            return NGX_DECLINED;
+        }
+
+        /* it was booting */
+
+        left->deadline = ngx_current_msec + left->request_timeout;
+    }
+
+    if ((ngx_msec_int_t) (left->until - ngx_current_msec) > 0
+        || usher_request_has_use(ngx_http_usher.channel, &left->turn))
+    {
+        return NGX_OK;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_msec_t
+ngx_http_usher_next_time(ngx_http_usher_left_t *left)
+{
+    ngx_msec_int_t  time, deadline;
+
+    time = (ngx_msec_int_t) (left->until - ngx_current_msec);
+
+    if (time <= 0) {
+        time = NGX_HTTP_USHER_LEFT_LOOK;
+    }
+
+    if (left->request_timeout) {
+        deadline = (ngx_msec_int_t) (left->deadline - ngx_current_msec);
+        time = ngx_min(time, ngx_max(deadline, 1));
+    }
+
+    return time;
 }
 
 

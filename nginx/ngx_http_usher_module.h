@@ -91,6 +91,7 @@ typedef struct {
     unsigned                       admitted:1;
     unsigned                       refused:1;
     unsigned                       warned:1;
+    unsigned                       overdue:1;  /* request_timeout passed */
 } ngx_http_usher_peer_t;
 
 

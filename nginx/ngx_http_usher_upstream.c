@@ -180,10 +180,26 @@ ngx_http_usher_free_peer(ngx_peer_connection_t *pc, void *data,
 
     outcome = ngx_http_usher_outcome(peer, state);
 
-    if (outcome != USHER_OUTCOME_FAILED
-        && ngx_http_usher_keep(peer) != NGX_OK)
-    {
-        (void) ngx_http_usher_linger(peer, outcome);
+    switch (outcome) {
+
+    case USHER_OUTCOME_TIMED_OUT:
+        break;
+
+    case USHER_OUTCOME_FAILED:
+
+        /* nginx lost patience, the program is at it still */
+
+        if (c && c->read->timedout) {
+            (void) ngx_http_usher_linger(peer, outcome);
+        }
+
+        break;
+
+    default: /* USHER_OUTCOME_FINISHED, USHER_OUTCOME_ABORTED */
+
+        if (ngx_http_usher_keep(peer) != NGX_OK) {
+            (void) ngx_http_usher_linger(peer, outcome);
+        }
     }
 
     ngx_http_usher_end(peer, outcome);
@@ -376,6 +392,7 @@ ngx_http_usher_begin(ngx_http_usher_peer_t *peer)
     }
 
     peer->refused = 0;
+    peer->overdue = 0;
     peer->waited_us = 0;
 
     if (usher_request_begin(ngx_http_usher.channel, &peer->turn,
@@ -444,6 +461,10 @@ ngx_http_usher_retry(ngx_http_usher_peer_t *peer)
 {
     peer->admitted = 0;
 
+    if (peer->deadline.timer_set) {
+        ngx_del_timer(&peer->deadline);
+    }
+
     usher_request_retry(ngx_http_usher.channel, &peer->turn);
 }
 
@@ -496,6 +517,10 @@ ngx_http_usher_outcome(ngx_http_usher_peer_t *peer, ngx_uint_t state)
     u = r->upstream;
     c = u->peer.connection;
 
+    if (peer->overdue) {
+        return USHER_OUTCOME_TIMED_OUT;
+    }
+
     if (state & NGX_PEER_FAILED) {
         return USHER_OUTCOME_FAILED;
     }
@@ -536,10 +561,21 @@ ngx_http_usher_timed_out(ngx_event_t *ev)
 
     ngx_http_set_log_request(peer->request->connection->log, peer->request);
 
+    if (!usher_request_is_overdue(ngx_http_usher.channel, &peer->turn)) {
+
+        /* the program was booting */
+
+        ngx_add_timer(ev, peer->admission.request_timeout_ms);
+        return;
+    }
+
     ngx_log_error(NGX_LOG_ERR, peer->request->connection->log, 0,
                   "usher: class \"%V\": no whole answer within %uD ms "
-                  "(request_timeout)",
-                  &peer->key, peer->admission.request_timeout_ms);
+                  "(request_timeout), process %uD hangs",
+                  &peer->key, peer->admission.request_timeout_ms,
+                  peer->admission.pid);
+
+    peer->overdue = 1;
 
     c = peer->request->upstream->peer.connection;
 

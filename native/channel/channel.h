@@ -116,6 +116,7 @@ typedef struct {
     uint32_t retry_after_s; /* 0 = no Retry-After */
     /* the library's own */
     uint32_t marks;
+    uint32_t instance;            /* number of the one whose place it holds */
     uint32_t avoided_publication; /* of the table, when the last endpoint was avoided */
     uint64_t avoided_ns;
     uint64_t decided_ns;           /* when it was admitted or refused; 0 = not yet */
@@ -161,6 +162,10 @@ void usher_request_retry(usher_channel_t *channel, usher_request_t *request);
 /* -request-timeout has passed since the place was taken, or since the last call: is the program to
  * blame? False: it was still starting then, and its time begins anew. */
 bool usher_request_is_overdue(const usher_channel_t *channel, usher_request_t *request);
+
+/* Is the instance whose place it holds in use still: not being retired, replaced or known to hang?
+ * Else nobody gains from a place that is held for a program that works on for nobody. */
+bool usher_request_has_use(const usher_channel_t *channel, const usher_request_t *request);
 
 /* The request is over: gives back its place or its turn in the queue, counts the outcome. May be
  * called at any stage, and again without effect. After TIMED_OUT no place of its instance is lent to

@@ -187,8 +187,9 @@ static usher_status_t take_place(usher_channel_t *channel, usher_request_t *requ
 }
 
 /* Time in which a program boots is not time that it takes for its answer. */
-static void note_start(const usher_channel_t *channel, usher_request_t *request) {
+static void note_instance(const usher_channel_t *channel, usher_request_t *request) {
     const usher_endpoint_record_t *record = &channel->table->endpoints[request->endpoint_ref.index];
+    request->instance = atomic_load_explicit(&record->instance, memory_order_relaxed);
     bool starting =
         atomic_load_explicit(&record->state, memory_order_relaxed) == USHER_ENDPOINT_STARTING;
     request->marks = (request->marks & ~MARK_STARTING) | (starting ? MARK_STARTING : 0);
@@ -200,7 +201,7 @@ static usher_status_t admitted(usher_channel_t *channel, usher_request_t *reques
     request->admitted_ns = now_ns;
     request->decided_ns = now_ns;
     request->queued_ns = 0;
-    note_start(channel, request);
+    note_instance(channel, request);
     uint32_t rotation = atomic_load_explicit(&channel->rotation, memory_order_relaxed);
     atomic_store_explicit(&channel->rotation, rotation + 1, memory_order_relaxed);
     if (!(request->marks & MARK_ADMITTED)) {
@@ -340,8 +341,18 @@ bool usher_request_is_overdue(const usher_channel_t *channel, usher_request_t *r
     if (request->admitted_ns == 0 || !(request->marks & MARK_STARTING)) {
         return request->admitted_ns != 0;
     }
-    note_start(channel, request);
+    note_instance(channel, request);
     return false;
+}
+
+bool usher_request_has_use(const usher_channel_t *channel, const usher_request_t *request) {
+    uint32_t index = request->endpoint_ref.index;
+    const usher_endpoint_record_t *record = &channel->table->endpoints[index];
+    uint32_t state = atomic_load(&record->state);
+    return request->admitted_ns != 0 &&
+           (state == USHER_ENDPOINT_READY || state == USHER_ENDPOINT_STARTING) &&
+           atomic_load(&record->generation) == request->endpoint_ref.generation &&
+           atomic_load(&record->instance) == request->instance && !usher_is_hung(channel, index);
 }
 
 /* The place must not be lent to anybody else: mark that before it is given back. */

@@ -228,6 +228,33 @@ static void test_overdue(void) {
     finish(&fixture);
 }
 
+/* A place that is held for a program that works on for nobody. */
+static void test_use(void) {
+    fixture_t fixture;
+    visit_t visit, other;
+    usher_ref_t endpoint;
+    begin(&fixture);
+    attach(&fixture, false);
+    add_one(&fixture, "app", 2, &endpoint);
+    must(ask(fixture.channel, &visit, "app"));
+    usher_manager_t *manager = fixture.manager;
+    ok(usher_request_has_use(fixture.channel, &visit.request), "its instance is in use");
+    must(usher_manager_set_endpoint(manager, endpoint, USHER_ENDPOINT_DRAINING, 1));
+    ok(!usher_request_has_use(fixture.channel, &visit.request), "not while it is retired");
+    must(usher_manager_set_endpoint(manager, endpoint, USHER_ENDPOINT_READY, 1));
+    ok(usher_request_has_use(fixture.channel, &visit.request), "in use again");
+    must(ask(fixture.channel, &other, "app"));
+    time_out(&fixture, &other);
+    ok(!usher_request_has_use(fixture.channel, &visit.request), "not when it hangs");
+    must(usher_manager_set_endpoint(manager, endpoint, USHER_ENDPOINT_STARTING, 0));
+    ok(!usher_request_has_use(fixture.channel, &visit.request), "its successor is another one");
+    must(usher_manager_remove_endpoint(manager, endpoint));
+    ok(!usher_request_has_use(fixture.channel, &visit.request), "it is gone");
+    end(fixture.channel, &visit);
+    ok(!usher_request_has_use(fixture.channel, &visit.request), "it holds no place");
+    finish(&fixture);
+}
+
 int main(void) {
     test_hung();
     test_memory();
@@ -236,5 +263,6 @@ int main(void) {
     test_slander();
     test_many();
     test_overdue();
+    test_use();
     return done_testing();
 }
