@@ -31,6 +31,9 @@ const REPAIR_MS = 1_000;
 /** Memory, age and the program's file are looked at this often. */
 const INSPECT_MS = 1_000;
 
+/** A class where nothing happens is passed this often: a thousand of them must cost nothing. */
+const QUIET_MS = 500;
+
 type Level = 'info' | 'warn' | 'error';
 
 export class ManagedClass {
@@ -51,6 +54,10 @@ export class ManagedClass {
   #instances = new Map<number, Instance>();
   #wanted = 0;
   #failures = 0;
+  /** When the last failure was counted. */
+  #failedAtMs = Number.NEGATIVE_INFINITY;
+  /** Instances that died and are started again when #notBeforeMs has come. */
+  #delayed = 0;
   #failedUntilMs: number | null = null;
   #failReason = '';
   /** The program's file when the class failed: another one is tried at once. */
@@ -62,6 +69,7 @@ export class ManagedClass {
   #startMs = 0;
   #repairedAtMs = 0;
   #inspectedAtMs = 0;
+  #quietUntilMs = 0;
   #isAskedFor = false;
   #load: Load;
   #published: string;
@@ -196,6 +204,7 @@ export class ManagedClass {
   /** One look at the class. `changed`: its load data changed since the last pass. */
   pass(changed: boolean): void {
     const now = this.#context.now();
+    if (!changed && now < this.#quietUntilMs) return;
     if (changed || this.isBusy) this.#refreshLoad(now);
     this.#repairHints(now);
     this.#inspect(now, changed);
@@ -205,6 +214,7 @@ export class ManagedClass {
     this.#decide(now);
     this.#publish();
     this.#settleUpdates();
+    this.#quietUntilMs = this.#isQuiet() ? now + QUIET_MS : 0;
   }
 
   /** Drain and end every instance; those still busy after `drainMs` are stopped all the same. */
@@ -249,7 +259,6 @@ export class ManagedClass {
     instance.journey.steps.push({ name: 'ready', ms: round(ms) });
     instance.journey.outcome = 'ready';
     this.#startMs = ms;
-    this.#failures = 0;
     if (this.#isCurrent(instance)) this.#updates.succeeded();
     this.#note('info', 'instance.ready', { pid: instance.pid, startMs: round(ms) }, 'is ready');
     if (instance.state !== 'starting') return; // it drains, and needed to be ready for that
@@ -334,6 +343,13 @@ export class ManagedClass {
     if (moved || this.isBusy) this.#activeAtMs = now;
   }
 
+  /** Nothing is under way that only another look can bring forward. */
+  #isQuiet(): boolean {
+    if (this.isBusy || this.#failedUntilMs !== null || this.#starter.pending > 0) return false;
+    if (this.#instances.size !== this.#wanted) return false;
+    return this.instances.every((one) => one.state === 'ready' && this.#isCurrent(one));
+  }
+
   /** A worker that died at a bad moment leaves shared hints too high; only an idle class shows it. */
   #repairHints(now: number): void {
     if (this.isBusy || now - this.#repairedAtMs < REPAIR_MS) return;
@@ -416,7 +432,7 @@ export class ManagedClass {
         max: this.config.max,
         concurrency: this.config.concurrency,
         ready,
-        starting: count(serving, 'starting') + this.#starter.pending,
+        starting: count(serving, 'starting') + this.#starter.pending + this.#delayed,
         inFlight: this.#load.inFlight,
         waiting: Math.max(this.#load.waiting, this.#isAskedFor ? 1 : 0),
         arrivals: this.#load.arrivals,
@@ -439,6 +455,8 @@ export class ManagedClass {
     const old = serving.filter((instance) => !this.#isCurrent(instance));
     if (old.length > 0) this.#rollOut(serving, old, now);
     else this.#scale(serving, now);
+    const missing = this.#wanted - this.#serving().length - this.#starter.pending;
+    this.#delayed = Math.min(this.#delayed, Math.max(0, missing));
   }
 
   #scale(serving: readonly Instance[], now: number): void {
@@ -539,6 +557,7 @@ export class ManagedClass {
     }
     const queued = endpoint ? Math.max(0, this.#context.acceptQueue(endpoint.inode)) : 0;
     const verdict = afterEnd({
+      policy: this.config.policy,
       kind: this.config.kind === 'dynamic' ? 'dynamic' : 'static',
       ...how,
       exitCode: exit?.exitCode ?? null,
@@ -546,20 +565,34 @@ export class ManagedClass {
       minServerLifeMs: this.config.minServerLifeMs,
       restartDelayMs: this.config.restartDelayMs,
       failures: this.#failures,
+      sinceFailureMs: now - this.#failedAtMs,
+      precedesFailure: 'startedAtMs' in ended && ended.startedAtMs < this.#failedAtMs,
+      ...this.#siblingFacts(now),
       isWanted: this.#load.waiting + queued > 0 || this.#serving().length < this.config.min,
       restart: this.config.restart,
+      keepsLast: this.config.classic.singleThreshold === 0,
     });
     this.#failures = verdict.failures;
+    if (verdict.isNewFailure) this.#failedAtMs = now;
     if (verdict.action === 'replace' && endpoint) {
       this.#context.channel.setEndpoint(endpoint.ref, 'starting', 0);
       this.#start(endpoint);
       return;
     }
-    if (verdict.action === 'delay') this.#notBeforeMs = now + verdict.delayMs;
+    if (verdict.action === 'delay') {
+      this.#notBeforeMs = now + verdict.delayMs;
+      this.#delayed += 1;
+    }
     if (verdict.action === 'fail') this.#fail(ended.journey, now, verdict.delayMs);
     // Published before the endpoint closes: requests whose connection breaks now find the verdict.
     this.#publish();
     if (endpoint) this.#closeEndpoint(endpoint, this.#refusalFor(verdict));
+  }
+
+  #siblingFacts(now: number): { siblings: number; oldestSiblingMs: number } {
+    const ready = this.#serving().filter((instance) => instance.state === 'ready');
+    const oldest = Math.min(now, ...ready.map((instance) => instance.startedAtMs));
+    return { siblings: ready.length, oldestSiblingMs: now - oldest };
   }
 
   /** What requests in the socket of a program that cannot start are told. Elsewhere a broken
@@ -601,6 +634,7 @@ export class ManagedClass {
   #forgetFailures(): void {
     this.#failedUntilMs = null;
     this.#failures = 0;
+    this.#failedAtMs = Number.NEGATIVE_INFINITY;
     this.#notBeforeMs = 0;
     this.#updates.succeeded();
   }

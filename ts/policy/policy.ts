@@ -11,7 +11,8 @@ export interface ClassFacts {
   max: number;
   /** Requests one instance takes at once. */
   concurrency: number;
-  /** Instances that take requests, and those that will. */
+  /** Instances that take requests, and those that will; also one that died and is started again
+   * after a delay. */
   ready: number;
   starting: number;
   /** Requests at instances now, and waiting in the web servers. */

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waiting in a line before c places, all taken or not: Erlang's formula (M/M/c).
+
+/**
+ * The fewest places with which a request waits for `targetMs` at the most, on average.
+ * @param load Requests in service on average: arrivals a ms × service time.
+ * @param serviceMs Of one request. @param limit No more places than this are looked at.
+ */
+export function placesFor(
+  load: number,
+  serviceMs: number,
+  targetMs: number,
+  limit: number,
+): number {
+  let blocked = 1;
+  for (let places = 1; places < limit; places += 1) {
+    blocked = nextBlocked(blocked, load, places);
+    if (places <= load) continue;
+    const waitMs = (mustWait(blocked, load, places) * serviceMs) / (places - load);
+    if (waitMs <= targetMs) return places;
+  }
+  return limit;
+}
+
+/** How many wait at once is no surprise: more do so for no more than `chance` of the time. Nothing
+ * is surprising where more come than can be served. */
+export function ordinaryLine(load: number, places: number, chance: number): number {
+  if (places <= load) return Number.POSITIVE_INFINITY;
+  if (load <= 0) return 0;
+  let blocked = 1;
+  for (let one = 1; one <= places; one += 1) blocked = nextBlocked(blocked, load, one);
+  const waits = mustWait(blocked, load, places);
+  // With all places taken the line is longer than n with the chance (load ÷ places)^(n + 1).
+  return Math.max(0, Math.log(chance / waits) / Math.log(load / places) - 1);
+}
+
+/** Erlang's B by its recursion: the chance that all places are taken when nobody may wait. */
+function nextBlocked(blocked: number, load: number, places: number): number {
+  return (load * blocked) / (places + load * blocked);
+}
+
+/** Erlang's C. */
+function mustWait(blocked: number, load: number, places: number): number {
+  return (places * blocked) / (places - load * (1 - blocked));
+}
