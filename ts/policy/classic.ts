@@ -12,7 +12,7 @@ interface Memory {
   /** The interval that is being added up: its begin, and the time spent on requests since. */
   readonly sinceMs: number;
   readonly busyMs: number;
-  /** Instances' worth of load, smoothed over the intervals before; null = the past is unknown. */
+  /** Instances' worth of load, smoothed over the intervals before; null = there were none. */
   readonly smoothed: number | null;
   readonly decidedAtMs: number;
   readonly askedAtMs: number;
@@ -26,12 +26,11 @@ const URGENT_MS = 1_000;
 
 export const classic: Policy<Memory> = {
   name: 'classic',
-  initial: (instances, nowMs) => ({
+  initial: (_instances, nowMs) => ({
     busy: null,
     sinceMs: nowMs,
     busyMs: 0,
-    // A class that was cold had no load; of one that runs already nothing is known.
-    smoothed: instances === 0 ? 0 : null,
+    smoothed: null,
     decidedAtMs: nowMs,
     askedAtMs: Number.NEGATIVE_INFINITY,
     marks: [],
