@@ -2,7 +2,6 @@
 // Runtime directories, users, several servers with one manager, and the manager without a server.
 
 import t from 'tap';
-import { external } from './behaviours/external.ts';
 import { absentManager, refusals } from './behaviours/refusals.ts';
 import { sharing } from './behaviours/sharing.ts';
 import { users } from './behaviours/users.ts';
@@ -12,7 +11,6 @@ import { nothingLeft } from './servers/leftovers.ts';
 
 for (const server of servers) {
   t.test(`${server.name}: refusals`, (t) => refusals(t, server));
-  t.test(`${server.name}: external programs`, (t) => external(t, server));
   t.test(`${server.name}: users`, (t) => users(t, server));
 }
 t.test('a manager that somebody else should start', (t) => absentManager(t, servers));
