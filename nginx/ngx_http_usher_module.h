@@ -85,7 +85,6 @@ typedef struct {
 
     uint64_t                       waited_us;
     ngx_socket_t                   far_end;    /* of a ready-made answer */
-    ngx_uint_t                     unreachable; /* connections refused late */
 
     unsigned                       begun:1;    /* turn is to be ended */
     unsigned                       admitted:1;

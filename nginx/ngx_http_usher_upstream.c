@@ -160,17 +160,20 @@ ngx_http_usher_free_peer(ngx_peer_connection_t *pc, void *data,
 
     if (state & NGX_PEER_FAILED) {
 
-        if (c == NULL || c->read->timedout || c->write->timedout) {
-            pc->tries = 0;
+        if (c && peer->admitted && !u->request_sent && !c->read->timedout) {
 
-        } else if (peer->admitted
-                   && !u->request_sent
-                   && peer->unreachable++ < USHER_REQUEST_AVOIDS)
-        {
-            /* it was never connected, another place will do */
+            /*
+             * It was never connected, another place will do.  How often
+             * is not our affair: a request with no place left to go waits,
+             * for the manager's verdict or -appConnTimeout at most.
+             */
 
             ngx_http_usher_retry(peer);
             return;
+        }
+
+        if (c == NULL || c->read->timedout || c->write->timedout) {
+            pc->tries = 0;
         }
     }
 
