@@ -60,10 +60,16 @@ static endpoint_t *find_endpoint(int64_t id, failure_t *failure) {
 
 static endpoint_t *bind_endpoint(const message_t *message, int64_t id, failure_t *failure) {
     int64_t backlog = 0;
-    if (optional_number(message, "backlog", 0, INT_MAX, &backlog, failure) < 0)
+    endpoint_request_t request = {.id = id,
+                                  .name = text_or(message, "name", ""),
+                                  .tag = text_or(message, "tag", ""),
+                                  .listen = message_text(message, "listen")};
+    if (optional_number(message, "backlog", 0, INT_MAX, &backlog, failure) < 0 ||
+        spawn_find_user(message_text(message, "user"), message_text(message, "group"),
+                        &request.owner, failure) < 0)
         return NULL;
-    endpoint_t *endpoint = endpoint_bind(id, text_or(message, "name", ""),
-                                         text_or(message, "tag", ""), (int)backlog, failure);
+    request.backlog = (int)backlog;
+    endpoint_t *endpoint = endpoint_bind(&request, failure);
     const char *cursor = NULL, *server;
     while (endpoint != NULL && (server = message_next(message, "server", &cursor)) != NULL) {
         if (endpoint_link(endpoint, server, failure) < 0) {
@@ -123,6 +129,15 @@ static const char **list_of(const message_t *message, const char *name) {
     return list;
 }
 
+static int add_limits(const message_t *message, limits_t *limits, failure_t *failure) {
+    const char *cursor = NULL, *limit;
+    while ((limit = message_next(message, "limit", &cursor)) != NULL) {
+        if (limits_add(limits, limit, failure) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int fill_request(const message_t *message, instance_request_t *request, failure_t *failure) {
     int64_t nice = 0;
     request->start_timeout_ms = START_TIMEOUT_MS;
@@ -133,6 +148,11 @@ static int fill_request(const message_t *message, instance_request_t *request, f
         optional_number(message, "nice", -40, 40, &nice, failure) < 0 ||
         optional_number(message, "start_timeout_ms", 0, DAY_MS, &request->start_timeout_ms,
                         failure) < 0)
+        return -1;
+    request->log = message_text(message, "log");
+    if (request->log != NULL && request->log[0] != '/')
+        return fail(failure, "log", EINVAL, "log %s: an absolute path is expected", request->log);
+    if (add_limits(message, &request->program.limits, failure) < 0)
         return -1;
     request->program.listener = request->endpoint->fd;
     request->program.nice = (int)nice;
@@ -167,13 +187,24 @@ static void run_signal(const message_t *message, int64_t id) {
                  text_or(message, "signal", "none"), NULL);
 }
 
-static void run_snapshot(const message_t *message, int64_t id) {
-    (void)message;
+static void fail_unknown_instance(int64_t id) {
     failure_t failure;
-    if (instance_snapshot(id) == 0)
-        return;
     fail(&failure, "instance", ENOENT, "there is no instance with id %lld", (long long)id);
     link_send(message_begin_failed(id, &failure));
+}
+
+static void run_look(const message_t *message, int64_t id) {
+    int64_t signal;
+    if (message_number(message, "signal", 1, 64, &signal) < 0)
+        signal = 0;
+    if (instance_look(id, (int)signal) < 0)
+        fail_unknown_instance(id);
+}
+
+static void run_snapshot(const message_t *message, int64_t id) {
+    (void)message;
+    if (instance_snapshot(id) < 0)
+        fail_unknown_instance(id);
 }
 
 static void run_forget(const message_t *message, int64_t id) {
@@ -224,10 +255,10 @@ static const struct {
     void (*run)(const message_t *message, int64_t id);
     bool needs_id;
 } commands[] = {
-    {"bind", run_bind, true},      {"link", run_link, true},     {"close", run_close, true},
-    {"start", run_start, true},    {"signal", run_signal, true}, {"snapshot", run_snapshot, true},
-    {"forget", run_forget, true},  {"ready", run_ready, false},  {"finish", run_finish, false},
-    {"resume", run_resume, false}, {"quit", run_quit, false},
+    {"bind", run_bind, true},         {"link", run_link, true},      {"close", run_close, true},
+    {"start", run_start, true},       {"signal", run_signal, true},  {"look", run_look, true},
+    {"snapshot", run_snapshot, true}, {"forget", run_forget, true},  {"ready", run_ready, false},
+    {"finish", run_finish, false},    {"resume", run_resume, false}, {"quit", run_quit, false},
 };
 
 void commands_run(const message_t *message) {

@@ -279,8 +279,8 @@ void directory_remove(void) {
     remove_folder(runtime_fd, "channel");
     remove_folder(runtime_fd, "sockets");
     remove_folder(runtime_fd, "servers");
-    const char *const files[] = {"state.json", "state.json.new", "usher.log", "lock",
-                                 "manager.lock"};
+    /* manager.lock before lock: a server that comes to share the latter finds no manager then */
+    const char *const files[] = {"usher.log", "manager.lock", "lock"};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         unlinkat(runtime_fd, files[i], 0);
     rmdir(runtime_path);

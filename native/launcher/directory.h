@@ -35,7 +35,7 @@ void directory_resume(void);
 bool directory_has_live_server(void);
 /* Remove control.sock and what stands in sockets/. */
 void directory_remove_sockets(void);
-/* Remove everything of ours, manager.lock last; then the directory itself when nothing is left. */
+/* Remove everything of ours, the locks last; then the directory itself when nothing is left. */
 void directory_remove(void);
 
 #endif

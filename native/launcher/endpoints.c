@@ -33,6 +33,8 @@ void endpoints_list(void) {
         message_add(message, "name", endpoint->name);
         message_add_text(message, "tag", endpoint->tag, strlen(endpoint->tag));
         message_add_number(message, "inode", endpoint->inode);
+        if (endpoint->address != NULL)
+            message_add(message, "listen", endpoint->address->text);
         for (uint32_t i = 0; i < endpoint->server_count; i++)
             message_add(message, "server", endpoint->servers[i]);
         link_send(message);
@@ -47,7 +49,9 @@ endpoint_t *endpoint_find(int64_t id) {
 }
 
 static void release(endpoint_t *endpoint) {
-    if (endpoint->fd >= 0)
+    if (endpoint->address != NULL)
+        address_close(endpoint->address);
+    else if (endpoint->fd >= 0)
         close(endpoint->fd);
     for (uint32_t i = 0; i < endpoint->server_count; i++)
         free(endpoint->servers[i]);
@@ -75,7 +79,19 @@ static int check_name(int64_t id, const char *name, failure_t *failure) {
     return 0;
 }
 
-static int listen_at(endpoint_t *endpoint, int backlog, failure_t *failure) {
+static int note_inode(endpoint_t *endpoint, failure_t *failure) {
+    struct stat status;
+    if (fstat(endpoint->fd, &status) < 0)
+        return fail(failure, "socket", errno, "socket for %s: %s", endpoint->path, strerror(errno));
+    endpoint->inode = (uint32_t)status.st_ino;
+    return 0;
+}
+
+static int listen_in_runtime(endpoint_t *endpoint, int backlog, failure_t *failure) {
+    if (asprintf(&endpoint->path, "%s/sockets/%s", directory_path(), endpoint->name) < 0) {
+        endpoint->path = NULL;
+        return fail(failure, "memory", ENOMEM, "endpoint %s: no memory", endpoint->name);
+    }
     const char *path = endpoint->path;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(path);
@@ -89,10 +105,8 @@ static int listen_at(endpoint_t *endpoint, int backlog, failure_t *failure) {
     endpoint->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (endpoint->fd < 0)
         return fail(failure, "socket", errno, "socket for %s: %s", path, strerror(errno));
-    struct stat status;
-    if (fstat(endpoint->fd, &status) < 0)
-        return fail(failure, "socket", errno, "socket for %s: %s", path, strerror(errno));
-    endpoint->inode = (uint32_t)status.st_ino;
+    if (note_inode(endpoint, failure) < 0)
+        return -1;
     unlinkat(directory_sockets_fd(), endpoint->name, 0);
     if (bind(endpoint->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         return fail(failure, "bind", errno, "bind %s: %s", path, strerror(errno));
@@ -104,35 +118,56 @@ static int listen_at(endpoint_t *endpoint, int backlog, failure_t *failure) {
     return 0;
 }
 
-endpoint_t *endpoint_bind(int64_t id, const char *name, const char *tag, int backlog,
-                          failure_t *failure) {
-    if (check_name(id, name, failure) < 0)
+static int listen_in_public(endpoint_t *endpoint, const endpoint_request_t *request,
+                            failure_t *failure) {
+    address_t *address =
+        address_listen(request->listen, &request->owner, request->backlog, failure);
+    if (address == NULL)
+        return -1;
+    endpoint->address = address;
+    endpoint->fd = address->fd;
+    endpoint->path = strdup(address->path != NULL ? address->path : address->text);
+    if (endpoint->path == NULL)
+        return fail(failure, "memory", ENOMEM, "endpoint %s: no memory", endpoint->name);
+    return note_inode(endpoint, failure);
+}
+
+static void remove_files(const endpoint_t *endpoint) {
+    if (endpoint->address != NULL)
+        address_remove(endpoint->address);
+    else
+        unlinkat(directory_sockets_fd(), endpoint->name, 0);
+}
+
+endpoint_t *endpoint_bind(const endpoint_request_t *request, failure_t *failure) {
+    if (check_name(request->id, request->name, failure) < 0)
         return NULL;
     endpoint_t *endpoint = calloc(1, sizeof(*endpoint));
     if (endpoint == NULL) {
-        fail(failure, "memory", ENOMEM, "endpoint %s: no memory", name);
+        fail(failure, "memory", ENOMEM, "endpoint %s: no memory", request->name);
         return NULL;
     }
-    endpoint->id = id;
+    endpoint->id = request->id;
     endpoint->fd = -1;
-    endpoint->name = strdup(name);
-    endpoint->tag = strdup(tag);
-    if (endpoint->name == NULL || endpoint->tag == NULL ||
-        asprintf(&endpoint->path, "%s/sockets/%s", directory_path(), name) < 0) {
-        endpoint->path = NULL;
-        fail(failure, "memory", ENOMEM, "endpoint %s: no memory", name);
-        release(endpoint);
-        return NULL;
-    }
-    if (listen_at(endpoint, backlog, failure) < 0) {
-        unlinkat(directory_sockets_fd(), name, 0);
+    endpoint->name = strdup(request->name);
+    endpoint->tag = strdup(request->tag);
+    int result;
+    if (endpoint->name == NULL || endpoint->tag == NULL)
+        result = fail(failure, "memory", ENOMEM, "endpoint %s: no memory", request->name);
+    else if (request->listen != NULL)
+        result = listen_in_public(endpoint, request, failure);
+    else
+        result = listen_in_runtime(endpoint, request->backlog, failure);
+    if (result < 0) {
+        if (endpoint->name != NULL)
+            remove_files(endpoint);
         release(endpoint);
         return NULL;
     }
     endpoint->next = endpoints;
     endpoints = endpoint;
-    if (id > highest_id)
-        highest_id = id;
+    if (request->id > highest_id)
+        highest_id = request->id;
     return endpoint;
 }
 
@@ -169,6 +204,10 @@ static int link_into(int folder, const char *name) {
 }
 
 int endpoint_link(endpoint_t *endpoint, const char *server, failure_t *failure) {
+    if (endpoint->address != NULL)
+        return fail(failure, "link", EINVAL,
+                    "endpoint %s has the public address %s: no links to it", endpoint->name,
+                    endpoint->address->text);
     if (!directory_is_server_name(server))
         return fail(failure, "link", EINVAL, "\"%s\" cannot be the name of a web server", server);
     if (is_linked(endpoint, server))
@@ -199,7 +238,7 @@ static void unlink_names(const endpoint_t *endpoint) {
         unlinkat(folder, endpoint->name, 0);
         close(folder);
     }
-    unlinkat(directory_sockets_fd(), endpoint->name, 0);
+    remove_files(endpoint);
 }
 
 void endpoint_close(endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s) {

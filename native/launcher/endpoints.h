@@ -8,25 +8,34 @@
 
 #include <stdint.h>
 
+#include "launcher/address.h"
 #include "launcher/failure.h"
 
 typedef struct endpoint endpoint_t;
 struct endpoint {
     endpoint_t *next;
     int64_t id;
-    char *name; /* in sockets/ */
+    char *name; /* in sockets/, unless the address is public */
     char *tag;
-    char *path;     /* the address it is bound to */
-    uint32_t inode; /* of the socket itself, as sock_diag and /proc/PID/fd name it */
+    address_t *address; /* public; NULL = <runtime>/sockets/NAME */
+    char *path;         /* of the UNIX socket, or the TCP address in words */
+    uint32_t inode;     /* of the socket itself, as sock_diag and /proc/PID/fd name it */
     int fd;
     char **servers; /* whose folders hold a link to it */
     uint32_t server_count;
 };
 
-/* Bind <runtime>/sockets/NAME and listen; backlog 0 = as long as the system allows. NULL with
- * `failure`. */
-endpoint_t *endpoint_bind(int64_t id, const char *name, const char *tag, int backlog,
-                          failure_t *failure);
+typedef struct {
+    int64_t id;
+    const char *name;
+    const char *tag;
+    const char *listen; /* public address (address.h); NULL = <runtime>/sockets/NAME */
+    spawn_user_t owner; /* of a public UNIX socket */
+    int backlog;        /* 0 = as long as the system allows */
+} endpoint_request_t;
+
+/* Bind and listen. NULL with `failure`. */
+endpoint_t *endpoint_bind(const endpoint_request_t *request, failure_t *failure);
 /* Give a web server's workers a name for it. */
 int endpoint_link(endpoint_t *endpoint, const char *server, failure_t *failure);
 /* Remove its names and close it. With a `refusal`, connections that wait in it get a 503 that says

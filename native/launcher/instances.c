@@ -2,6 +2,7 @@
 #include "launcher/instances.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +12,11 @@
 
 #include "launcher/link.h"
 #include "launcher/log.h"
+#include "launcher/look.h"
 #include "launcher/loop.h"
 #include "launcher/output.h"
 #include "launcher/probe.h"
+#include "launcher/snapshot.h"
 #include "os/os.h"
 
 #define EXITED_KEPT 1000 /* that the manager has not forgotten */
@@ -52,6 +55,7 @@ struct instance {
     watch_t status_watch;
     alarm_t alarm; /* next probe; after the exit: KILL for the group */
     probe_t probe;
+    look_t look;
     output_t output;
 };
 
@@ -196,6 +200,9 @@ static instance_t *new_instance(const instance_request_t *request) {
     instance->start_timeout_ns = (uint64_t)request->start_timeout_ms * NS_PER_MS;
     instance->probe.inode = request->endpoint->inode;
     instance->probe.path = instance->path;
+    instance->probe.is_shared = request->endpoint->address != NULL;
+    if (instance->probe.is_shared)
+        instance->probe.port = request->endpoint->address->port;
     instance->status_watch.fd = -1;
     instance->status_watch.on_event = on_status;
     instance->output.watch.fd = -1;
@@ -221,6 +228,8 @@ int instance_start(const instance_request_t *request, failure_t *failure) {
     instance->started_ns = usher_os_now_ns();
     instance->status_watch.fd = spawned.status_fd;
     add(instance);
+    if (request->log != NULL)
+        instance->output.log = log_file_open(request->log, &request->program.user);
     /* watching cannot fail but for memory; the exit of the child still settles the start then */
     if (watch_start(&instance->status_watch) < 0 ||
         output_open(&instance->output, instance->id, spawned.output_fd) < 0)
@@ -271,13 +280,50 @@ void instances_signal_all(int signal) {
     }
 }
 
+/*
+ * A connection wakes one of those that wait in accept(). When that one is just being stopped or
+ * ended, the kernel wakes no other one: the connection would wait for the next to come. A stop that
+ * is taken back at once makes the others look at the queue again.
+ */
+static void wake_others(const instance_t *leaving) {
+    const endpoint_t *endpoint = endpoint_find(leaving->endpoint_id);
+    struct pollfd queue = {.fd = endpoint != NULL ? endpoint->fd : -1, .events = POLLIN};
+    if (!leaving->probe.is_shared || poll(&queue, 1, 0) <= 0)
+        return;
+    for (instance_t *other = living.oldest; other != NULL; other = other->newer) {
+        if (other == leaving || other->endpoint_id != leaving->endpoint_id || other->look.id != 0 ||
+            !probe_is_idle(&other->probe))
+            continue;
+        kill(-other->pid, SIGSTOP);
+        kill(-other->pid, SIGCONT);
+    }
+}
+
+static void on_signalled(look_t *look) {
+    wake_others(OWNER_OF(look, instance_t, look));
+}
+
+int instance_look(int64_t id, int signal) {
+    instance_t *instance = find(id);
+    if (instance == NULL || (instance->state != STARTING && instance->state != READY))
+        return -1;
+    instance->look.on_signalled = on_signalled;
+    look_begin(&instance->look, &instance->probe, id, signal);
+    return 0;
+}
+
+void instances_cancel_looks(void) {
+    for (instance_t *instance = living.oldest; instance != NULL; instance = instance->newer)
+        look_cancel(&instance->look);
+}
+
 int instance_snapshot(int64_t id) {
     static char text[65536];
     instance_t *instance = find(id);
     if (instance == NULL)
         return -1;
     size_t length =
-        instance->state == EXITED ? 0 : probe_describe(instance->pid, text, sizeof(text));
+        instance->state == EXITED ? 0 : snapshot_describe(instance->pid, text, sizeof(text));
     message_t *message = message_begin("snapshot");
     message_add_number(message, "id", id);
     message_add_text(message, "text", text, length);
@@ -357,6 +403,7 @@ bool instances_child_died(pid_t pid) {
         return false;
     if (instance->state == LAUNCHING)
         read_status(instance);
+    look_cancel(&instance->look);
     kill(-pid, SIGTERM);
     return true;
 }
@@ -370,6 +417,7 @@ void instances_child_reaped(pid_t pid, int status, const struct rusage *usage) {
         release(instance);
         return;
     }
+    wake_others(instance);
     uint64_t now = usher_os_now_ns();
     instance->state = EXITED;
     instance->wait_status = status;

@@ -21,6 +21,7 @@ typedef struct {
     const char *tag;
     spawn_program_t program;
     int64_t start_timeout_ms;
+    const char *log; /* file for its output; NULL = none */
 } instance_request_t;
 
 /* Fork it. -1: `failure` is all that is ever heard of it. 0: `started` or `failed` is sent when
@@ -28,6 +29,11 @@ typedef struct {
 int instance_start(const instance_request_t *request, failure_t *failure);
 /* To its process group; nothing when it has exited. -1 when the id is not known. */
 int instance_signal(int64_t id, int signal);
+/* Send `looked`: whether it could end without a request's noticing (look.h); `signal` ends it then,
+ * 0 = nothing does. -1 when the id is not known. */
+int instance_look(int64_t id, int signal);
+/* The manager that asked is gone: no look goes on. */
+void instances_cancel_looks(void);
 /* Send what its processes are doing as `snapshot`. -1 when the id is not known. */
 int instance_snapshot(int64_t id);
 /* Drop the status of one that has exited. */

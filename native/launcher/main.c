@@ -24,7 +24,6 @@
 #include "launcher/options.h"
 #include "launcher/spawn.h"
 #include "launcher/stop.h"
-#include "launcher/version.h"
 #include "os/os.h"
 
 enum { EXIT_FAILED = 1, EXIT_TAKEN = 3 };
@@ -104,6 +103,7 @@ static void on_signal(int number) {
 
 static void on_manager_died(void) {
     commands_reset();
+    instances_cancel_looks();
     stop_without_manager();
 }
 
@@ -161,7 +161,7 @@ int main(int count, char **words) {
     failure_t failure;
     if (prepare(&failure) < 0)
         return refuse(&failure);
-    log_info("launcher.started", "pid", decimal(getpid()).text, "version", USHER_VERSION,
+    log_info("launcher.started", "pid", decimal(getpid()).text, "version", USHER_RELEASE,
              "runtime_dir", options.runtime_dir, "mode", mode_name(options.mode), NULL);
     manager_start();
     return loop_run();

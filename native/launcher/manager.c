@@ -21,7 +21,6 @@
 #include "launcher/notify.h"
 #include "launcher/spawn.h"
 #include "launcher/stopped.h"
-#include "launcher/version.h"
 #include "os/os.h"
 
 #define CONTROL_BACKLOG 64
@@ -77,7 +76,7 @@ static void greet(void) {
     message_add(message, "runtime_dir", directory_path());
     message_add_number(message, "launcher_pid", getpid());
     message_add_number(message, "uid", geteuid());
-    message_add(message, "version", USHER_VERSION);
+    message_add(message, "version", USHER_RELEASE);
     if (options->config != NULL)
         message_add(message, "config", options->config);
     if (options->log != NULL)

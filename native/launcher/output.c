@@ -46,6 +46,8 @@ size_t output_kept(const output_t *output, char kept[USHER_OUTPUT_KEPT]) {
 /* ---- passing on ---------------------------------------------------------------------------- */
 
 static void pass_on(output_t *output, const char *bytes, size_t length) {
+    if (output->log != NULL)
+        log_file_write(output->log, bytes, length);
     uint64_t now = usher_os_now_ns();
     if (now - output->second_ns >= NS_PER_S) {
         output->second_ns = now;
@@ -149,4 +151,6 @@ void output_close(output_t *output) {
     watch_stop(&output->watch);
     close(output->watch.fd);
     output->watch.fd = -1;
+    log_file_close(output->log);
+    output->log = NULL;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a program writes to stdout and stderr: always read, so that no program blocks on its log;
- * the last bytes kept; passed on to the manager by whole lines as far as the manager keeps up.
+ * the last bytes kept; by whole lines into the program's log file, if it has one, and passed on to
+ * the manager as far as it keeps up.
  */
 #ifndef USHER_LAUNCHER_OUTPUT_H
 #define USHER_LAUNCHER_OUTPUT_H
@@ -9,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "launcher/log_file.h"
 #include "launcher/loop.h"
 #include "launcher/protocol.h"
 
@@ -16,7 +18,8 @@
 
 typedef struct {
     int64_t instance_id;
-    watch_t watch; /* fd -1 = closed */
+    watch_t watch;   /* fd -1 = closed */
+    log_file_t *log; /* NULL = none; let go by output_close */
     alarm_t line_alarm;
     uint64_t second_ns;  /* when the second began … */
     size_t second_bytes; /* … in which this much was passed on */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looking at an instance from outside: is it ready to take connections, and what is it doing? The
- * program is not asked and need not help.
+ * Looking at an instance from outside: is it ready to take connections, and has it one? The program
+ * is not asked and need not help.
  */
 #ifndef USHER_LAUNCHER_PROBE_H
 #define USHER_LAUNCHER_PROBE_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,6 +14,8 @@ typedef struct {
     pid_t pid;        /* its descendants are looked at as well */
     uint32_t inode;   /* of its listening socket */
     const char *path; /* the address that is bound to */
+    uint16_t port;    /* of a TCP address; 0 = a UNIX socket */
+    bool is_shared;   /* other instances listen at the same socket */
     /* kept between two looks */
     uint64_t asleep_since_ns; /* 0 = was not seen asleep; used where system calls are hidden */
     unsigned long long cpu_ticks;
@@ -27,10 +28,13 @@ typedef struct {
  */
 bool probe_is_ready(probe_t *probe, uint64_t now_ns);
 
-/* Write what the instance's processes are doing, for people: at most `size` bytes with NUL. */
-size_t probe_describe(pid_t pid, char *text, size_t size);
-
-/* Up to `max` pids of a process's children. */
-size_t probe_children(pid_t pid, pid_t *pids, size_t max);
+/* Has every thread of its process group stopped, after SIGSTOP? */
+bool probe_is_stopped(const probe_t *probe);
+/*
+ * Could the instance end now without a request's noticing? Its processes hold no accepted
+ * connection, one of its threads waits for the next one, and all others sleep for something that is
+ * no work. Only of a stopped instance the answer stays true.
+ */
+bool probe_is_idle(const probe_t *probe);
 
 #endif

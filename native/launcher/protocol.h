@@ -9,7 +9,7 @@
  *
  * launcher → manager, at the beginning of every manager's life
  *   hello     runtime_dir= launcher_pid= uid= version= [config=] [log=] mode=       + descriptor: control socket, listening
- *   endpoint  id= name= tag= inode= [server=…]                       one per kept endpoint
+ *   endpoint  id= name= tag= inode= [listen=] [server=…]             one per kept endpoint
  *   instance  id= endpoint= pid= tag= started_ns= state=starting|ready|exited
  *             [exit_code= | exit_signal=, lived_ms= rss_kb= output=]  one per kept instance; the last 1000 exited
  *   welcome   next_id=                                                end of the list
@@ -18,15 +18,25 @@
  *   ready                                               (none; from now on a death is restarted at once)
  *   bind      id= name= tag= backlog= [server=…]        bound id= inode=      | failed id= step= errno= error=
  *             binds <runtime>/sockets/NAME, listens, links into <runtime>/SERVER/ for each server
+ *   bind      id= name= tag= backlog= listen= [user=] [group=]
+ *             a public address instead: unix:/PATH (a file of that user and group, mode 0660),
+ *             tcp:PORT, tcp:ADDRESS:PORT or tcp:[IPv6]:PORT; several instances may start on it
  *   link      id= server=                               linked id=            | failed …
  *   close     id= [refusal= retry_after_s=]             closed id=            (unlinks; closes)
  *             with a refusal, requests waiting in the socket get a FastCGI answer 503, and the
  *             refusal as a line for the server's error log; without one their connections break
- *   start     id= endpoint= tag= arg=… env=… cwd= [user=] [group=] [nice=] [start_timeout_ms=]
+ *   start     id= endpoint= tag= arg=… env=… cwd= [user=] [group=] [nice=] [limit=…] [log=]
+ *             [start_timeout_ms=]
  *                                                       started id= pid=      | failed id= step= errno= error=
- *             steps: endpoint, user, pipe, fork, cwd, group, setuid, nice, exec …
+ *             limit=NAME=N: resource limits (limits.h); log=PATH: gets the program's output as well,
+ *             opened as its user; what goes wrong with that file stops nothing and is only logged
+ *             steps: endpoint, log, user, pipe, fork, limit, cwd, group, setuid, nice, exec …
  *   signal    id= signal=                               (none; to the process group)
- *   snapshot  id=                                       snapshot id= text=    (wchan, syscall, descriptors)
+ *   look      id= [signal=]                             looked id= idle=0|1   | failed …
+ *             stops its process group; where it holds no connection and waits for the next one it
+ *             gets the signal and is idle; it goes on in any case
+ *   snapshot  id=                                       snapshot id= text=    | failed …
+ *             status, descriptors, and what each thread sleeps in
  *   forget    id=                                       (none; drops an exited instance's status)
  *   finish    first=1                                   last-look             exclusive lock held
  *   resume                                              (none; lock given back: a server came after all)

@@ -214,6 +214,8 @@ static int prepare(const spawn_program_t *program, int output, int *status_fd, f
     spawn_reset_signals(true);
     spawn_reset_file_limit();
     umask(022);
+    if (limits_apply(&program->limits, failure) < 0)
+        return -1;
     errno = 0;
     if (program->nice != 0 && nice(program->nice) == -1 && errno != 0)
         return fail(failure, "nice", errno, "nice %d: %s", program->nice, strerror(errno));

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "launcher/failure.h"
+#include "launcher/limits.h"
 
 typedef struct {
     bool is_other; /* false = stay who the launcher is */
@@ -25,6 +26,7 @@ typedef struct {
     const char *cwd;
     spawn_user_t user;
     int nice; /* added to the launcher's */
+    limits_t limits;
     int listener;
 } spawn_program_t;
 

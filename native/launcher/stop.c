@@ -14,7 +14,7 @@
 #include "launcher/loop.h"
 #include "launcher/manager.h"
 #include "launcher/notify.h"
-#include "launcher/probe.h"
+#include "launcher/proc.h"
 #include "os/os.h"
 
 #define MANAGER_MAY_TAKE_NS (20 * NS_PER_S) /* from `terminate` to `quit` */
@@ -42,7 +42,7 @@ static bool has_children(void) {
 /* Programs that left their group have become children of ours when their parents died. */
 static void kill_children(bool with_manager) {
     pid_t pids[CHILDREN_MAX];
-    size_t count = probe_children(getpid(), pids, CHILDREN_MAX);
+    size_t count = proc_list_children(getpid(), pids, CHILDREN_MAX);
     for (size_t i = 0; i < count; i++) {
         if (pids[i] != manager_pid() || with_manager)
             kill(pids[i], SIGKILL);

@@ -130,6 +130,44 @@ static void serve_by_children(const char *count) {
         wait(NULL);
 }
 
+/* Takes one connection after the other and keeps each until its client goes. */
+static void hold(const char *how) {
+    for (;;) {
+        char byte;
+        if (strcmp(how, "poll") == 0)
+            poll(&(struct pollfd){.fd = 0, .events = POLLIN}, 1, -1);
+        int fd = accept(0, NULL, NULL);
+        while (fd >= 0 && read(fd, &byte, 1) > 0)
+            continue;
+        close(fd);
+    }
+}
+
+static void *hold_in_thread(void *how) {
+    hold(how);
+    return NULL;
+}
+
+static void hold_in_some_way(const char *how) {
+    pthread_t thread;
+    if (strcmp(how, "thread") == 0) {
+        pthread_create(&thread, NULL, hold_in_thread, (void *)(uintptr_t) "");
+        pthread_join(thread, NULL);
+    } else if (strcmp(how, "children") == 0) {
+        if (fork() != 0)
+            while (wait(NULL) > 0)
+                continue;
+    }
+    hold(how);
+}
+
+/* Takes one connection, lets it go, and works on. */
+static void work_after_answer(void) {
+    answer(0);
+    for (volatile int i = 0;; i = !i)
+        continue;
+}
+
 /* Takes one connection and computes for ever. */
 static void take_and_spin(const char *delay_ms) {
     sleep_ms(delay_ms);
@@ -252,6 +290,10 @@ int main(int count, char **words, char **environment) {
         serve_by_epoll();
     else if (strcmp(role, "children") == 0)
         serve_by_children(word);
+    else if (strcmp(role, "hold") == 0)
+        hold_in_some_way(word);
+    else if (strcmp(role, "work-after") == 0)
+        work_after_answer();
     else if (strcmp(role, "spin") == 0)
         take_and_spin(word);
     else if (strcmp(role, "poll-elsewhere") == 0)
