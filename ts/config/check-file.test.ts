@@ -16,13 +16,18 @@ AppClass php -command "php-cgi -c /etc/x" \\
 ExternalAppClass tiles -host 10.0.0.5:9000 -host 10.0.0.6:9000
 `,
     'empty.conf': '# nothing\n',
-    'bad.conf': 'AppClass /srv/a.fcgi\n\nAppClass /srv/b.fcgi -processes many\n',
+    'bad.conf': 'AppClass /srv/a.fcgi\n\nAppClass /srv/b.fcgi -processes many\nNothing\n',
     'name.conf': 'AppClass php\n',
   });
   const cases: [file: string, exitCode: number, out: string, err: RegExp][] = [
     ['good.conf', 0, '{"classes":2,"runtimeDir":"/run/own","log":"/var/log/my usher.log"}\n', /^$/],
     ['empty.conf', 0, '{"classes":0}\n', /^$/],
-    ['bad.conf', 2, '', /\/bad\.conf:3: -processes many: expected a whole number/],
+    [
+      'bad.conf',
+      2,
+      '',
+      /\/bad\.conf:3: -processes many: expected a whole number.*\n.*\/bad\.conf:4: Nothing is no directive/,
+    ],
     ['name.conf', 2, '', /\/name\.conf:1: php is a name, not a path: .*-command/],
     ['missing.conf', 2, '', /^cannot read .*\/missing\.conf: ENOENT/],
   ];

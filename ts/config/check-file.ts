@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program: check-file FILE. Reads a usher.conf as the manager would; prints as JSON what a starter
-// of the manager must know, or the error (exit code 2). Started by `usher run` and `usher config check`.
+// of the manager must know, or all that is wrong (exit code 2). Started by `usher run` and `usher config check`.
 import { readFileSync } from 'node:fs';
 import { native } from '../native/native.ts';
 import { ConfigError } from './config-error.ts';

@@ -12,4 +12,13 @@ export class ConfigError extends Error {
     this.file = place.file;
     this.line = place.line;
   }
+
+  /** One error that says all of them, a line each. At least one is given. */
+  static all(errors: readonly ConfigError[]): ConfigError {
+    const [first, ...more] = errors;
+    if (first === undefined) throw new TypeError('no error');
+    const all = new ConfigError(first, '');
+    all.message = [first, ...more].map(({ message }) => message).join('\n');
+    return all;
+  }
 }

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { ConfigError } from './config-error.ts';
-import { parseDialect, type Validator } from './dialect.ts';
+import { parseDialect, readDialect, type Validator } from './dialect.ts';
 import { readLines } from './lines.ts';
 
 /** Takes everything: each option becomes its words. */
@@ -95,10 +95,9 @@ t.test('any text is read or refused with a line', (t) => {
   const unit = fc.constantFrom('"', "'", '\\', ' ', '\n', '#', 'a', '\t', '\r', '\x01');
   fc.assert(
     fc.property(fc.string({ unit, maxLength: 40 }), (text) => {
-      try {
-        readLines(text, 'f');
-      } catch (error) {
-        t.type(error, ConfigError);
+      for (const { words, error } of readLines(text, 'f')) {
+        t.ok(words.length > 0);
+        t.ok(error === null || error instanceof ConfigError);
       }
     }),
   );
@@ -137,6 +136,7 @@ UsherRoot "/srv/my sites"
         source: '/run/usher/servers/nginx.3.conf:6',
       },
     ],
+    broken: [],
     roots: ['/srv/www', '/srv/my sites'],
     server: {
       name: 'nginx-0badcafe',
@@ -177,7 +177,7 @@ FastCgiConfig -maxProcesses 3
     },
   });
   t.equal(registration.server, undefined);
-  t.strictSame(parseDialect('', 'empty', permissive), { classes: [], roots: [] });
+  t.strictSame(parseDialect('', 'empty', permissive), { classes: [], broken: [], roots: [] });
   t.end();
 });
 
@@ -222,6 +222,54 @@ t.test('what the validator objects to is an error of the line', (t) => {
   t.equal(error.message, '/etc/nginx/nginx.conf:40: -processes many: expected a number');
   t.match(error, { file: 'usher.conf', line: 2 });
   t.match(errorOf('FCGIConfig x', objecting('bad')).message, 'usher.conf:1: bad');
+  t.end();
+});
+
+/** Objects to options that are not in pairs. */
+const pairs: Validator = {
+  parseOptions: (scope, words) => {
+    if (words.length % 2 === 0) return { scope, words };
+    throw Object.assign(new Error(`${words.at(-1)}: no value`), { code: 'ERR_USHER_INVALID' });
+  },
+};
+
+t.test('one bad line costs its own class only', (t) => {
+  const text = `# at /etc/n.conf:1
+AppClass good -processes 2
+# at /etc/n.conf:2
+AppClass bad -processes
+# at /etc/n.conf:3
+ExternalAppClass open "-host a:1
+Nonsense here
+AppClass good -processes
+UsherRoot relative
+UsherRoot /srv
+FCGIConfig -maxProcesses 5
+FCGIConfig -dynamicRoot
+FCGIConfig -restart 1
+AppClass last -command x
+`;
+  const { registration, errors } = readDialect(text, 'f.conf', pairs);
+  t.same(
+    registration.classes.map(({ name }) => name),
+    ['good', 'last'],
+  );
+  t.same(registration.broken, [
+    { name: 'bad', reason: '/etc/n.conf:2: -processes: no value' },
+    { name: 'open', reason: '/etc/n.conf:3: a quote is not closed: "-host a:1' },
+  ]);
+  t.same(registration.roots, ['/srv']);
+  t.same(registration.dynamic?.options.words, ['-maxProcesses', '5', '-restart', '1']);
+  t.equal(registration.brokenDynamic, 'f.conf:12: -dynamicRoot: no value');
+  t.same(
+    errors.map(({ line }) => line),
+    [4, 6, 7, 8, 9, 12],
+  );
+  t.throws(() => parseDialect(text, 'f.conf', pairs), {
+    name: 'ConfigError',
+    line: 4,
+    message: errors.map(({ message }) => message).join('\n'),
+  });
   t.end();
 });
 

@@ -15,6 +15,13 @@ export interface ClassDirective {
   source: string;
 }
 
+/** A class that its line does not define as it should. */
+export interface BrokenClass {
+  name: string;
+  /** Begins with where the administrator wrote it. */
+  reason: string;
+}
+
 /** All dynamic classes: FCGIConfig; several of them count as one. */
 export interface DynamicDirective {
   options: Record<string, OptionValue>;
@@ -40,7 +47,10 @@ export interface Registration {
   /** Absent in usher.conf. */
   server?: ServerIdentity;
   classes: ClassDirective[];
+  broken: BrokenClass[];
   dynamic?: DynamicDirective;
+  /** Why a FCGIConfig could not be used; what it restricts is not known then. */
+  brokenDynamic?: string;
   /** Directories below which dynamic classes may be started. */
   roots: string[];
   runtimeDir?: string;
@@ -61,10 +71,13 @@ interface Reading {
 
 type Directive = (reading: Reading, args: string[], line: Line) => void;
 
+const readStatic = classDirective('static');
+const readExternal = classDirective('external');
+
 /** In the order in which an error lists them. */
 const directives: [names: string[], read: Directive][] = [
-  [['AppClass', 'FastCgiServer'], classDirective('static')],
-  [['ExternalAppClass', 'FastCgiExternalServer'], classDirective('external')],
+  [['AppClass', 'FastCgiServer'], readStatic],
+  [['ExternalAppClass', 'FastCgiExternalServer'], readExternal],
   [['FCGIConfig', 'FastCgiConfig'], readDynamic],
   [['UsherServer'], readServer],
   [['UsherRoot'], readRoot],
@@ -77,22 +90,59 @@ const byName = new Map(
 );
 
 /**
+ * What can be used of a text, and what is wrong with the rest: one bad line costs its own class only.
  * @param file What errors call the text.
- * @throws ConfigError for the first line that cannot be used.
+ */
+export function readDialect(
+  text: string,
+  file: string,
+  validator: Validator,
+): { registration: Registration; errors: ConfigError[] } {
+  const registration: Registration = { classes: [], broken: [], roots: [] };
+  const reading: Reading = { registration, validator, dynamicWords: [] };
+  const errors: ConfigError[] = [];
+  for (const line of readLines(text, file)) {
+    try {
+      readDirective(reading, line);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      errors.push(error);
+      noteBroken(registration, line, error.message);
+    }
+  }
+  return { registration, errors };
+}
+
+/**
+ * The same for a text that must be right as a whole.
+ * @throws ConfigError that says all that is wrong.
  */
 export function parseDialect(text: string, file: string, validator: Validator): Registration {
-  const registration: Registration = { classes: [], roots: [] };
-  const reading: Reading = { registration, validator, dynamicWords: [] };
-  for (const line of readLines(text, file)) {
-    const [name = '', ...args] = line.words;
-    const directive = byName.get(name.toLowerCase());
-    if (directive === undefined) {
-      const known = directives.map(([names]) => names[0]).join(', ');
-      throw new ConfigError(line, `${name} is no directive; expected one of ${known}`);
-    }
-    directive(reading, args, line);
-  }
+  const { registration, errors } = readDialect(text, file, validator);
+  if (errors.length > 0) throw ConfigError.all(errors);
   return registration;
+}
+
+function readDirective(reading: Reading, line: Line): void {
+  const [name = '', ...args] = line.words;
+  if (line.error !== null) throw line.error;
+  const directive = byName.get(name.toLowerCase());
+  if (directive === undefined) {
+    const known = directives.map(([names]) => names[0]).join(', ');
+    throw new ConfigError(line, `${name} is no directive; expected one of ${known}`);
+  }
+  directive(reading, args, line);
+}
+
+/** Requests for what the line should have defined are told the reason. */
+function noteBroken(registration: Registration, { words }: Line, reason: string): void {
+  const directive = byName.get(words[0]?.toLowerCase() ?? '');
+  const [, name] = words;
+  if (directive === readDynamic) registration.brokenDynamic ??= reason;
+  const isClass = directive === readStatic || directive === readExternal;
+  if (!isClass || name === undefined) return;
+  const isDefined = registration.classes.some((other) => other.name === name);
+  if (!isDefined) registration.broken.push({ name, reason });
 }
 
 function classDirective(scope: 'static' | 'external'): Directive {
@@ -109,10 +159,9 @@ function classDirective(scope: 'static' | 'external'): Directive {
 }
 
 function readDynamic(reading: Reading, args: string[], line: Line): void {
-  reading.dynamicWords.push(...args);
-  const options = checked(line, () =>
-    reading.validator.parseOptions('dynamic', reading.dynamicWords),
-  );
+  const words = [...reading.dynamicWords, ...args];
+  const options = checked(line, () => reading.validator.parseOptions('dynamic', words));
+  reading.dynamicWords = words;
   const source = reading.registration.dynamic?.source ?? line.source;
   reading.registration.dynamic = { options, source };
 }

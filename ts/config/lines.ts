@@ -8,6 +8,8 @@ import { ConfigError } from './config-error.ts';
 export interface Line {
   /** At least one. */
   words: string[];
+  /** An open quote, a quote inside a word or a control character: the words are a guess then. */
+  error: ConfigError | null;
   file: string;
   /** Where it begins; 1 = first. */
   line: number;
@@ -15,7 +17,6 @@ export interface Line {
   source: string;
 }
 
-/** @throws ConfigError for an open quote, a quote inside a word, or a control character. */
 export function readLines(text: string, file: string): Line[] {
   const lines: Line[] = [];
   let writtenAt: string | undefined;
@@ -25,9 +26,9 @@ export function readLines(text: string, file: string): Line[] {
       continue;
     }
     const source = writtenAt ?? `${file}:${line}`;
-    const words = splitWords(content, { file, line, source });
-    if (words.length === 0) continue;
-    lines.push({ words, file, line, source });
+    const read = readWords(content, { file, line, source });
+    if (read.words.length === 0) continue;
+    lines.push({ ...read, file, line, source });
     writtenAt = undefined;
   }
   return lines;
@@ -49,7 +50,19 @@ function* joinContinued(text: string): Generator<{ content: string; line: number
   if (content !== '') yield { content, line: begin };
 }
 
-function splitWords(content: string, place: Omit<Line, 'words'>): string[] {
+type Place = Pick<Line, 'file' | 'line' | 'source'>;
+
+function readWords(content: string, place: Place): Pick<Line, 'words' | 'error'> {
+  try {
+    return { words: splitWords(content, place), error: null };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { words: content.trim().split(/[ \t]+/), error };
+  }
+}
+
+/** @throws ConfigError for what `Line.error` lists. */
+function splitWords(content: string, place: Place): string[] {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   const control = /[\x00-\x08\x0a-\x1f\x7f]/.exec(content);
   if (control !== null) {

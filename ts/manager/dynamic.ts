@@ -17,9 +17,13 @@ export type DynamicAnswer = { config: ClassConfig } | { refusal: Refusal };
 
 /** `key` is what a worker asked for: not to be believed. */
 export function resolveDynamic(key: string, registration: Registration): DynamicAnswer {
+  const broken = registration.broken.find(({ name }) => name === key);
+  if (broken) return refuse(503, `class ${key} cannot be used: ${broken.reason}`);
   if (!key.startsWith('/')) {
     return refuse(503, `no class named "${key}" is configured`);
   }
+  const { brokenDynamic } = registration;
+  if (brokenDynamic !== undefined) return refuse(503, `cannot start ${key}: ${brokenDynamic}`);
   const roots = rootsOf(registration);
   let path: string;
   try {

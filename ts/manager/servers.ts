@@ -3,7 +3,7 @@
 // live, and what they ask for.
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseDialect, type Registration } from '../config/dialect.ts';
+import { type Registration, readDialect } from '../config/dialect.ts';
 import type { ServerStatus } from '../control/messages.ts';
 import { type Channel, native, type ServerInfo } from '../native/native.ts';
 import type { Log } from './log.ts';
@@ -118,7 +118,7 @@ export class Servers {
   #load(file: string, name: string, generation: number, nowMs: number): boolean {
     const path = join(this.#folder, file);
     try {
-      const registration = parseDialect(readFileSync(path, 'utf8'), path, native);
+      const registration = this.#read(path, name, generation);
       const known = this.byName.get(name);
       if (known) {
         known.generations.set(generation, registration);
@@ -142,6 +142,21 @@ export class Servers {
       this.#log('error', 'registration.invalid', { server: name, file: path, text });
       return false;
     }
+  }
+
+  /** What can be used of a registration; throws when it does not say whose it is. */
+  #read(path: string, name: string, generation: number): Registration {
+    const { registration, errors } = readDialect(readFileSync(path, 'utf8'), path, native);
+    for (const { message } of errors) {
+      this.#log('error', 'registration.error', { server: name, file: path, text: message });
+    }
+    const { server } = registration;
+    if (server === undefined) throw new Error(`${path}: no usable UsherServer line`);
+    if (server.name !== name || server.generation !== generation) {
+      const said = `${server.name}, generation ${server.generation}`;
+      throw new Error(`${path}: UsherServer says ${said}: expected what the file's name says`);
+    }
+    return registration;
   }
 
   #forget(file: string): void {
