@@ -22,8 +22,6 @@ export function resolveDynamic(key: string, registration: Registration): Dynamic
   if (!key.startsWith('/')) {
     return refuse(503, `no class named "${key}" is configured`);
   }
-  const { brokenDynamic } = registration;
-  if (brokenDynamic !== undefined) return refuse(503, `cannot start ${key}: ${brokenDynamic}`);
   const roots = rootsOf(registration);
   let path: string;
   try {
@@ -39,6 +37,8 @@ export function resolveDynamic(key: string, registration: Registration): Dynamic
     if (code === 'ENOENT' || code === 'ENOTDIR') return refuse(404, `${key} does not exist`);
     return refuse(403, `${key}: ${error instanceof Error ? error.message : String(error)}`);
   }
+  const { brokenDynamic } = registration;
+  if (brokenDynamic !== undefined) return refuse(503, `cannot start ${key}: ${brokenDynamic}`);
   if (!roots.some((root) => isUnder(path, root))) {
     const allowed = roots.length > 0 ? roots.join(', ') : 'none';
     const where = path === key ? key : `${key} (${path})`;
