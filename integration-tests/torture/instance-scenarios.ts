@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../servers/eventually.ts';
 import { signal } from '../servers/processes.ts';
 import { usherCommand } from '../servers/usher.ts';
-import { programNames } from './programs.ts';
+import { type ClassOptions, programNames } from './programs.ts';
 import type { Scenario } from './scenario.ts';
 import { processes, saturating } from './server-scenarios.ts';
 import { patienceMs, type Tortured } from './tortured.ts';
@@ -63,19 +63,21 @@ async function whileLogged(tortured: Tortured, event: string, count: number): Pr
 
 /**
  * Each class grows under a burst and shrinks again under what is left of the load, on its own time,
- * until `count` instances have been retired.
+ * until `event` has been logged `count` times.
  */
 async function growAndShrink(
   tortured: Tortured,
   count: number,
   base: number,
   isSmall: (instances: number, quietMs: number) => boolean,
+  event = 'instance.draining',
 ): Promise<void> {
-  const retired = (): number => tortured.log.of('instance.draining');
+  const retired = (): number => tortured.log.of(event);
+  let hasFailed = false;
   const oneClass = async (known: (typeof tortured.classes)[number], index: number) => {
     const load = tortured.loadOn(known);
     await sleep(index * 300);
-    while (retired() < count) {
+    while (retired() < count && !hasFailed) {
       load.clients = 8 * tortured.setting.program.concurrency;
       await eventually(
         `${known.name} grows`,
@@ -95,9 +97,21 @@ async function growAndShrink(
       );
     }
   };
-  await Promise.all(tortured.classes.map(oneClass));
+  const all = tortured.classes.map(async (known, index) => {
+    try {
+      await oneClass(known, index);
+    } catch (error) {
+      hasFailed = true; // the others need not go on
+      throw error;
+    }
+  });
+  await Promise.all(all);
   tortured.events = retired();
 }
+
+/** php-cgi that does not end itself: what ends is to be what was given up. */
+const lastingPhp = (name: string): ClassOptions =>
+  name === 'php' ? { 'initial-env': 'PHP_FCGI_MAX_REQUESTS=1000000' } : {};
 
 export const instanceScenarios: readonly Scenario[] = [
   {
@@ -116,7 +130,7 @@ export const instanceScenarios: readonly Scenario[] = [
     name: 'scale-down',
     title: 'A class that grew under load gives up instances under the load that is left.',
     programs: ['c', 'perl', 'node', 'php'],
-    options: () => ({ processes: 1, maxClassProcesses: 8 }),
+    options: ({ name }) => ({ processes: 1, maxClassProcesses: 8, ...lastingPhp(name) }),
     classes: 6,
     clients: () => 0,
     methods: 'both',
@@ -129,7 +143,7 @@ export const instanceScenarios: readonly Scenario[] = [
     name: 'idle-stop',
     title: 'All instances of a class end because nobody asked, as somebody asks again.',
     programs: ['c', 'perl', 'php'],
-    options: () => ({ 'on-demand': 8, 'idle-stop': 1 }),
+    options: ({ name }) => ({ 'on-demand': 8, 'idle-stop': 1, ...lastingPhp(name) }),
     classes: 4,
     clients: () => 0,
     methods: 'both',
@@ -177,6 +191,20 @@ export const instanceScenarios: readonly Scenario[] = [
     full: 1000,
     short: 5,
     run: (tortured, count) => whileLogged(tortured, 'instance.exited', count),
+  },
+  {
+    name: 'php-ends-unwanted',
+    title: 'php-cgi ends after 50 requests while its class shrinks, and nothing takes its place.',
+    programs: ['php'],
+    options: () => ({ processes: 1, maxClassProcesses: 8 }),
+    classes: 4,
+    clients: () => 0,
+    methods: 'POST',
+    sleepMs: 10,
+    full: 1000,
+    short: 20,
+    run: (tortured, count) =>
+      growAndShrink(tortured, count, 1, (instances) => instances <= 2, 'instance.exited'),
   },
   {
     name: 'php-children-end',
