@@ -4,6 +4,7 @@
  * nothing came of it.
  */
 #include "mod_usher.h"
+#include "connections.h"
 #include "fcgi_client.h"
 
 #include "apr_atomic.h"
@@ -114,14 +115,19 @@ static apr_uint32_t connect_timeout(const usher_call *call)
 }
 
 /* Connect to the place that was taken. OK, a status, or SUSPENDED: take another one. */
-static int connect_place(usher_call *call, const struct sockaddr_storage *address, socklen_t length,
-                         apr_uint64_t began_ns)
+static int connect_place(usher_call *call, int may_be_kept)
 {
     apr_uint32_t timeout = connect_timeout(call);
-    int error = usher_client_connect(call, (const struct sockaddr *)address, length,
-                                     timeout < CONNECT_MS ? timeout : CONNECT_MS);
-    apr_uint64_t waited_ms = (usher_os_now_ns() - began_ns) / 1000000;
+    apr_uint64_t waited_ms;
+    int error;
 
+    call->is_kept =
+        may_be_kept && (call->limits.flags & USHER_CLASS_KEEP_CONN) && usher_connection_take(call);
+    if (call->is_kept) {
+        return OK;
+    }
+    error = usher_client_connect(call, timeout < CONNECT_MS ? timeout : CONNECT_MS);
+    waited_ms = (usher_os_now_ns() - call->began_ns) / 1000000;
     if (!error) {
         return OK;
     }
@@ -140,12 +146,10 @@ static int connect_place(usher_call *call, const struct sockaddr_storage *addres
 /* Wait for a place and connect to it. OK, or what the handler returns. */
 static int take_place(usher_call *call)
 {
-    struct sockaddr_storage address;
-    socklen_t length;
-    apr_uint64_t began_ns = usher_os_now_ns();
     usher_status_t status;
     int rv;
 
+    call->began_ns = usher_os_now_ns();
     call->in_channel = 1;
     status = usher_request_begin(call->channel, &call->place, call->key, strlen(call->key));
     call->in_channel = 0;
@@ -156,13 +160,14 @@ static int take_place(usher_call *call)
     apr_atomic_inc32(&calls);
 
     for (;;) {
-        length = sizeof(address);
+        call->address_length = sizeof(call->address);
         call->in_channel = 1;
-        status = usher_request_admit(call->channel, &call->place, &address, &length, &call->limits);
+        status = usher_request_admit(call->channel, &call->place, &call->address,
+                                     &call->address_length, &call->limits);
         call->in_channel = 0;
         switch (status) {
         case USHER_OK:
-            rv = connect_place(call, &address, length, began_ns);
+            rv = connect_place(call, 1);
             if (rv == OK) {
                 note_place(call);
             }
@@ -210,30 +215,68 @@ static int is_idempotent(const usher_call *call)
     }
 }
 
+static void start_answer(usher_call *call)
+{
+    usher_answer_init(&call->answer, call->r, call->key,
+                      (call->limits.flags & USHER_CLASS_NPH) != 0);
+    if (call->role == AP_FCGI_AUTHORIZER) {
+        usher_answer_expect_verdict(&call->answer, call->passes_denial);
+    }
+}
+
+/* The program may be busy still: then it keeps its place. See connections.h. */
+static void leave_place(usher_call *call, usher_outcome_t outcome)
+{
+    if (call->is_sent && usher_connection_leave(call, outcome)) {
+        call->has_place = 0;
+        return;
+    }
+    usher_client_close(call);
+    end_place(call, outcome);
+}
+
+/* The program closed a kept connection when it was about to be used. */
+static int is_stale(const usher_call *call, usher_call_result result)
+{
+    return result == USHER_CALL_BROKEN && call->is_kept && !call->answer.any
+           && (!call->any_sent || is_idempotent(call));
+}
+
 /* One try at one instance. SUSPENDED: nothing came of it, and another one may be tried. */
 static int try_call(usher_call *call, int may_retry)
 {
-    request_rec *r = call->r;
+    usher_call_result result;
     int status;
 
     if ((status = take_place(call)) != OK) {
         return status;
     }
-    usher_answer_init(&call->answer, r, call->key, (call->limits.flags & USHER_CLASS_NPH) != 0);
-    if (call->role == AP_FCGI_AUTHORIZER) {
-        usher_answer_expect_verdict(&call->answer, call->passes_denial);
+    start_answer(call);
+    result = usher_client_run(call, &status);
+    if (is_stale(call, result)) {
+        usher_client_close(call);
+        if ((status = connect_place(call, 0)) != OK) {
+            return status;
+        }
+        result = usher_client_run(call, &status);
     }
 
-    switch (usher_client_run(call, &status)) {
+    switch (result) {
     case USHER_CALL_COMPLETE:
+        if (call->is_clean && (call->limits.flags & USHER_CLASS_KEEP_CONN)) {
+            usher_connection_keep(call);
+        }
         usher_client_close(call); /* at once: libfcgi lingers until we do */
         end_place(call, USHER_OUTCOME_FINISHED);
         return usher_answer_finish(&call->answer);
 
     case USHER_CALL_CLIENT_GONE:
-        usher_client_abandon(call);
-        end_place(call, USHER_OUTCOME_ABORTED);
+        leave_place(call, USHER_OUTCOME_ABORTED);
         return call->role == AP_FCGI_AUTHORIZER ? DONE : OK;
+
+    case USHER_CALL_SILENT:
+        leave_place(call, USHER_OUTCOME_FAILED);
+        break;
 
     case USHER_CALL_BROKEN:
         usher_client_close(call);
@@ -245,7 +288,8 @@ static int try_call(usher_call *call, int may_retry)
 
     default:
         usher_client_close(call);
-        end_place(call, USHER_OUTCOME_FAILED);
+        end_place(call,
+                  result == USHER_CALL_TIMEOUT ? USHER_OUTCOME_TIMED_OUT : USHER_OUTCOME_FAILED);
         break;
     }
     return usher_answer_break(&call->answer, status);
@@ -289,4 +333,9 @@ int usher_call_run(usher_call *call)
 int usher_calls_are_running(void)
 {
     return apr_atomic_read32(&calls) != 0;
+}
+
+void usher_connection_was_left(void)
+{
+    apr_atomic_dec32(&calls);
 }

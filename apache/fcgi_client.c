@@ -78,16 +78,16 @@ static int wait_connected(int fd, apr_uint32_t timeout_ms)
     return error;
 }
 
-int usher_client_connect(usher_call *call, const struct sockaddr *address, socklen_t length,
-                         apr_uint32_t timeout_ms)
+int usher_client_connect(usher_call *call, apr_uint32_t timeout_ms)
 {
+    const struct sockaddr *address = (const struct sockaddr *)&call->address;
     int error = 0;
 
     call->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (call->fd < 0) {
         return errno;
     }
-    if (connect(call->fd, address, length) < 0) {
+    if (connect(call->fd, address, call->address_length) < 0) {
         error = errno;
         if (error == EINPROGRESS) {
             error = wait_connected(call->fd, timeout_ms);
@@ -99,16 +99,10 @@ int usher_client_connect(usher_call *call, const struct sockaddr *address, sockl
     return error;
 }
 
-void usher_client_abandon(usher_call *call)
+apr_uint64_t usher_client_patience(const usher_call *call)
 {
-    apr_interval_time_t timeout = call->limits.idle_timeout_ms
-                                      ? call->limits.idle_timeout_ms
-                                      : apr_time_as_msec(call->r->server->timeout);
-    struct pollfd pfd = { call->fd, POLLIN, 0 };
-
-    while (call->fd >= 0 && poll(&pfd, 1, (int)timeout) < 0 && errno == EINTR)
-        ;
-    usher_client_close(call);
+    return call->limits.idle_timeout_ms ? call->limits.idle_timeout_ms
+                                        : (apr_uint64_t)apr_time_as_msec(call->r->server->timeout);
 }
 
 /* ---- what is sent ------------------------------------------------------ */
@@ -237,8 +231,10 @@ static int send_some(sender *out, usher_call *call)
             break;
         }
         count_sent(out, (apr_size_t)n);
+        call->any_sent = 1;
         progress = 1;
     }
+    call->is_sent = all_sent(out) && !out->give_up;
     return progress;
 }
 
@@ -289,9 +285,8 @@ typedef struct {
     int stdout_ended;
     int status; /* for the client, when the call fails */
     apr_uint64_t idle_ms;
-    apr_uint64_t idle_at;    /* the program is too slow then */
-    apr_uint64_t request_at; /* so is the whole request */
-    apr_uint64_t client_at;  /* the client is too slow then, 0 = it has nothing to take */
+    apr_uint64_t idle_at;   /* the program is too slow then */
+    apr_uint64_t client_at; /* the client is too slow then, 0 = it has nothing to take */
 } exchange;
 
 typedef enum { GO_ON, ENDED } step;
@@ -344,6 +339,7 @@ static step take_records(exchange *ex, const char *bytes, apr_size_t left,
             if (ex->in.protocol_status != 0) {
                 return refused_by_program(ex, result);
             }
+            ex->call->is_clean = ex->call->is_sent && left == ex->in.padding_left;
             return end_call(ex, result, USHER_CALL_COMPLETE, OK);
         case USHER_FCGI_BROKEN:
             ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ex->call->r,
@@ -362,8 +358,8 @@ static step connection_closed(exchange *ex, int error, usher_call_result *result
     if (ex->stdout_ended) { /* no END_REQUEST, but all was said */
         return end_call(ex, result, USHER_CALL_COMPLETE, OK);
     }
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, error, call->r,
-                  "class \"%s\": %s died or closed the connection %s", call->key,
+    ap_log_rerror(APLOG_MARK, call->is_kept && !ex->answer->any ? APLOG_DEBUG : APLOG_ERR, error,
+                  call->r, "class \"%s\": %s died or closed the connection %s", call->key,
                   usher_client_program(call),
                   ex->answer->any ? "in the middle of its answer" : "before answering");
     return end_call(ex, result, USHER_CALL_BROKEN, HTTP_BAD_GATEWAY);
@@ -382,20 +378,51 @@ static step read_some(exchange *ex, usher_call_result *result)
     return connection_closed(ex, n < 0 ? errno : 0, result);
 }
 
-static step timed_out(exchange *ex, const char *what, usher_call_result *result)
+static step timed_out(exchange *ex, usher_call_result how, const char *what,
+                      usher_call_result *result)
 {
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ex->call->r, "class \"%s\": %s %s", ex->call->key,
                   usher_client_program(ex->call), what);
-    return end_call(ex, result, USHER_CALL_TIMEOUT, HTTP_GATEWAY_TIME_OUT);
+    return end_call(ex, result, how, HTTP_GATEWAY_TIME_OUT);
 }
 
-static step check_clocks(exchange *ex, apr_uint64_t now, int reading, usher_call_result *result)
+/* Has -request-timeout passed? A program that was starting has all of it from then on. */
+static int is_overdue(exchange *ex, apr_uint64_t now)
 {
-    if (now >= ex->request_at) {
-        return timed_out(ex, "did not finish the request within -request-timeout", result);
+    usher_call *call = ex->call;
+
+    if (now < call->request_at_ms) {
+        return 0;
+    }
+    if (usher_request_is_overdue(call->channel, &call->place)) {
+        return 1;
+    }
+    call->request_at_ms = now + call->limits.request_timeout_ms;
+    return 0;
+}
+
+/* -request-timeout also ends a request that makes progress; the other clocks do not. */
+static step check_clocks(exchange *ex, int is_quiet, int reading, usher_call_result *result)
+{
+    apr_uint64_t now = now_ms();
+
+    if (is_overdue(ex, now)) {
+        if (!reading) {
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ex->call->r,
+                          "class \"%s\": the client did not take the answer within "
+                          "-request-timeout",
+                          ex->call->key);
+            return end_call(ex, result, USHER_CALL_USELESS, HTTP_GATEWAY_TIME_OUT);
+        }
+        return timed_out(ex, USHER_CALL_TIMEOUT,
+                         "did not finish the request within -request-timeout", result);
+    }
+    if (!is_quiet) {
+        return GO_ON;
     }
     if (reading && now >= ex->idle_at) {
-        return timed_out(ex, "made no progress with the request within -idle-timeout", result);
+        return timed_out(ex, USHER_CALL_SILENT,
+                         "made no progress with the request within -idle-timeout", result);
     }
     if (ex->client_at && now >= ex->client_at) {
         return end_call(ex, result, USHER_CALL_CLIENT_GONE, OK);
@@ -406,7 +433,7 @@ static step check_clocks(exchange *ex, apr_uint64_t now, int reading, usher_call
 static int wait_ms(const exchange *ex, int reading)
 {
     apr_uint64_t now = now_ms();
-    apr_uint64_t until = ex->request_at;
+    apr_uint64_t until = ex->call->request_at_ms;
 
     if (reading && ex->idle_at < until) {
         until = ex->idle_at;
@@ -473,7 +500,8 @@ static step turn(exchange *ex, usher_call_result *result)
         ap_log_rerror(APLOG_MARK, APLOG_ERR, errno, call->r, "poll() failed");
         return end_call(ex, result, USHER_CALL_USELESS, HTTP_INTERNAL_SERVER_ERROR);
     }
-    if (n == 0 && check_clocks(ex, now_ms(), reading, result) == ENDED) {
+    if ((n == 0 || call->limits.request_timeout_ms)
+        && check_clocks(ex, n == 0, reading, result) == ENDED) {
         return ENDED;
     }
 
@@ -510,12 +538,12 @@ usher_call_result usher_client_run(usher_call *call, int *status)
     ex.answer = &call->answer;
     ex.client_fd = usher_client_fd(call->r->connection);
     ex.buffer = apr_palloc(call->r->pool, READ_BUFFER);
-    ex.idle_ms = call->limits.idle_timeout_ms
-                     ? call->limits.idle_timeout_ms
-                     : (apr_uint64_t)apr_time_as_msec(call->r->server->timeout);
+    ex.idle_ms = usher_client_patience(call);
     ex.idle_at = now_ms() + ex.idle_ms;
-    ex.request_at =
+    call->request_at_ms =
         call->limits.request_timeout_ms ? now_ms() + call->limits.request_timeout_ms : FOREVER;
+    call->is_sent = call->any_sent = call->is_clean = 0;
+    usher_fcgi_set_keep(call->head, (call->limits.flags & USHER_CLASS_KEEP_CONN) != 0);
     usher_fcgi_reader_init(&ex.in);
 
     start_sending(&ex.out, call);

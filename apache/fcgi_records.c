@@ -107,7 +107,7 @@ static apr_size_t head_room(const apr_table_entry_t *elts, int count)
     return pairs + headers * USHER_FCGI_HEADER;
 }
 
-char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, int flags, apr_size_t *length)
+char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, apr_size_t *length)
 {
     const apr_array_header_t *array = apr_table_elts(env);
     const apr_table_entry_t *elts = (const apr_table_entry_t *)array->elts;
@@ -117,7 +117,7 @@ char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, int flags, apr_
     int i;
 
     ps.at = usher_fcgi_put_header(head, AP_FCGI_BEGIN_REQUEST, sizeof(begin));
-    ap_fcgi_fill_in_request_body(&begin, role, (unsigned char)flags);
+    ap_fcgi_fill_in_request_body(&begin, role, 0);
     ap_fcgi_begin_request_body_to_array(&begin, (unsigned char *)ps.at);
     ps.at += sizeof(begin);
 
@@ -133,6 +133,11 @@ char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, int flags, apr_
 
     *length = (apr_size_t)(ps.at - head);
     return head;
+}
+
+void usher_fcgi_set_keep(char *head, int keep)
+{
+    head[USHER_FCGI_HEADER + 2] = (char)(keep ? AP_FCGI_KEEP_CONN : 0);
 }
 
 /* ---- from the program -------------------------------------------------- */

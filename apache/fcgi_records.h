@@ -20,7 +20,10 @@ char *usher_fcgi_put_header(char *at, int type, apr_size_t content);
  * BEGIN_REQUEST and all of PARAMS, with room for one more header behind `*length`. A name/value
  * pair is split over two records only when it does not fit into one: php-cgi reads no split pairs.
  */
-char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, int flags, apr_size_t *length);
+char *usher_fcgi_head(apr_pool_t *p, apr_table_t *env, int role, apr_size_t *length);
+
+/* Set or clear KEEP_CONN in it: the class may say so later. */
+void usher_fcgi_set_keep(char *head, int keep);
 
 /* ---- from the program -------------------------------------------------- */
 

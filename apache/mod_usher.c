@@ -8,9 +8,11 @@
  *   call.c          a place at an instance, and a second try
  *   request_body.c  the body, read before a place is taken
  *   fcgi_client.c   one request over one connection      fcgi_records.c  its bytes
+ *   connections.c   those that outlive their request
  *   answer.c        the program's answer, to the client
  */
 #include "mod_usher.h"
+#include "connections.h"
 
 #include "ap_mpm.h"
 #include "http_protocol.h"
@@ -137,6 +139,7 @@ static void usher_child_init(apr_pool_t *pchild, server_rec *s)
     }
     usher_process.attached = 1;
     apr_pool_cleanup_register(pchild, NULL, detach, apr_pool_cleanup_null);
+    usher_connections_init(pchild); /* ends before that */
 }
 
 /* ---- <IfModule mod_fastcgi.c> ------------------------------------------ */

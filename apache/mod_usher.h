@@ -151,10 +151,18 @@ typedef struct {
     apr_size_t head_length;
 
     usher_request_t place;
+    apr_uint64_t began_ns;
+    struct sockaddr_storage address; /* of the place */
+    socklen_t address_length;
     usher_admission_t limits;
     int has_place;  /* usher_request_begin without its end */
     int in_channel; /* a signal may end the process inside a channel call */
     int fd;         /* connection to the program, -1 = none */
+    int is_kept;    /* … which has served another request before */
+    int is_sent;    /* all of the request is */
+    int is_clean;   /* nothing is left on the connection: it may be kept */
+    int any_sent;
+    apr_uint64_t request_at_ms; /* -request-timeout has passed then */
 
     usher_answer answer;
 } usher_call;

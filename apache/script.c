@@ -289,7 +289,7 @@ void usher_script_head(usher_call *call)
     /* programs built on libfcgi or CGI::Fast forget their own environment at every request */
     apr_table_do(set_unless_there, r->subprocess_env, call->class->initial_env, NULL);
 
-    call->head = usher_fcgi_head(r->pool, r->subprocess_env, call->role, 0, &call->head_length);
+    call->head = usher_fcgi_head(r->pool, r->subprocess_env, call->role, &call->head_length);
 }
 
 void usher_script_environment(usher_call *call)
