@@ -13,6 +13,10 @@
  * of it: then it is closed, and told so by that.  Until then request_timeout
  * goes on.  An instance that is not to be used any more is waited for no
  * longer than fastcgi_read_timeout: that would keep it from being retired.
+ *
+ * Done: when the next request is waiting for the place already, its connection
+ * is made first.  A program that waits for the end of the last one then finds
+ * the next one there, and need not sleep for it once more.
  */
 
 
@@ -49,6 +53,7 @@ typedef struct {
 static void ngx_http_usher_detach_connection(ngx_http_usher_peer_t *peer,
     ngx_event_handler_pt handler, void *data, ngx_msec_t timeout);
 static void ngx_http_usher_close(ngx_connection_t *c);
+static void ngx_http_usher_done_handler(ngx_event_t *rev);
 static void ngx_http_usher_kept_handler(ngx_event_t *rev);
 static void ngx_http_usher_close_kept(ngx_http_usher_kept_t *kept);
 static void ngx_http_usher_left_handler(ngx_event_t *rev);
@@ -282,11 +287,44 @@ ngx_http_usher_detach_connection(ngx_http_usher_peer_t *peer,
     c->read->timedout = 0;
     c->read->cancelable = 1;
 
-    ngx_add_timer(c->read, timeout);
+    if (timeout) {
+        ngx_add_timer(c->read, timeout);
+    }
 
     if (c->read->ready) {
         ngx_post_event(c->read, &ngx_posted_events);
     }
+}
+
+
+/* behind what is posted already: the next connection */
+
+void
+ngx_http_usher_close_later(ngx_http_usher_peer_t *peer)
+{
+    ngx_connection_t  *c;
+
+    c = peer->request->upstream->peer.connection;
+
+    if (c == NULL) {
+        return;
+    }
+
+    ngx_http_usher_detach_connection(peer, ngx_http_usher_done_handler, NULL,
+                                     0);
+
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+
+    ngx_post_event(c->read, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_usher_done_handler(ngx_event_t *rev)
+{
+    ngx_http_usher_close(rev->data);
 }
 
 

@@ -148,12 +148,13 @@ void ngx_http_usher_init_lines(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_usher_wait(ngx_http_usher_peer_t *peer, ngx_uint_t first);
 void ngx_http_usher_leave(ngx_http_usher_peer_t *peer);
 ngx_int_t ngx_http_usher_let_in(ngx_str_t *key);
-void ngx_http_usher_hand_over(ngx_str_t *key);
+ngx_uint_t ngx_http_usher_hand_over(ngx_str_t *key);
 
 /* ngx_http_usher_keep.c */
 
 void ngx_http_usher_init_kept(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_usher_keep(ngx_http_usher_peer_t *peer);
+void ngx_http_usher_close_later(ngx_http_usher_peer_t *peer);
 ngx_connection_t *ngx_http_usher_find_kept(ngx_http_usher_peer_t *peer);
 ngx_int_t ngx_http_usher_linger(ngx_http_usher_peer_t *peer,
     usher_outcome_t outcome);

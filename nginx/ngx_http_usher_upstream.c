@@ -21,7 +21,7 @@ static ngx_int_t ngx_http_usher_set_key(ngx_http_usher_peer_t *peer);
 static ngx_int_t ngx_http_usher_begin(ngx_http_usher_peer_t *peer);
 static ngx_int_t ngx_http_usher_take(ngx_http_usher_peer_t *peer);
 static void ngx_http_usher_retry(ngx_http_usher_peer_t *peer);
-static void ngx_http_usher_end(ngx_http_usher_peer_t *peer,
+static ngx_uint_t ngx_http_usher_end(ngx_http_usher_peer_t *peer,
     usher_outcome_t outcome);
 static usher_outcome_t ngx_http_usher_outcome(ngx_http_usher_peer_t *peer,
     ngx_uint_t state);
@@ -147,6 +147,7 @@ ngx_http_usher_free_peer(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_usher_peer_t  *peer = data;
 
+    ngx_uint_t            served;
     usher_outcome_t       outcome;
     ngx_connection_t     *c;
     ngx_http_upstream_t  *u;
@@ -205,7 +206,11 @@ ngx_http_usher_free_peer(ngx_peer_connection_t *pc, void *data,
         }
     }
 
-    ngx_http_usher_end(peer, outcome);
+    served = ngx_http_usher_end(peer, outcome);
+
+    if (served && outcome == USHER_OUTCOME_FINISHED) {
+        ngx_http_usher_close_later(peer);
+    }
 }
 
 
@@ -472,7 +477,9 @@ ngx_http_usher_retry(ngx_http_usher_peer_t *peer)
 }
 
 
-static void
+/* how many of those who wait got the place */
+
+static ngx_uint_t
 ngx_http_usher_end(ngx_http_usher_peer_t *peer, usher_outcome_t outcome)
 {
     ngx_http_usher_leave(peer);
@@ -491,7 +498,7 @@ ngx_http_usher_end(ngx_http_usher_peer_t *peer, usher_outcome_t outcome)
     }
 
     if (!peer->begun) {
-        return;
+        return 0;
     }
 
     if (!peer->admitted && !peer->refused) {
@@ -503,7 +510,7 @@ ngx_http_usher_end(ngx_http_usher_peer_t *peer, usher_outcome_t outcome)
 
     usher_request_end(ngx_http_usher.channel, &peer->turn, outcome);
 
-    ngx_http_usher_hand_over(&peer->key);
+    return ngx_http_usher_hand_over(&peer->key);
 }
 
 
@@ -594,5 +601,5 @@ ngx_http_usher_cleanup(void *data)
 {
     ngx_http_usher_peer_t  *peer = data;
 
-    ngx_http_usher_end(peer, USHER_OUTCOME_ABORTED);
+    (void) ngx_http_usher_end(peer, USHER_OUTCOME_ABORTED);
 }

@@ -155,7 +155,7 @@ ngx_http_usher_let_in(ngx_str_t *key)
 
 /* after a place was given back */
 
-void
+ngx_uint_t
 ngx_http_usher_hand_over(ngx_str_t *key)
 {
     ngx_http_usher_line_t  *line;
@@ -163,10 +163,10 @@ ngx_http_usher_hand_over(ngx_str_t *key)
     line = ngx_http_usher_find_line(key);
 
     if (line == NULL || ngx_http_usher_leave_to_others(line)) {
-        return;
+        return 0;
     }
 
-    (void) ngx_http_usher_serve(line, 1, 0);
+    return ngx_http_usher_serve(line, 1, 0);
 }
 
 

@@ -6,9 +6,11 @@
  * the gate shared by all workers second, and in the opposite order when leaving. So the gauges are
  * the truth, the gate is a hint that settling and repairing keep right.
  *
- * Ringing: a waiting request makes its gauge + 1, then sets `rung`; only who finds it 0 rings the
- * doorbell. The manager sets it to 0, then reads the gauges. All seq_cst: either my exchange comes
- * after the manager's and I ring, or the manager's comes after mine, and it reads my gauge.
+ * Ringing: that ten wait and now eleven is no news, and the manager looks by itself ten times a
+ * second. So the 1st, 2nd, 4th, 8th … that waits rings, and each one while no instance is ready. A
+ * waiting request makes its gauge + 1, then sets `rung`; only who finds it 0 rings the doorbell. The
+ * manager sets it to 0, then reads the gauges. All seq_cst: either my exchange comes after the
+ * manager's and I ring, or the manager's comes after mine, and it reads my gauge.
  *
  * Sleeping: a sleeper reads `wake`, makes `sleepers` + 1, looks again whether it still has to wait,
  * and only then waits for `wake` to change. Whoever frees a place or changes the class does that
@@ -26,8 +28,12 @@
 #define SLEEP_MAX_NS (100 * USHER_MS_NS)
 #endif
 
-bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, uint32_t limit,
-                       uint64_t now_ns, uint32_t *waiting) {
+static bool is_news(uint32_t waiting, bool ready) {
+    return !ready || (waiting & (waiting - 1)) == 0;
+}
+
+bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, bool ready,
+                       uint32_t limit, uint64_t now_ns, uint32_t *waiting) {
     uint32_t class_index = request->class_ref.index;
     usher_class_gate_t *gate = &channel->places->gates[class_index];
     _Atomic uint32_t *gauge = &channel->worker->load[class_index].waiting;
@@ -43,7 +49,9 @@ bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, uint3
         return false;
     }
     usher_load_touch(channel, class_index);
-    usher_gate_ring(channel, class_index);
+    if (is_news(*waiting + 1, ready)) {
+        usher_gate_ring(channel, class_index);
+    }
     return true;
 }
 

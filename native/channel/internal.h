@@ -140,9 +140,10 @@ uint32_t usher_timeouts_at(const usher_worker_record_t *worker, uint32_t endpoin
 
 /* ---- gate.c ------------------------------------------------------------------------------ */
 
-/* Enter the queue of the request's class unless `limit` requests wait; `*waiting` tells how many. */
-bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, uint32_t limit,
-                       uint64_t now_ns, uint32_t *waiting);
+/* Enter the queue of the request's class unless `limit` requests wait; `*waiting` tells how many.
+ * `ready`: the class has a ready instance. */
+bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, bool ready,
+                       uint32_t limit, uint64_t now_ns, uint32_t *waiting);
 void usher_queue_leave(usher_channel_t *channel, usher_request_t *request);
 /* Make the manager look at the class. */
 void usher_gate_ring(usher_channel_t *channel, uint32_t class_index);

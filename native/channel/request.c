@@ -232,7 +232,7 @@ static usher_status_t wait_for_place(usher_channel_t *channel, usher_request_t *
     uint32_t limit = queue_limit(record, survey);
     uint32_t waiting = 0;
     if (request->waiting_since_ns == 0 &&
-        !usher_queue_enter(channel, request, limit, now_ns, &waiting)) {
+        !usher_queue_enter(channel, request, survey->ready > 0, limit, now_ns, &waiting)) {
         char key[USHER_KEY_TEXT_MAX];
         return usher_refuse(channel, request, now_ns, 503, 1,
                             "class %s is full: %u requests wait (queue-limit %u)",
