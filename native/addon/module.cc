@@ -74,6 +74,26 @@ Napi::Value AcceptQueue(const Napi::CallbackInfo &info) {
     return Napi::Number::New(info.Env(), length);
 }
 
+/* connections(inode, path, port): path "" = TCP. null = no such listener. */
+Napi::Value Connections(const Napi::CallbackInfo &info) {
+    Arguments arguments(info);
+    const uint32_t inode = arguments.Number("inode", 1);
+    const std::string path = arguments.Text("path");
+    const uint32_t port = arguments.Number("port", 0, UINT16_MAX);
+    usher_os_connections_t connections;
+    if (usher_os_connections(path.empty() ? nullptr : path.c_str(), static_cast<uint16_t>(port),
+                             inode, &connections) < 0) {
+        if (errno == ENOENT) {
+            return info.Env().Null();
+        }
+        throw MakeSystemError(info.Env(), "connections", errno);
+    }
+    Napi::Object counts = Napi::Object::New(info.Env());
+    counts.Set("waiting", connections.waiting);
+    counts.Set("accepted", connections.accepted);
+    return counts;
+}
+
 Napi::Value IsLocked(const Napi::CallbackInfo &info) {
     const std::string path = Arguments(info).Text("path");
     const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -105,6 +125,7 @@ Napi::Object Export(Napi::Env env, Napi::Object exports) {
     exports.Set("checkClassName", Napi::Function::New<CheckClassName>(env, "checkClassName"));
     exports.Set("nowMs", Napi::Function::New<NowMs>(env, "nowMs"));
     exports.Set("acceptQueue", Napi::Function::New<AcceptQueue>(env, "acceptQueue"));
+    exports.Set("connections", Napi::Function::New<Connections>(env, "connections"));
     exports.Set("isLocked", Napi::Function::New<IsLocked>(env, "isLocked"));
     return exports;
 }

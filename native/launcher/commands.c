@@ -102,14 +102,24 @@ static void run_link(const message_t *message, int64_t id) {
         answer("linked", id);
 }
 
+static uint32_t retry_after_in(const message_t *message) {
+    int64_t seconds;
+    return message_number(message, "retry_after_s", 0, DAY_MS, &seconds) == 0 ? (uint32_t)seconds
+                                                                              : 1;
+}
+
 static void run_close(const message_t *message, int64_t id) {
     endpoint_t *endpoint = endpoint_find(id);
-    int64_t retry_after_s;
-    if (message_number(message, "retry_after_s", 0, DAY_MS, &retry_after_s) < 0)
-        retry_after_s = 1;
     if (endpoint != NULL)
-        endpoint_close(endpoint, message_text(message, "refusal"), (uint32_t)retry_after_s);
+        endpoint_close(endpoint, message_text(message, "refusal"), retry_after_in(message));
     answer("closed", id);
+}
+
+/* Where a program lives it may accept first, and we would wait for the next one to come. */
+static void run_refuse(const message_t *message, int64_t id) {
+    const endpoint_t *endpoint = endpoint_find(id);
+    if (endpoint != NULL && !instances_live_on(id))
+        endpoint_refuse(endpoint, text_or(message, "refusal", ""), retry_after_in(message));
 }
 
 /* ---- instances ----------------------------------------------------------------------------- */
@@ -255,10 +265,11 @@ static const struct {
     void (*run)(const message_t *message, int64_t id);
     bool needs_id;
 } commands[] = {
-    {"bind", run_bind, true},         {"link", run_link, true},      {"close", run_close, true},
-    {"start", run_start, true},       {"signal", run_signal, true},  {"look", run_look, true},
-    {"snapshot", run_snapshot, true}, {"forget", run_forget, true},  {"ready", run_ready, false},
-    {"finish", run_finish, false},    {"resume", run_resume, false}, {"quit", run_quit, false},
+    {"refuse", run_refuse, true}, {"bind", run_bind, true},         {"link", run_link, true},
+    {"close", run_close, true},   {"start", run_start, true},       {"signal", run_signal, true},
+    {"look", run_look, true},     {"snapshot", run_snapshot, true}, {"forget", run_forget, true},
+    {"ready", run_ready, false},  {"finish", run_finish, false},    {"resume", run_resume, false},
+    {"quit", run_quit, false},
 };
 
 void commands_run(const message_t *message) {

@@ -253,6 +253,10 @@ void endpoint_close(endpoint_t *endpoint, const char *refusal, uint32_t retry_af
     release(endpoint);
 }
 
+void endpoint_refuse(const endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s) {
+    refuse_waiting(endpoint->fd, refusal, retry_after_s);
+}
+
 void endpoints_close_all(void) {
     while (endpoints != NULL)
         endpoint_close(endpoints, NULL, 0);

@@ -41,6 +41,8 @@ int endpoint_link(endpoint_t *endpoint, const char *server, failure_t *failure);
 /* Remove its names and close it. With a `refusal`, connections that wait in it get a 503 that says
  * so (refusal.h); without one they break. */
 void endpoint_close(endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s);
+/* Answer those who wait in it now, and keep it. */
+void endpoint_refuse(const endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s);
 void endpoints_close_all(void);
 
 endpoint_t *endpoint_find(int64_t id);

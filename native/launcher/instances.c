@@ -130,6 +130,13 @@ int64_t instances_highest_id(void) {
     return highest_id;
 }
 
+bool instances_live_on(int64_t endpoint_id) {
+    const instance_t *instance = living.oldest;
+    while (instance != NULL && instance->endpoint_id != endpoint_id)
+        instance = instance->newer;
+    return instance != NULL;
+}
+
 unsigned instances_alive(void) {
     return living.count;
 }

@@ -50,6 +50,8 @@ void instances_check_groups(void);
 /* Send an `instance` message for each. */
 void instances_list(void);
 void instances_signal_all(int signal);
+/* Does any live on this endpoint? */
+bool instances_live_on(int64_t endpoint_id);
 /* Of all instances ever started, 0 = none was. */
 int64_t instances_highest_id(void);
 unsigned instances_alive(void);

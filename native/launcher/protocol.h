@@ -25,6 +25,8 @@
  *   close     id= [refusal= retry_after_s=]             closed id=            (unlinks; closes)
  *             with a refusal, requests waiting in the socket get a FastCGI answer 503, and the
  *             refusal as a line for the server's error log; without one their connections break
+ *   refuse    id= refusal= retry_after_s=               (none; answers like that, and keeps the endpoint;
+ *             nothing while a program lives on it)
  *   start     id= endpoint= tag= arg=… env=… cwd= [user=] [group=] [nice=] [limit=…] [log=]
  *             [start_timeout_ms=]
  *                                                       started id= pid=      | failed id= step= errno= error=

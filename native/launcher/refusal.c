@@ -2,7 +2,7 @@
 #include "launcher/refusal.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,9 +111,9 @@ static void refuse(int fd, const answer_t *answer) {
 void refuse_waiting(int listener, const char *reason, uint32_t retry_after_s) {
     answer_t answer;
     make_answer(&answer, reason, retry_after_s);
-    /* No program shares the listener any more that could mind. */
-    fcntl(listener, F_SETFL, O_NONBLOCK);
-    for (int refused = 0; refused < REFUSED_AT_ONCE_MAX; refused++) {
+    struct pollfd queue = {.fd = listener, .events = POLLIN};
+    /* the listener stays a blocking one: programs may share it again */
+    for (int refused = 0; refused < REFUSED_AT_ONCE_MAX && poll(&queue, 1, 0) > 0; refused++) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
             continue;

@@ -9,8 +9,8 @@
 
 #include <stdint.h>
 
-/* Answer whoever waits in `listener`, which nobody can reach any more, and read what they still
- * send until they close. `reason` is one line for the web server's error log. */
+/* Answer whoever waits in `listener`, at which no program accepts, and read what they still send
+ * until they close. `reason` is one line for the web server's error log. */
 void refuse_waiting(int listener, const char *reason, uint32_t retry_after_s);
 
 #endif

@@ -40,6 +40,17 @@ int usher_os_become_subreaper(void); /* orphans below this process become its ch
  * `inode`, by sock_diag. -1 ENOENT when there is no such socket. */
 int usher_os_accept_queue(uint32_t inode);
 
+typedef struct {
+    int waiting;  /* in the accept queue */
+    int accepted; /* by a program that has not closed them */
+} usher_os_connections_t;
+
+/* Connections of the listening socket with inode `inode`, bound to the UNIX path `path`, or to the
+ * TCP port `port` when `path` is NULL. -1 ENOENT when there is no such listener. Costs a look at all
+ * UNIX sockets of the system, or at those of the port. */
+int usher_os_connections(const char *path, uint16_t port, uint32_t inode,
+                         usher_os_connections_t *connections);
+
 #ifdef __cplusplus
 }
 #endif

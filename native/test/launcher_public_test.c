@@ -391,6 +391,32 @@ static void test_no_connection_is_lost(void) {
     ok(launcher_close(&l), "the launcher ends");
 }
 
+/* A program that cannot start: whoever waits is told, and the address is kept. */
+static void test_refusal(void) {
+    launcher_t l;
+    launcher_open(&l, "run");
+    char path[100];
+    snprintf(path, sizeof(path), "%s/app.sock", l.base);
+    bind_at(&l, 1, f("unix:%s", path));
+    int waits = connect_to(path);
+    tell(&l, "refuse", "id=1", "refusal=no such program", "retry_after_s=7", NULL);
+    const char *text = read_all(waits, 5000);
+    ok(text != NULL && memmem(text, 64, "usher: no such program", 22) != NULL,
+       "a connection that waits is answered with the reason");
+    close(waits);
+    pid_t pid = start(&l, 2, 1, "hold", "");
+    stop(pid);
+    waits = connect_to(path);
+    tell(&l, "refuse", "id=1", "refusal=no", NULL);
+    struct pollfd silence = {.fd = waits, .events = POLLIN};
+    ok(poll(&silence, 1, 200) == 0, "nothing is refused while a program lives there");
+    kill(pid, SIGCONT);
+    shutdown(waits, SHUT_WR);
+    is_str(read_all(waits, 5000), "", "which serves it");
+    close(waits);
+    ok(launcher_close(&l), "the launcher ends");
+}
+
 static void suite(void) {
     printf("# as uid %u\n", geteuid());
     test_unix();
@@ -407,6 +433,7 @@ static void suite(void) {
     test_look_at(f("tcp:%u", port), connect_port, &port, "hold", "poll");
     test_look_at(f("unix:%s", path), connect_path, path, "hold", "thread");
     test_look_at(f("unix:%s", path), connect_path, path, "hold", "children");
+    test_refusal();
     test_look_at_worker();
     test_look_without_manager();
     test_no_connection_is_lost();

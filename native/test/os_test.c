@@ -2,6 +2,7 @@
 /* The calls that only Linux has. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -120,6 +121,65 @@ static void test_accept_queue(void) {
     unlink(address.sun_path);
 }
 
+/* What `listener` has when `clients` of 3 connections are accepted. */
+static void has_connections(const char *path, uint16_t port, int listener,
+                            const struct sockaddr *address, socklen_t length) {
+    struct stat facts;
+    fstat(listener, &facts);
+    uint32_t inode = (uint32_t)facts.st_ino;
+    usher_os_connections_t counts = {-1, -1};
+    int clients[3], accepted[2];
+    ok(listen(listener, 8) == 0 && usher_os_connections(path, port, inode, &counts) == 0 &&
+           counts.waiting == 0 && counts.accepted == 0,
+       "%s: no connections at first", path != NULL ? "UNIX" : "TCP");
+    for (int i = 0; i < 3; i++) {
+        clients[i] = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(clients[i], address, length) != 0) {
+            perror("# connect");
+        }
+    }
+    usher_os_connections(path, port, inode, &counts);
+    is_int(counts.waiting * 10 + counts.accepted, 30, "three wait");
+    for (int i = 0; i < 2; i++) {
+        accepted[i] = accept(listener, NULL, NULL);
+    }
+    usher_os_connections(path, port, inode, &counts);
+    is_int(counts.waiting * 10 + counts.accepted, 12, "one waits, two are accepted");
+    close(clients[0]);
+    usher_os_connections(path, port, inode, &counts);
+    is_int(counts.accepted, 2, "a client that left still occupies the program");
+    close(accepted[0]);
+    close(accepted[1]);
+    usher_os_connections(path, port, inode, &counts);
+    is_int(counts.waiting * 10 + counts.accepted, 10, "closed ones do not count");
+    close(listener);
+    ok(usher_os_connections(path, port, inode, &counts) == -1 && errno == ENOENT,
+       "no such socket: ENOENT");
+    for (int i = 1; i < 3; i++) {
+        close(clients[i]);
+    }
+}
+
+static void test_connections(void) {
+    struct sockaddr_un unix_address = {.sun_family = AF_UNIX};
+    snprintf(unix_address.sun_path, sizeof(unix_address.sun_path), "/tmp/usher-os-test-%d",
+             getpid());
+    struct sockaddr *any = (struct sockaddr *)&unix_address;
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ok(bind(listener, any, sizeof(unix_address)) == 0, "a UNIX socket");
+    has_connections(unix_address.sun_path, 0, listener, any, sizeof(unix_address));
+    unlink(unix_address.sun_path);
+
+    struct sockaddr_in inet_address = {.sin_family = AF_INET,
+                                       .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof(inet_address);
+    any = (struct sockaddr *)&inet_address;
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ok(bind(listener, any, length) == 0 && getsockname(listener, any, &length) == 0,
+       "a TCP socket");
+    has_connections(NULL, ntohs(inet_address.sin_port), listener, any, length);
+}
+
 int main(void) {
     alarm(60);
     test_clocks();
@@ -127,5 +187,6 @@ int main(void) {
     test_byte_locks();
     test_processes();
     test_accept_queue();
+    test_connections();
     return done_testing();
 }

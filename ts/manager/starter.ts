@@ -91,10 +91,11 @@ export class Starter {
 
   #launch(instance: Instance): Promise<void> {
     const { args, env, cwd, user, group, nice, startTimeoutMs } = instance.revision.config;
+    const { resourceLimits, logFile } = instance.revision.config;
     return this.#context.launcher.start(instance.id, {
       endpointId: instance.endpointId,
       tag: this.#context.tagOf(this.#owner, instance.revision),
-      ...{ args, env, cwd, user, group, nice, startTimeoutMs },
+      ...{ args, env, cwd, user, group, nice, resourceLimits, logFile, startTimeoutMs },
     });
   }
 

@@ -205,6 +205,14 @@ export interface Native {
   nowMs(): number;
   /** Connections waiting in accept() of the listening UNIX socket with this inode; -1 = no such socket. */
   acceptQueue(inode: number): number;
+  /** Connections of a listening socket that wait in its accept queue, and those that programs have
+   * accepted and not closed; null = no such socket.
+   * @param path Of a UNIX socket; '' = the TCP port `port`. */
+  connections(
+    inode: number,
+    path: string,
+    port: number,
+  ): { waiting: number; accepted: number } | null;
   /** Does somebody hold the file's exclusive flock? False when there is no such file. */
   isLocked(path: string): boolean;
 }

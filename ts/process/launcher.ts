@@ -28,6 +28,8 @@ export interface KeptEndpoint {
   name: string;
   tag: string;
   inode: number;
+  /** Of a public address: unix:/PATH or tcp:…; null = a socket in the runtime directory. */
+  listen: string | null;
   servers: readonly string[];
 }
 
@@ -85,6 +87,10 @@ export interface StartSpec {
   user: string | null;
   group: string | null;
   nice: number;
+  /** NAME=N each, as -limit has it. */
+  resourceLimits: readonly string[];
+  /** Gets the program's output as well. */
+  logFile: string | null;
   startTimeoutMs: number;
 }
 
@@ -150,6 +156,22 @@ export class Launcher {
     return numberOf(answer, 'inode');
   }
 
+  /** Inode of the listening socket at a public address.
+   * @param listen unix:/PATH, tcp:PORT, tcp:ADDRESS:PORT or tcp:[IPv6]:PORT.
+   * @param owner Of the UNIX socket's file. Rejects with a LauncherError. */
+  async bindPublic(
+    id: number,
+    name: string,
+    tag: string,
+    listen: string,
+    owner: { user: string | null; group: string | null },
+  ): Promise<number> {
+    const user = owner.user ?? undefined;
+    const group = owner.group ?? undefined;
+    const answer = await this.#ask('bind', id, { name, tag, backlog: 0, listen, user, group });
+    return numberOf(answer, 'inode');
+  }
+
   async linkServer(id: number, server: string): Promise<void> {
     await this.#ask('link', id, { server });
   }
@@ -166,6 +188,12 @@ export class Launcher {
     });
   }
 
+  /** Those who wait in the socket, at which no program lives, are answered 503. */
+  refuseWaiting(id: number, refusal: { reason: string; retryAfterS: number }): void {
+    const { reason, retryAfterS } = refusal;
+    this.#send('refuse', { id, refusal: reason.replaceAll('\0', '?'), retry_after_s: retryAfterS });
+  }
+
   /** Resolves when the program runs. Rejects with a LauncherError that names the step. */
   async start(id: number, spec: StartSpec): Promise<void> {
     await this.#ask('start', id, {
@@ -177,12 +205,20 @@ export class Launcher {
       user: spec.user ?? undefined,
       group: spec.group ?? undefined,
       nice: spec.nice === 0 ? undefined : spec.nice,
+      limit: spec.resourceLimits,
+      log: spec.logFile ?? undefined,
       start_timeout_ms: spec.startTimeoutMs,
     });
   }
 
   signal(id: number, signal: number): void {
     this.#send('signal', { id, signal });
+  }
+
+  /** Could the instance end without a request's noticing? Then it has got the signal when this
+   * resolves with true. Rejects when it has exited. */
+  async look(id: number, signal: number): Promise<boolean> {
+    return numberOf(await this.#ask('look', id, { signal }), 'idle') === 1;
   }
 
   /** Asks for what the instance's processes are doing: onSnapshot follows. */
@@ -262,6 +298,7 @@ export class Launcher {
           name: textOf(message, 'name'),
           tag: textOf(message, 'tag'),
           inode: numberOf(message, 'inode'),
+          listen: textOf(message, 'listen') || null,
           servers: listOf(message, 'server'),
         });
         break;
@@ -300,6 +337,9 @@ export class Launcher {
         break;
       case 'closed':
         this.#settle('close', id, message);
+        break;
+      case 'looked':
+        this.#settle('look', id, message);
         break;
       case 'started':
         events?.onStarted(id, numberOf(message, 'pid'));
@@ -342,7 +382,7 @@ export class Launcher {
 
   #fail(id: number, message: Message): void {
     // Ids of endpoints and instances come from one sequence, so one question per id can be open.
-    for (const verb of ['bind', 'start', 'link', 'close']) {
+    for (const verb of ['bind', 'start', 'link', 'close', 'look']) {
       const pending = this.#pending.get(`${verb} ${id}`);
       if (!pending) continue;
       this.#pending.delete(`${verb} ${id}`);

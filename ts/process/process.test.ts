@@ -45,6 +45,7 @@ async function connect(): Promise<{ launcher: Launcher; welcome: Welcome; peer: 
   );
   peer.say('hello', { runtime_dir: '/run/x', mode: 'embedded', launcher_pid: 5, uid: 0 }, [9]);
   peer.say('endpoint', { id: 1, name: 'e1', tag: 'T', inode: 44, server: ['a', 'b'] });
+  peer.say('endpoint', { id: 9, name: 'e9', tag: '', inode: 45, listen: 'unix:/x.sock' });
   peer.say('instance', { id: 2, endpoint: 1, pid: 66, tag: 'T', started_ns: 5e6, state: 'ready' });
   peer.say('instance', {
     id: 3,
@@ -79,7 +80,10 @@ t.test('launcher', async (t) => {
     controlFd: 9,
     nextId: 4,
   });
-  t.match(welcome.endpoints, [{ id: 1, name: 'e1', inode: 44, servers: ['a', 'b'] }]);
+  t.match(welcome.endpoints, [
+    { id: 1, name: 'e1', inode: 44, listen: null, servers: ['a', 'b'] },
+    { id: 9, listen: 'unix:/x.sock', servers: [] },
+  ]);
   t.match(welcome.instances, [
     { id: 2, pid: 66, startedMs: 5, state: 'ready', exit: null },
     { id: 3, state: 'exited', exit: { exitSignal: 9, exitCode: null } },
@@ -109,6 +113,8 @@ t.test('launcher', async (t) => {
     user: null,
     group: null,
     nice: 0,
+    resourceLimits: ['nofile=64', 'core=0'],
+    logFile: '/var/log/x.log',
     startTimeoutMs: 1,
   };
   const failed = launcher.start(5, spec);
@@ -126,6 +132,32 @@ t.test('launcher', async (t) => {
     'a pid is known before all else',
   );
   await started;
+  t.same(
+    peer.sent.at(-1)?.filter((field) => /^(limit|log)=/.test(field)),
+    ['limit=nofile=64', 'limit=core=0', 'log=/var/log/x.log'],
+    'limits and log file',
+  );
+
+  const owner = { user: 'app', group: null };
+  const open = launcher.bindPublic(8, 'e8', 'T', 'tcp:9000', owner);
+  t.same(peer.sent.at(-1), [
+    ...['bind', 'id=8', 'name=e8', 'tag=T', 'backlog=0', 'listen=tcp:9000', 'user=app'],
+  ]);
+  peer.say('bound', { id: 8, inode: 78 });
+  t.equal(await open, 78);
+  launcher.refuseWaiting(8, { reason: 'no\0t now', retryAfterS: 3 });
+  t.same(peer.sent.at(-1), ['refuse', 'id=8', 'refusal=no?t now', 'retry_after_s=3']);
+  const looked = launcher.look(7, 15);
+  t.same(peer.sent.at(-1), ['look', 'id=7', 'signal=15']);
+  peer.say('looked', { id: 7, idle: 1 });
+  t.equal(await looked, true);
+  const busy = launcher.look(7, 15);
+  peer.say('looked', { id: 7, idle: 0 });
+  t.equal(await busy, false);
+  const late = launcher.look(7, 15);
+  peer.say('failed', { id: 7, step: 'instance', errno: 2, error: 'there is no instance 7' });
+  await t.rejects(late, /no instance 7/);
+
   const huge = launcher.start(6, { ...spec, env: ['A='.padEnd(200_000, 'x')] });
   await t.rejects(huge, /at most 131072/, 'what does not fit one packet is said');
 
