@@ -139,9 +139,15 @@ export function runFingerprint(config: ClassConfig): string {
   ]);
 }
 
+const hashes = new WeakMap<ClassConfig, string>();
+
 /** Short for the above, for tags. */
 export function runHash(config: ClassConfig): string {
-  return createHash('sha256').update(runFingerprint(config)).digest('hex').slice(0, 12);
+  const known = hashes.get(config);
+  if (known !== undefined) return known;
+  const hash = createHash('sha256').update(runFingerprint(config)).digest('hex').slice(0, 12);
+  hashes.set(config, hash);
+  return hash;
 }
 
 function common(

@@ -28,6 +28,24 @@ t.test('a static class', async (t) => {
   t.equal(world.started.length, 4, 'but after -restart-delay');
 });
 
+t.test('an instance that dies young with requests in its socket', async (t) => {
+  const world = FakeWorld.static({ processes: 1 });
+  await world.pass();
+  await world.ready();
+  world.acceptQueue = 1;
+  await world.exit(world.started[0]?.id ?? 0, { exitCode: 1, livedMs: 100 });
+  t.equal(world.started.length, 1, 'is replaced after -restart-delay');
+  t.same(world.closed, [], 'and its socket is kept until then');
+  await world.pass(5_000);
+  t.equal(world.started[1]?.spec.endpointId, world.started[0]?.spec.endpointId);
+
+  await world.ready();
+  await world.exit(world.started[1]?.id ?? 0, { exitCode: 1, livedMs: 100 });
+  world.acceptQueue = 0;
+  await world.pass(1);
+  t.equal(world.closed.length, 1, 'a socket that nobody waits in any more is not');
+});
+
 t.test('a dynamic class', async (t) => {
   const world = FakeWorld.dynamic();
   await world.pass();

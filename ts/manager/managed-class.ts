@@ -31,8 +31,10 @@ const REPAIR_MS = 1_000;
 /** Memory, age and the program's file are looked at this often. */
 const INSPECT_MS = 1_000;
 
-/** A class where nothing happens is passed this often: a thousand of them must cost nothing. */
+/** A class where nothing happens is passed this often, with instances and without: a thousand of
+ * them must cost nothing. */
 const QUIET_MS = 500;
+const COLD_MS = 10_000;
 
 type Level = 'info' | 'warn' | 'error';
 
@@ -52,6 +54,8 @@ export class ManagedClass {
   #revision: Revision;
   #updates = new Updates();
   #instances = new Map<number, Instance>();
+  /** Of instances that ended, with requests in them. */
+  #keptEndpoints: Endpoint[] = [];
   #wanted = 0;
   #failures = 0;
   /** When the last failure was counted. */
@@ -183,6 +187,13 @@ export class ManagedClass {
     this.#publish();
   }
 
+  /** A socket that a former manager bound and never used. Requests may wait in it: then it gets its
+   * instance. */
+  resume(endpoint: Endpoint): void {
+    if (this.#context.acceptQueue(endpoint.inode) > 0) this.#start(endpoint);
+    else this.#closeEndpoint(endpoint);
+  }
+
   /** A start request asks for the class: as good as a waiting request, which shows only later. */
   askedFor(): void {
     this.#isAskedFor = true;
@@ -210,11 +221,13 @@ export class ManagedClass {
     this.#inspect(now, changed);
     for (const instance of this.#instances.values()) this.#retirement.pass(instance);
     if (this.isRetiring) return;
+    if (this.#keptEndpoints.length > 0) this.#dropEmptyEndpoints();
     if (this.#failedUntilMs !== null && now >= this.#failedUntilMs) this.#failedUntilMs = null;
     this.#decide(now);
     this.#publish();
     this.#settleUpdates();
-    this.#quietUntilMs = this.#isQuiet() ? now + QUIET_MS : 0;
+    const quietMs = this.#instances.size > 0 ? QUIET_MS : COLD_MS;
+    this.#quietUntilMs = this.#isQuiet() ? now + quietMs : 0;
   }
 
   /** Drain and end every instance; those still busy after `drainMs` are stopped all the same. */
@@ -222,6 +235,8 @@ export class ManagedClass {
     const deadlineMs = this.#context.now() + drainMs;
     this.isRetiring = true;
     this.#updates.fail('the class was removed');
+    const refusal = { reason: 'the class ends', retryAfterS: 1 };
+    for (const endpoint of this.#keptEndpoints.splice(0)) this.#closeEndpoint(endpoint, refusal);
     for (const instance of this.#instances.values()) {
       this.#retirement.drain(instance, 'belongs to a class that ends', deadlineMs);
     }
@@ -345,6 +360,7 @@ export class ManagedClass {
 
   /** Nothing is under way that only another look can bring forward. */
   #isQuiet(): boolean {
+    if (this.#keptEndpoints.length > 0) return false;
     if (this.isBusy || this.#failedUntilMs !== null || this.#starter.pending > 0) return false;
     if (this.#instances.size !== this.#wanted) return false;
     return this.instances.every((one) => one.state === 'ready' && this.#isCurrent(one));
@@ -489,7 +505,7 @@ export class ManagedClass {
     for (let started = 0; started < paced; started += 1) {
       if (this.config.kind === 'dynamic' && !this.#context.admitDynamic(this)) return;
       this.#notBeforeMs = now + this.config.initStartDelayMs;
-      this.#start(null);
+      this.#start(this.#keptEndpoints.shift() ?? null);
     }
   }
 
@@ -551,11 +567,11 @@ export class ManagedClass {
       !how.wasReady &&
       this.#serving().some((one) => one.state === 'ready' && !this.#isCurrent(one))
     ) {
-      this.#failUpdate(ended.journey, now);
-      if (endpoint) this.#closeEndpoint(endpoint);
+      const reason = this.#failUpdate(ended.journey, now);
+      if (endpoint) this.#closeEndpoint(endpoint, { reason, retryAfterS: 1 });
       return;
     }
-    const queued = endpoint ? Math.max(0, this.#context.acceptQueue(endpoint.inode)) : 0;
+    const queued = endpoint ? this.#queueOf(endpoint) : 0;
     const verdict = afterEnd({
       policy: this.config.policy,
       kind: this.config.kind === 'dynamic' ? 'dynamic' : 'static',
@@ -582,11 +598,33 @@ export class ManagedClass {
     if (verdict.action === 'delay') {
       this.#notBeforeMs = now + verdict.delayMs;
       this.#delayed += 1;
+      if (endpoint && queued > 0) {
+        this.#keepEndpoint(endpoint);
+        return;
+      }
     }
     if (verdict.action === 'fail') this.#fail(ended.journey, now, verdict.delayMs);
     // Published before the endpoint closes: requests whose connection breaks now find the verdict.
     this.#publish();
     if (endpoint) this.#closeEndpoint(endpoint, this.#refusalFor(verdict));
+  }
+
+  #queueOf(endpoint: Endpoint): number {
+    return Math.max(0, this.#context.acceptQueue(endpoint.inode));
+  }
+
+  /** Requests wait in the socket of an instance that ended: the next one that starts gets it. */
+  #keepEndpoint(endpoint: Endpoint): void {
+    this.#context.channel.setEndpoint(endpoint.ref, 'starting', 0);
+    this.#keptEndpoints.push(endpoint);
+    this.#publish();
+  }
+
+  /** Those whose requests were given up need no instance. */
+  #dropEmptyEndpoints(): void {
+    const [used, empty] = partition(this.#keptEndpoints, (one) => this.#queueOf(one) > 0);
+    this.#keptEndpoints = used;
+    for (const endpoint of empty) this.#closeEndpoint(endpoint);
   }
 
   #siblingFacts(now: number): { siblings: number; oldestSiblingMs: number } {
@@ -609,6 +647,8 @@ export class ManagedClass {
     this.#failedProgram = programIdentity(this.config.args[0] ?? '');
     this.#noteFailure('class.failed', journey, delayMs, journey.explanation);
     this.#updates.fail(journey.explanation);
+    const refusal = { reason: journey.explanation, retryAfterS: Math.ceil(delayMs / 1000) };
+    for (const endpoint of this.#keptEndpoints.splice(0)) this.#closeEndpoint(endpoint, refusal);
   }
 
   #closeEndpoint(endpoint: Endpoint, refusal?: { reason: string; retryAfterS: number }): void {
@@ -639,12 +679,13 @@ export class ManagedClass {
     this.#updates.succeeded();
   }
 
-  /** New instances cannot start: the old ones stay. */
-  #failUpdate(journey: Journey, now: number): void {
+  /** New instances cannot start: the old ones stay. @returns What is said about it. */
+  #failUpdate(journey: Journey, now: number): string {
     const delayMs = this.#updates.failed(now);
     const text = `${journey.explanation}; the old instances go on serving`;
     this.#noteFailure('class.update-failed', journey, delayMs, text);
     this.#updates.fail(text);
+    return text;
   }
 
   /** Tell those who wait for an update or a retry. */
@@ -705,6 +746,10 @@ function watchedProgram(config: ClassConfig): string {
 
 function count(instances: readonly Instance[], state: 'ready' | 'starting'): number {
   return instances.filter((instance) => instance.state === state).length;
+}
+
+function partition<T>(all: readonly T[], test: (one: T) => boolean): [yes: T[], no: T[]] {
+  return [all.filter(test), all.filter((one) => !test(one))];
 }
 
 function channelState(instance: Instance): 'starting' | 'ready' | 'draining' {

@@ -5,22 +5,21 @@ import { existsSync, readFileSync } from 'node:fs';
 import { parseDialect, type Registration } from '../config/dialect.ts';
 import type { ClassAsked, ClassChanged, Status, Stopping } from '../control/messages.ts';
 import { ControlError, type ControlHandlers } from '../control/server.ts';
-import { type Channel, type ClassInfo, native, type Ref } from '../native/native.ts';
-import type { Exit, KeptEndpoint, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
+import { type Channel, native } from '../native/native.ts';
+import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
 import { type ClassConfig, fingerprint, runHash } from './class-config.ts';
 import type { ClassContext } from './context.ts';
 import { desiredClasses } from './desired.ts';
 import { resolveDynamic } from './dynamic.ts';
 import { ExternalClass } from './external-class.ts';
-import { beginJourney } from './journeys.ts';
+import { Inheritance } from './inheritance.ts';
 import type { Log } from './log.ts';
 import { ManagedClass } from './managed-class.ts';
 import { DynamicPool } from './pool.ts';
 import { Refusals } from './refusals.ts';
 import type { Revision } from './revision.ts';
 import { newestOf, type Server, Servers } from './servers.ts';
-import { newInstanceMarks } from './starter.ts';
-import { parseTag, type Tag } from './tag.ts';
+import type { Tag } from './tag.ts';
 
 /** Look whether workers live at most this often. */
 const SETTLE_MS = 200;
@@ -57,11 +56,11 @@ export class Manager implements ControlHandlers {
   #owners = new Map<number, ManagedClass>();
   #refusals: Refusals;
   #pool = new DynamicPool(() => this.#dynamicClasses(), native.nowMs);
-  /** Records of the table that a former manager's living instances belong to, by label. */
-  #adoptable = new Map<string, Ref>();
+  #inheritance: Inheritance | null = null;
   #context: ClassContext;
   #nextId: number;
   #settledMs = 0;
+  #forgotMs = 0;
   #stopping: { remove: boolean } | null = null;
   #lastLook: 'no' | 'asked' = 'no';
 
@@ -97,10 +96,10 @@ export class Manager implements ControlHandlers {
     const now = native.nowMs();
     const { config } = this.#welcome;
     if (config !== null) this.#own = parseDialect(readFileSync(config, 'utf8'), config, native);
-    const kept = this.#readKept();
+    this.#inheritance = new Inheritance(this.#channel, this.#launcher, this.#welcome);
     this.#servers.scan(now);
     this.#sync();
-    this.#adopt(kept);
+    this.#inheritance.handOver((tag) => this.#ownerOfTag(tag));
     this.#launcher.subscribe(this.#events());
     this.#channel.setManagerState('running', process.pid);
     this.#channel.beat();
@@ -219,9 +218,8 @@ export class Manager implements ControlHandlers {
     this.#refusals.clear(config.key, server);
     try {
       const ref =
-        this.#adoptable.get(label) ??
+        this.#inheritance?.take(label) ??
         this.#channel.addClass(config.kind, config.key, server, config.limits);
-      this.#adoptable.delete(label);
       this.#channel.setLimits(ref, config.limits);
       const created =
         config.kind === 'external'
@@ -326,86 +324,6 @@ export class Manager implements ControlHandlers {
 
   // ---- a former manager's instances
 
-  #readKept(): { endpoints: Map<string, KeptEndpoint>; classes: Map<number, ClassInfo> } {
-    const endpoints = new Map(this.#welcome.endpoints.map((one) => [one.name, one]));
-    const classes = new Map(this.#channel.classes().map((info) => [info.ref.index, info]));
-    const living = new Set<number>();
-    for (const endpoint of this.#welcome.endpoints) {
-      const tag = parseTag(endpoint.tag);
-      const info = tag && classes.get(tag.index);
-      if (!tag || !info || info.ref.generation !== tag.generation) continue;
-      living.add(tag.index);
-      this.#adoptable.set(tag.label, info.ref);
-    }
-    for (const endpoint of this.#channel.endpoints()) {
-      const { address, classRef } = endpoint;
-      const isKept = address.kind === 'serverSocket' && endpoints.has(address.name);
-      if (!isKept || !living.has(classRef.index)) this.#channel.removeEndpoint(endpoint.ref);
-    }
-    for (const info of classes.values()) {
-      if (!living.has(info.ref.index)) this.#channel.removeClass(info.ref);
-    }
-    return { endpoints, classes };
-  }
-
-  #adopt(kept: { endpoints: Map<string, KeptEndpoint> }): void {
-    const published = new Map(
-      this.#channel
-        .endpoints()
-        .map((info) => [info.address.kind === 'serverSocket' ? info.address.name : '', info]),
-    );
-    const byId = new Map([...kept.endpoints.values()].map((one) => [one.id, one]));
-    const used = new Set<number>();
-    for (const instance of this.#welcome.instances) {
-      const endpoint = byId.get(instance.endpointId);
-      const info = endpoint && published.get(endpoint.name);
-      const tag = parseTag(instance.tag);
-      const owner = tag && this.#ownerOfTag(tag);
-      if (instance.state === 'exited' || !endpoint || !info || !owner) {
-        if (instance.state === 'exited') this.#launcher.forget(instance.id);
-        else this.#launcher.signal(instance.id, 9);
-        continue;
-      }
-      used.add(endpoint.id);
-      const journey = beginJourney(owner.config.key, owner.config.args, owner.config.user);
-      journey.outcome = 'ready';
-      owner.adopt({
-        id: instance.id,
-        endpointId: endpoint.id,
-        inode: endpoint.inode,
-        ref: info.ref,
-        linked: new Set(endpoint.servers),
-        revision: owner.revisionOf({ ...tag, isOfToday: tag.run === runHash(owner.config) }),
-        pid: instance.pid,
-        state: info.state === 'draining' ? 'draining' : instance.state,
-        startedAtMs: instance.startedMs,
-        startedAt: new Date(Date.now() - (native.nowMs() - instance.startedMs)).toISOString(),
-        journey,
-        ...newInstanceMarks(),
-        wasReady: instance.state === 'ready',
-      });
-      this.#channel.setEndpoint(
-        info.ref,
-        info.state === 'draining' ? 'draining' : instance.state,
-        instance.pid,
-      );
-    }
-    for (const endpoint of byId.values()) {
-      if (used.has(endpoint.id)) continue;
-      const info = published.get(endpoint.name);
-      if (info) this.#channel.removeEndpoint(info.ref);
-      void this.#launcher.closeEndpoint(endpoint.id).catch(() => undefined);
-    }
-    // Classes that nobody configures any more: their instances were ended above.
-    for (const ref of this.#adoptable.values()) {
-      for (const info of this.#channel.endpoints()) {
-        if (info.classRef.index === ref.index) this.#channel.removeEndpoint(info.ref);
-      }
-      this.#channel.removeClass(ref);
-    }
-    this.#adoptable.clear();
-  }
-
   #ownerOfTag(tag: Tag): ManagedClass | null {
     const known = this.#classes.get(tag.label);
     if (known) return known instanceof ManagedClass ? known : null;
@@ -462,8 +380,11 @@ export class Manager implements ControlHandlers {
       return;
     }
     if (this.#lastLook !== 'no') return;
-    for (const one of this.#dynamicClasses()) {
-      if (one.instanceCount === 0 && one.idleForMs > FORGET_MS) this.#retire(one, 0);
+    if (now - this.#forgotMs >= FORGET_MS / 100) {
+      this.#forgotMs = now;
+      for (const one of this.#dynamicClasses()) {
+        if (one.instanceCount === 0 && one.idleForMs > FORGET_MS) this.#retire(one, 0);
+      }
     }
     const nobodyCame =
       this.#welcome.mode === 'embedded' &&

@@ -123,7 +123,7 @@ export class Servers {
       if (known) {
         known.generations.set(generation, registration);
         known.aliveAtMs = nowMs;
-        known.graceMs = FIRST_WORKER_MS;
+        if (known.info.workers === 0) known.graceMs = FIRST_WORKER_MS;
       } else {
         const handle = this.#channel.attachServer(name, join(this.#runtimeDir, name, 'live'));
         this.byName.set(name, {

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a former manager left: instances and sockets that the launcher kept, records in the table.
+// Each goes on as it was; what nobody owns any more is ended.
+import { type Channel, type EndpointInfo, native, type Ref } from '../native/native.ts';
+import type { Exit, KeptEndpoint, KeptInstance, Launcher, Welcome } from '../process/launcher.ts';
+import { runHash } from './class-config.ts';
+import type { Endpoint } from './instance.ts';
+import { beginJourney } from './journeys.ts';
+import type { ManagedClass } from './managed-class.ts';
+import { newInstanceMarks } from './starter.ts';
+import { parseTag, type Tag } from './tag.ts';
+
+/** The class that an instance or a socket belongs to now; null = to none. */
+export type OwnerOf = (tag: Tag) => ManagedClass | null;
+
+interface Kept {
+  endpoint: KeptEndpoint;
+  info: EndpointInfo;
+}
+
+export class Inheritance {
+  #channel: Channel;
+  #launcher: Launcher;
+  #welcome: Welcome;
+  /** Records of the table that kept sockets belong to, by label. */
+  #classes = new Map<string, Ref>();
+
+  /** Removes the records that nothing kept belongs to. */
+  constructor(channel: Channel, launcher: Launcher, welcome: Welcome) {
+    this.#channel = channel;
+    this.#launcher = launcher;
+    this.#welcome = welcome;
+    const names = new Set(welcome.endpoints.map((one) => one.name));
+    const classes = new Map(channel.classes().map((info) => [info.ref.index, info]));
+    const living = new Set<number>();
+    for (const endpoint of welcome.endpoints) {
+      const tag = parseTag(endpoint.tag);
+      const info = tag && classes.get(tag.index);
+      if (!tag || !info || info.ref.generation !== tag.generation) continue;
+      living.add(tag.index);
+      this.#classes.set(tag.label, info.ref);
+    }
+    for (const { address, classRef, ref } of channel.endpoints()) {
+      const isKept = address.kind === 'serverSocket' && names.has(address.name);
+      if (!isKept || !living.has(classRef.index)) channel.removeEndpoint(ref);
+    }
+    for (const info of classes.values()) {
+      if (!living.has(info.ref.index)) channel.removeClass(info.ref);
+    }
+  }
+
+  /** The record of a class in the table; once. */
+  take(label: string): Ref | undefined {
+    const ref = this.#classes.get(label);
+    this.#classes.delete(label);
+    return ref;
+  }
+
+  /** Give everything to its owner. */
+  handOver(ownerOf: OwnerOf): void {
+    const kept = this.#keptById();
+    const exited: { owner: ManagedClass; id: number; exit: Exit }[] = [];
+    const used = new Set<number>();
+    for (const instance of this.#welcome.instances) {
+      const socket = kept.get(instance.endpointId);
+      const tag = parseTag(instance.tag);
+      const owner = tag && ownerOf(tag);
+      const isTaken = used.has(instance.endpointId) && instance.exit !== null;
+      if (!socket || !owner || isTaken) {
+        if (instance.exit) this.#launcher.forget(instance.id);
+        else this.#launcher.signal(instance.id, 9);
+        continue;
+      }
+      used.add(instance.endpointId);
+      this.#adopt(owner, tag, instance, socket);
+      if (instance.exit) exited.push({ owner, id: instance.id, exit: instance.exit });
+    }
+    for (const { endpoint, info } of kept.values()) {
+      if (used.has(endpoint.id)) continue;
+      const tag = parseTag(endpoint.tag);
+      const owner = tag && ownerOf(tag);
+      if (owner) owner.resume(endpointOf(endpoint, info));
+      else this.#close(endpoint, info);
+    }
+    // Now that every class knows all it has.
+    for (const { owner, id, exit } of exited) owner.onExited(id, exit);
+    this.#removeClasses();
+  }
+
+  #keptById(): Map<number, Kept> {
+    const published = new Map(
+      this.#channel
+        .endpoints()
+        .map((info) => [info.address.kind === 'serverSocket' ? info.address.name : '', info]),
+    );
+    const kept = new Map<number, Kept>();
+    for (const endpoint of this.#welcome.endpoints) {
+      const info = published.get(endpoint.name);
+      if (info) kept.set(endpoint.id, { endpoint, info });
+      else this.#close(endpoint, null);
+    }
+    return kept;
+  }
+
+  #adopt(owner: ManagedClass, tag: Tag, instance: KeptInstance, { endpoint, info }: Kept): void {
+    const { config } = owner;
+    const journey = beginJourney(config.key, config.args, config.user);
+    const wasReady = instance.state !== 'starting';
+    if (wasReady) journey.outcome = 'ready';
+    // One that ended while it was being stopped needs no successor.
+    const isLeaving = info.state === 'draining';
+    const current = wasReady ? 'ready' : 'starting';
+    const state = isLeaving ? (instance.exit ? 'stopping' : 'draining') : current;
+    owner.adopt({
+      ...endpointOf(endpoint, info),
+      id: instance.id,
+      revision: owner.revisionOf({ ...tag, isOfToday: tag.run === runHash(config) }),
+      pid: instance.pid,
+      state,
+      startedAtMs: instance.startedMs,
+      startedAt: new Date(Date.now() - (native.nowMs() - instance.startedMs)).toISOString(),
+      journey,
+      ...newInstanceMarks(),
+      wasReady,
+    });
+    this.#channel.setEndpoint(info.ref, isLeaving ? 'draining' : current, instance.pid);
+  }
+
+  #close(endpoint: KeptEndpoint, info: EndpointInfo | null): void {
+    if (info) this.#channel.removeEndpoint(info.ref);
+    void this.#launcher.closeEndpoint(endpoint.id).catch(() => undefined);
+  }
+
+  /** Classes that nobody configures any more: their instances were ended above. */
+  #removeClasses(): void {
+    for (const ref of this.#classes.values()) {
+      for (const info of this.#channel.endpoints()) {
+        if (info.classRef.index === ref.index) this.#channel.removeEndpoint(info.ref);
+      }
+      this.#channel.removeClass(ref);
+    }
+    this.#classes.clear();
+  }
+}
+
+function endpointOf(kept: KeptEndpoint, info: EndpointInfo): Endpoint {
+  return {
+    endpointId: kept.id,
+    inode: kept.inode,
+    ref: info.ref,
+    linked: new Set(kept.servers),
+  };
+}
