@@ -26,6 +26,7 @@
 _Static_assert(USHER_CLASS_NAME_MAX == USHER_KEY_MAX, "a class's name is its key");
 
 #define WORDS_MAX 1024
+#define KIND_MAX 6 /* "apache": usher_runtime_dir_check() relies on it */
 
 struct usher_registration {
     char *runtime_dir;
@@ -63,9 +64,13 @@ static usher_status_t copy_runtime_dir(usher_registration_t *registration, const
  * server on the machine. `file` gets the canonical path. */
 static usher_status_t name_server(usher_registration_t *registration, const usher_server_t *server,
                                   char file[PATH_MAX], usher_error_t *error) {
-    if (strcmp(server->kind, "nginx") != 0 && strcmp(server->kind, "apache") != 0)
+    size_t length = strlen(server->kind);
+    if (length == 0 || length > KIND_MAX ||
+        strspn(server->kind, "abcdefghijklmnopqrstuvwxyz0123456789") != length)
         return usher_registration_fail(error, USHER_INVALID,
-                                       "server kind %.20s: expected nginx or apache", server->kind);
+                                       "server kind \"%.20s\": expected 1 to %d lower-case letters "
+                                       "or digits",
+                                       server->kind, KIND_MAX);
     if (realpath(server->configuration_file, file) == NULL)
         return usher_registration_fail_errno(error, "cannot find the configuration file %s",
                                              server->configuration_file);

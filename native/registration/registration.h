@@ -32,7 +32,7 @@ typedef enum {
 
 typedef struct {
     const char *runtime_dir;        /* NULL = usher_default_runtime_dir() */
-    const char *kind;               /* "nginx" or "apache" */
+    const char *kind;               /* "nginx", "apache": 1 to 6 lower-case letters or digits */
     const char *configuration_file; /* its canonical path makes the server's name */
     const char *user, *group;       /* names of the workers' user and group */
     uid_t uid;                      /* of the workers; ignored when not root */
@@ -79,6 +79,13 @@ usher_status_t usher_registration_commit(usher_registration_t *registration,
                                          char *live_path, size_t live_path_size,
                                          usher_error_t *error);
 void usher_registration_abandon(usher_registration_t *registration);
+
+/*
+ * For a master that ends, after its last worker has: where no manager runs and no worker of any
+ * server lives, remove the runtime directory, as an ending manager does. Else leave all as it is.
+ * True when it was removed.
+ */
+bool usher_registration_end(const char *live_path, uint32_t generation);
 
 /*
  * What stands in the file: the directives above, behind

@@ -414,6 +414,66 @@ static void test_removed_meanwhile(void) {
     is_int(good, 200, "%s: registrations beside managers that remove the directory", who);
 }
 
+/* ---- the end of the last server --------------------------------------------------------------- */
+
+/* A registration of this generation, as old as `age_s`. */
+static void age_registrations(const char *runtime, int age_s) {
+    char folder[RUNTIME_BYTES + 16];
+    snprintf(folder, sizeof folder, "%s/servers", runtime);
+    struct timespec times[2];
+    clock_gettime(CLOCK_REALTIME, &times[0]);
+    times[0].tv_sec -= age_s;
+    times[1] = times[0];
+    DIR *entries = opendir(folder);
+    struct dirent *entry;
+    while (entries != NULL && (entry = readdir(entries)) != NULL)
+        if (entry->d_name[0] != '.')
+            utimensat(dirfd(entries), entry->d_name, times, 0);
+    closedir(entries);
+}
+
+static void test_ending(void) {
+    usher_error_t error = {0};
+    char live[LIVE_BYTES], other_live[LIVE_BYTES], runtime[RUNTIME_BYTES];
+    snprintf(runtime, sizeof runtime, "%s", new_runtime());
+    usher_server_t server = server_in(runtime), other = server_in(runtime);
+    other.kind = "tiny9";
+    int descriptors = count_descriptors();
+    register_once(&server, live, &error);
+    register_once(&server, live, &error);
+    write_text(in(runtime, "usher.log"), "said\n", 0600);
+
+    int lock = open(in(runtime, "manager.lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    flock(lock, LOCK_EX);
+    ok(!usher_registration_end(live, 2), "%s: a manager that runs keeps the directory", who);
+    close(lock);
+    lock = open(in(runtime, "lock"), O_RDWR | O_CLOEXEC);
+    flock(lock, LOCK_SH);
+    ok(!usher_registration_end(live, 2), "%s: so does a server that is registering", who);
+    close(lock);
+    ok(!usher_registration_end(live, 1), "%s: or has just done so, after a later generation", who);
+    int worker = open(live, O_RDWR | O_CLOEXEC);
+    usher_os_lock_byte(worker, 1023);
+    ok(!usher_registration_end(live, 2), "%s: and a worker", who);
+    close(worker);
+    register_once(&other, other_live, &error);
+    ok(!usher_registration_end(live, 2), "%s: and another server that may be forking", who);
+    ok(access(in(runtime, "channel/table"), F_OK) == 0 && access(live, F_OK) == 0,
+       "%s: of which nothing is removed", who);
+
+    age_registrations(runtime, 60);
+    ok(usher_registration_end(live, 2), "%s: the last one removes it", who);
+    ok(access(runtime, F_OK) < 0 && errno == ENOENT, "%s: with all that was in it", who);
+    ok(!usher_registration_end(live, 2), "%s: once", who);
+
+    register_once(&server, live, &error);
+    write_text(in(runtime, "notes"), "not ours\n", 0600);
+    ok(usher_registration_end(live, 1) && access(in(runtime, "notes"), F_OK) == 0 &&
+           access(in(runtime, "channel"), F_OK) < 0 && access(live, F_OK) < 0,
+       "%s: but for what is not ours", who);
+    is_int(count_descriptors(), descriptors, "%s: no descriptor is left open", who);
+}
+
 /* ---- the file --------------------------------------------------------------------------------- */
 
 /* The next word of a line in the dialect, as a reader of it would find it; NULL at the line's end. */
@@ -595,7 +655,9 @@ static void test_refused_registrations(void) {
        "%s: a configuration file that is not there", who);
     server = server_in(runtime);
     server.kind = "../x";
-    is_int(register_once(&server, live, &error), USHER_INVALID, "%s: an unknown kind of server",
+    is_int(register_once(&server, live, &error), USHER_INVALID, "%s: a kind that is no name", who);
+    server.kind = "toolong";
+    is_int(register_once(&server, live, &error), USHER_INVALID, "%s: or too long for the sockets",
            who);
     server = server_in(runtime);
     server.log_file = "usher.log";
@@ -800,6 +862,7 @@ static void test_as(const char *name) {
         test_hostile_worker();
     test_lock();
     test_removed_meanwhile();
+    test_ending();
     test_file();
     test_refused_registrations();
     test_embedded_start();
