@@ -60,8 +60,9 @@ static usher_status_t copy_runtime_dir(usher_registration_t *registration, const
     return USHER_OK;
 }
 
-/* kind and a hash of the configuration file: the same after a restart, another for a second
- * server on the machine. `file` gets the canonical path. */
+/* kind and a hash of the configuration file and the workers' user: the same after a restart,
+ * another for a second server on the machine. Also for one whose workers have become another user
+ * at a reload: the old ones go on in a directory of their own. `file` gets the canonical path. */
 static usher_status_t name_server(usher_registration_t *registration, const usher_server_t *server,
                                   char file[PATH_MAX], usher_error_t *error) {
     size_t length = strlen(server->kind);
@@ -74,8 +75,11 @@ static usher_status_t name_server(usher_registration_t *registration, const ushe
     if (realpath(server->configuration_file, file) == NULL)
         return usher_registration_fail_errno(error, "cannot find the configuration file %s",
                                              server->configuration_file);
+    char identity[PATH_MAX + 16];
+    unsigned uid = (unsigned)(geteuid() == 0 ? server->uid : geteuid());
+    snprintf(identity, sizeof identity, "%s %u", file, uid);
     snprintf(registration->name, sizeof registration->name, "%s-%08x", server->kind,
-             (unsigned)(usher_hash(file, strlen(file)) & 0xffffffffu));
+             (unsigned)(usher_hash(identity, strlen(identity)) & 0xffffffffu));
     return USHER_OK;
 }
 

@@ -33,7 +33,7 @@ typedef enum {
 typedef struct {
     const char *runtime_dir;        /* NULL = usher_default_runtime_dir() */
     const char *kind;               /* "nginx", "apache": 1 to 6 lower-case letters or digits */
-    const char *configuration_file; /* its canonical path makes the server's name */
+    const char *configuration_file; /* its canonical path and `uid` make the server's name */
     const char *user, *group;       /* names of the workers' user and group */
     uid_t uid;                      /* of the workers; ignored when not root */
     gid_t gid;

@@ -640,6 +640,11 @@ static void test_file(void) {
     ok(strncmp(live, in(runtime, "apache-"), strlen(runtime) + 8) == 0 &&
            strncmp(live + strlen(runtime) + 8, name + 6, 8) == 0,
        "%s: another kind of server with the same file has another name", who);
+    server = server_in(runtime);
+    server.uid = USER_UID;
+    register_once(&server, live, &error);
+    bool same = strncmp(live + strlen(runtime) + 1, name, strlen(name)) == 0;
+    ok(same == !root, "%s: so has one whose workers are another user, if it can have such", who);
     is_int(count_descriptors(), descriptors, "%s: no descriptor is left open", who);
 }
 
