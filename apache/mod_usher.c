@@ -80,6 +80,8 @@ static apr_status_t close_channel(void *data)
     if (getpid() == master_pid) { /* children may still serve while they exit */
         usher_channel_close(usher_process.channel);
         usher_process.channel = NULL;
+        /* at the end, or between two configurations: nobody's directory, if it is removed */
+        usher_registration_end(usher_process.live_path, usher_process.generation);
     }
     return APR_SUCCESS;
 }

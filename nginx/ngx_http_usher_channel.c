@@ -145,6 +145,18 @@ ngx_http_usher_detach(ngx_cycle_t *cycle)
 }
 
 
+/* a manager that runs cleans up by itself, when it has seen us go */
+
+void
+ngx_http_usher_clean_up(ngx_cycle_t *cycle)
+{
+    if (ngx_http_usher.channel) {
+        (void) usher_registration_end(ngx_http_usher.live_path,
+                                      ngx_http_usher.generation);
+    }
+}
+
+
 static usher_status_t
 ngx_http_usher_write(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf,
     usher_channel_t **channel, uint32_t *generation, char *live_path,

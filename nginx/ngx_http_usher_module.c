@@ -26,6 +26,7 @@ static ngx_int_t ngx_http_usher_wait_variable(ngx_http_request_t *r,
 static ngx_int_t ngx_http_usher_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_usher_init_process(ngx_cycle_t *cycle);
 static void ngx_http_usher_exit_process(ngx_cycle_t *cycle);
+static void ngx_http_usher_exit_master(ngx_cycle_t *cycle);
 
 
 static ngx_conf_enum_t  ngx_http_usher_manager[] = {
@@ -117,7 +118,7 @@ ngx_module_t  ngx_http_usher_module = {
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_usher_exit_process,           /* exit process */
-    NULL,                                  /* exit master */
+    ngx_http_usher_exit_master,            /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
@@ -282,4 +283,13 @@ static void
 ngx_http_usher_exit_process(ngx_cycle_t *cycle)
 {
     ngx_http_usher_detach(cycle);
+}
+
+
+/* the last worker has ended, or this is a single process */
+
+static void
+ngx_http_usher_exit_master(ngx_cycle_t *cycle)
+{
+    ngx_http_usher_clean_up(cycle);
 }

@@ -125,6 +125,7 @@ void ngx_http_usher_register(ngx_cycle_t *cycle,
     ngx_http_usher_main_conf_t *umcf);
 void ngx_http_usher_attach(ngx_cycle_t *cycle);
 void ngx_http_usher_detach(ngx_cycle_t *cycle);
+void ngx_http_usher_clean_up(ngx_cycle_t *cycle);
 
 /* ngx_http_usher_upstream.c */
 
