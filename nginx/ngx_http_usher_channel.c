@@ -279,6 +279,7 @@ ngx_http_usher_try_attach(ngx_log_t *log)
 
     if (status == USHER_OK) {
         ngx_http_usher.attached = 1;
+        ngx_http_usher_init_bell((ngx_cycle_t *) ngx_cycle);
         return USHER_OK;
     }
 

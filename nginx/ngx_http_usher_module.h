@@ -61,8 +61,6 @@ typedef struct {
     ngx_str_node_t                 sn;
     ngx_queue_t                    queue;      /* in the worker's lines */
     ngx_queue_t                    peers;
-    ngx_msec_t                     since;      /* others wait as well, or 0 */
-    ngx_msec_t                     until;      /* a place is left to them */
 } ngx_http_usher_line_t;
 
 
@@ -148,8 +146,13 @@ ngx_int_t ngx_http_usher_watch(ngx_connection_t *c);
 void ngx_http_usher_init_lines(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_usher_wait(ngx_http_usher_peer_t *peer, ngx_uint_t first);
 void ngx_http_usher_leave(ngx_http_usher_peer_t *peer);
-ngx_int_t ngx_http_usher_let_in(ngx_str_t *key);
+void ngx_http_usher_let_in(ngx_str_t *key);
+void ngx_http_usher_serve_lines(void);
 ngx_uint_t ngx_http_usher_hand_over(ngx_str_t *key);
+
+/* ngx_http_usher_bell.c */
+
+void ngx_http_usher_init_bell(ngx_cycle_t *cycle);
 
 /* ngx_http_usher_keep.c */
 

@@ -117,10 +117,8 @@ ngx_http_usher_get_peer(ngx_peer_connection_t *pc, void *data)
 
         /* those who came before go first */
 
-        rc = ngx_http_usher_let_in(&peer->key);
-    }
+        ngx_http_usher_let_in(&peer->key);
 
-    if (rc == NGX_OK) {
         rc = ngx_http_usher_take(peer);
     }
 

@@ -4,9 +4,9 @@
  * Requests that wait for a place, in one line for each class.
  *
  * Whoever gives a place back in this worker hands it over to the first in
- * line.  Places that other workers give back, and those of new instances,
- * are seen by a timer.  Workers with a line of their own would never leave
- * a busy place to each other: so from time to time one is not handed over.
+ * line, unless somebody waits elsewhere for much longer: then the channel
+ * says that there is none.  It calls this worker when a place is to be had
+ * that another one gave back.  Places of new instances are seen by a timer.
  */
 
 
@@ -18,15 +18,12 @@
 #define NGX_HTTP_USHER_LOOK_COLD    10   /* ms at most, there are none */
 #define NGX_HTTP_USHER_PATIENCE     32   /* part of the wait between looks */
 #define NGX_HTTP_USHER_LOOK_ALL     100  /* ms between looks at all in line */
-#define NGX_HTTP_USHER_STREAK       32   /* ms of places kept to itself */
-#define NGX_HTTP_USHER_LEAVE        3    /* ms that one is left to others */
 
 
 static ngx_http_usher_line_t *ngx_http_usher_find_line(ngx_str_t *key);
 static ngx_http_usher_line_t *ngx_http_usher_add_line(ngx_str_t *key);
 static ngx_uint_t ngx_http_usher_serve(ngx_http_usher_line_t *line,
     ngx_uint_t max, ngx_uint_t all);
-static ngx_uint_t ngx_http_usher_leave_to_others(ngx_http_usher_line_t *line);
 static void ngx_http_usher_look(ngx_event_t *ev);
 static ngx_msec_t ngx_http_usher_next_look(ngx_http_usher_line_t *line);
 static void ngx_http_usher_look_in(ngx_msec_t delay);
@@ -130,26 +127,38 @@ ngx_http_usher_leave(ngx_http_usher_peer_t *peer)
 }
 
 
-/* before a newcomer: NGX_BUSY when there is nothing for it to ask for */
+/* before a newcomer */
 
-ngx_int_t
+void
 ngx_http_usher_let_in(ngx_str_t *key)
 {
     ngx_http_usher_line_t  *line;
 
     line = ngx_http_usher_find_line(key);
 
-    if (line == NULL) {
-        return NGX_OK;
+    if (line) {
+        (void) ngx_http_usher_serve(line, NGX_MAX_INT_T_VALUE, 0);
     }
+}
 
-    if (line->until) {
-        return NGX_BUSY;
+
+/* somebody gave a place back that is for one of us */
+
+void
+ngx_http_usher_serve_lines(void)
+{
+    ngx_queue_t            *q;
+    ngx_http_usher_line_t  *line;
+
+    q = ngx_queue_head(&ngx_http_usher_lines);
+
+    while (q != ngx_queue_sentinel(&ngx_http_usher_lines)) {
+
+        line = ngx_queue_data(q, ngx_http_usher_line_t, queue);
+        q = ngx_queue_next(q);
+
+        (void) ngx_http_usher_serve(line, NGX_MAX_INT_T_VALUE, 0);
     }
-
-    (void) ngx_http_usher_serve(line, NGX_MAX_INT_T_VALUE, 0);
-
-    return NGX_OK;
 }
 
 
@@ -162,7 +171,7 @@ ngx_http_usher_hand_over(ngx_str_t *key)
 
     line = ngx_http_usher_find_line(key);
 
-    if (line == NULL || ngx_http_usher_leave_to_others(line)) {
+    if (line == NULL) {
         return 0;
     }
 
@@ -199,8 +208,6 @@ ngx_http_usher_add_line(ngx_str_t *key)
     ngx_memcpy(line->sn.str.data, key->data, key->len);
 
     line->sn.node.key = ngx_crc32_short(key->data, key->len);
-    line->since = 0;
-    line->until = 0;
 
     ngx_queue_init(&line->peers);
 
@@ -258,43 +265,6 @@ ngx_http_usher_serve(ngx_http_usher_line_t *line, ngx_uint_t max,
 }
 
 
-static ngx_uint_t
-ngx_http_usher_leave_to_others(ngx_http_usher_line_t *line)
-{
-    usher_ref_t             ref;
-    ngx_http_usher_peer_t  *peer;
-
-    if (line->until) {
-        return 0;
-    }
-
-    peer = ngx_queue_data(ngx_queue_head(&line->peers), ngx_http_usher_peer_t,
-                          queue);
-    ref = peer->turn.class_ref;
-
-    if (usher_class_waiting(ngx_http_usher.channel, ref)
-        <= usher_worker_waiting(ngx_http_usher.channel, ref))
-    {
-        line->since = 0;
-        return 0;
-    }
-
-    if (line->since == 0) {
-        line->since = ngx_current_msec;
-        return 0;
-    }
-
-    if (ngx_current_msec - line->since < NGX_HTTP_USHER_STREAK) {
-        return 0;
-    }
-
-    line->since = 0;
-    line->until = ngx_current_msec + NGX_HTTP_USHER_LEAVE;
-
-    return 1;
-}
-
-
 static void
 ngx_http_usher_look(ngx_event_t *ev)
 {
@@ -318,15 +288,6 @@ ngx_http_usher_look(ngx_event_t *ev)
 
         line = ngx_queue_data(q, ngx_http_usher_line_t, queue);
         q = ngx_queue_next(q);
-
-        if (line->until
-            && (ngx_msec_int_t) (line->until - ngx_current_msec) > 0)
-        {
-            delay = NGX_HTTP_USHER_LOOK;
-            continue;
-        }
-
-        line->until = 0;
 
         next = ngx_http_usher_next_look(line);
 

@@ -58,6 +58,7 @@ static const usher_layout_entry_t entries[] = {
     FIELD("endpointRecord", usher_endpoint_record_t, address),
 
     RECORD("places", usher_places_t),
+    FIELD("places", usher_places_t, bells),
     FIELD("places", usher_places_t, gates),
     FIELD("places", usher_places_t, places),
 
@@ -70,6 +71,8 @@ static const usher_layout_entry_t entries[] = {
     FIELD("classGate", usher_class_gate_t, sleepers),
     FIELD("classGate", usher_class_gate_t, waiting),
     FIELD("classGate", usher_class_gate_t, rung),
+    FIELD("classGate", usher_class_gate_t, eldest),
+    FIELD("classGate", usher_class_gate_t, called_us),
 
     RECORD("place", usher_place_t),
     FIELD("place", usher_place_t, in_use),

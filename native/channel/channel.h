@@ -84,6 +84,11 @@ usher_status_t usher_worker_attach(usher_channel_t *channel, const char *live_pa
 /* Give the slot back at an orderly exit. What it still counts is left to the manager to settle. */
 void usher_worker_detach(usher_channel_t *channel);
 
+/* Sleep until somebody calls this worker, because of a place that a request waiting in it should
+ * have; `*heard` is 0 at first. For a thread of its own in a worker that may not block, which then
+ * makes the worker call usher_request_admit for those who wait. */
+void usher_worker_sleep(const usher_channel_t *channel, uint32_t *heard);
+
 /* ---- a request --------------------------------------------------------------------------- */
 
 typedef enum {

@@ -17,7 +17,8 @@
  * first, then reads `sleepers`, and if it is not 0 makes `wake` + 1 and wakes. All seq_cst: either
  * the waker sees the sleeper, whose FUTEX_WAIT then finds another value or is woken; or the sleeper's
  * + 1 came after the waker's read, and its second look sees what the waker did before.
- * A waker that is killed in between, or a woken thread that is, costs the others SLEEP_MAX_NS.
+ * A waker that is killed in between, or a woken thread that is, costs the others SLEEP_MAX_NS. So
+ * does a worker of nginx that keeps a place for its own line, as long as it may (turn.c), REMIND_NS.
  */
 #include <limits.h>
 
@@ -27,6 +28,8 @@
 #ifndef SLEEP_MAX_NS /* tests for lost wake-ups set it high */
 #define SLEEP_MAX_NS (100 * USHER_MS_NS)
 #endif
+#define REMIND_NS (SLEEP_MAX_NS / 10) /* until the eldest of those who sleep says so again */
+#define LEAVE_NS (2 * USHER_MS_NS)
 
 static bool is_news(uint32_t waiting, bool ready) {
     return !ready || (waiting & (waiting - 1)) == 0;
@@ -60,6 +63,7 @@ void usher_queue_leave(usher_channel_t *channel, usher_request_t *request) {
         return;
     }
     uint32_t class_index = request->class_ref.index;
+    usher_turn_leave(channel, request);
     usher_count_down(&channel->places->gates[class_index].waiting);
     USHER_STEP("queue: gate left");
     usher_count_down(&channel->worker->load[class_index].waiting);
@@ -83,8 +87,9 @@ void usher_gate_wake(usher_places_t *places, uint32_t class_index, int count) {
     }
 }
 
-/* Would usher_request_admit still say AGAIN? */
-static bool must_wait(const usher_channel_t *channel, const usher_request_t *request) {
+/* Would usher_request_admit still say AGAIN? For LEAVE_NS at most when a place is left to another. */
+static bool must_wait(usher_channel_t *channel, const usher_request_t *request,
+                      uint64_t *timeout_ns) {
     const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
     uint32_t state = atomic_load(&record->state);
     if (!usher_class_is_current(channel->table, request->class_ref) ||
@@ -95,7 +100,11 @@ static bool must_wait(const usher_channel_t *channel, const usher_request_t *req
     usher_survey_t survey;
     usher_survey(channel, request, &survey);
     if (survey.best.generation != 0) {
-        return false;
+        *timeout_ns = *timeout_ns < LEAVE_NS ? *timeout_ns : LEAVE_NS;
+        return usher_turn_is_anothers(channel, request, usher_os_now_ns());
+    }
+    if (survey.ready > 0 && *timeout_ns > REMIND_NS) {
+        *timeout_ns = REMIND_NS;
     }
     return survey.ready > 0 || usher_channel_manager_state(channel) != USHER_MANAGER_STOPPED;
 }
@@ -106,7 +115,7 @@ static void sleep_at_gate(usher_channel_t *channel, const usher_request_t *reque
     uint32_t seen = atomic_load(&gate->wake);
     atomic_fetch_add(&gate->sleepers, 1);
     USHER_STEP("sleep: counted");
-    if (must_wait(channel, request)) {
+    if (must_wait(channel, request, &timeout_ns)) {
         usher_os_futex_wait(&gate->wake, seen, timeout_ns);
     }
     usher_count_down(&gate->sleepers);

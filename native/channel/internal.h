@@ -4,7 +4,8 @@
  *
  *   error.c bytes.c map.c channel.c           files, mappings, copies of shared bytes
  *   lock.c ring.c workers.c                   one server's cells
- *   places.c hung.c gate.c load.c doorbell.c  counting, waiting, load data, waking the manager
+ *   places.c hung.c load.c doorbell.c         counting, load data, waking the manager
+ *   gate.c turn.c                             waiting: how many, asleep, and whose turn it is
  *   find.c choose.c verdict.c request.c       a request on its way
  *   manager.c classes.c endpoints.c buckets.c servers.c totals.c timeouts.c    the manager's side
  */
@@ -41,6 +42,7 @@ struct usher_channel {
     uint32_t slot;
     int live_fd; /* its open file description owns the lock on byte `slot` */
     bool may_block;
+    uint32_t bell;             /* 0 = that of the sleeping threads */
     _Atomic uint32_t rotation; /* where the next search for an endpoint begins */
     pthread_mutex_t
         succession; /* threads of this process: one looks after a dead owner at a time */
@@ -149,6 +151,18 @@ void usher_queue_leave(usher_channel_t *channel, usher_request_t *request);
 void usher_gate_ring(usher_channel_t *channel, uint32_t class_index);
 /* Wake up to `count` sleeping threads. */
 void usher_gate_wake(usher_places_t *places, uint32_t class_index, int count);
+
+/* ---- turn.c ------------------------------------------------------------------------------ */
+
+uint32_t usher_bell_number(uint64_t server_id, uint32_t slot);
+/* The request looked for a place in vain: let it be known when it is the eldest. */
+void usher_turn_ask(usher_channel_t *channel, const usher_request_t *request);
+void usher_turn_leave(usher_channel_t *channel, const usher_request_t *request);
+/* A place is free: must the request leave it to somebody else, who was told? */
+bool usher_turn_is_anothers(usher_channel_t *channel, const usher_request_t *request,
+                            uint64_t now_ns);
+/* A place was given back: tell whose turn it is. */
+void usher_turn_call(usher_channel_t *channel, uint32_t class_index);
 
 /* ---- load.c ------------------------------------------------------------------------------ */
 

@@ -12,7 +12,7 @@
  *   └────────┴──────────────────────┴───────────────────┴───────────────────┘
  *   places           one word per endpoint and a few per class; written by workers of all servers
  *   ┌────────┬──────────────────────┬───────────────────┐
- *   │ header │ class gates          │ places            │      the header holds the doorbell
+ *   │ header │ bells, class gates   │ places            │      the header holds the doorbell
  *   └────────┴──────────────────────┴───────────────────┘
  *   <server>.cells   one per server; written by its workers, read by the manager
  *   ┌────────┬──────────────────────┬───────────────────────────────────────┐
@@ -120,8 +120,10 @@ typedef struct {
     _Atomic uint32_t wake;     /* futex: +1 when a place came free or the class changed */
     _Atomic uint32_t sleepers; /* threads in FUTEX_WAIT on `wake` (Apache) */
     _Atomic uint32_t waiting;  /* requests waiting for a place, all workers */
-    _Atomic uint32_t rung; /* 1: the doorbell was rung for this class since the manager looked */
-    uint8_t pad[48];
+    _Atomic uint32_t rung;   /* 1: the doorbell was rung for this class since the manager looked */
+    _Atomic uint64_t eldest; /* of the waiting: µs of its arrival, and its worker's bell (turn.c) */
+    _Atomic uint64_t called_us; /* when its bell was rung; 0 = not since it looked */
+    uint8_t pad[32];
 } usher_class_gate_t;
 
 typedef struct {
@@ -134,6 +136,7 @@ typedef struct {
 
 typedef struct {
     usher_places_header_t header;
+    _Atomic uint32_t bells[USHER_BELLS]; /* futexes: +1 to make a worker look at its line */
     usher_class_gate_t gates[USHER_CLASSES_MAX];
     usher_place_t places[USHER_ENDPOINTS_MAX];
 } usher_places_t;

@@ -155,14 +155,14 @@ static void describe_admission(const usher_channel_t *channel, const usher_reque
  */
 static usher_status_t take_place(usher_channel_t *channel, usher_request_t *request,
                                  struct sockaddr_storage *address, socklen_t *address_length,
-                                 usher_survey_t *survey) {
+                                 usher_survey_t *survey, uint64_t now_ns) {
     for (uint32_t i = 0; i < RACES_MAX; i++) {
         usher_survey(channel, request, survey);
         if (!(request->marks & MARK_LOOKED)) {
             request->marks |= MARK_LOOKED;
             request->state = survey->ready > 0 ? USHER_WARM : USHER_COLD;
         }
-        if (survey->best.generation == 0) {
+        if (survey->best.generation == 0 || usher_turn_is_anothers(channel, request, now_ns)) {
             return USHER_AGAIN;
         }
         if (usher_place_take(channel, survey->best) != USHER_OK) {
@@ -238,6 +238,7 @@ static usher_status_t wait_for_place(usher_channel_t *channel, usher_request_t *
                             "class %s is full: %u requests wait (queue-limit %u)",
                             usher_key_text(request, key), waiting, limit);
     }
+    usher_turn_ask(channel, request);
     if (request->avoids > 0 &&
         (request->deadline_ns == 0 || request->deadline_ns > request->avoided_ns + AVOID_NS)) {
         request->deadline_ns = request->avoided_ns + AVOID_NS;
@@ -263,7 +264,7 @@ static usher_status_t meet_class(usher_channel_t *channel, usher_request_t *requ
     }
     usher_survey_t survey;
     forget_avoided(channel, request, now_ns);
-    usher_status_t status = take_place(channel, request, address, address_length, &survey);
+    usher_status_t status = take_place(channel, request, address, address_length, &survey, now_ns);
     if (status == USHER_OK) {
         return admitted(channel, request, now_ns);
     }
@@ -305,7 +306,7 @@ usher_status_t usher_request_admit(usher_channel_t *channel, usher_request_t *re
 
 static void release(usher_channel_t *channel, usher_request_t *request) {
     usher_place_release(channel, request->endpoint_ref.index);
-    usher_gate_wake(channel->places, request->class_ref.index, 1);
+    usher_turn_call(channel, request->class_ref.index);
     request->endpoint_ref = (usher_ref_t){0, 0};
     request->admitted_ns = 0;
 }

@@ -11,6 +11,7 @@
 #define USHER_CLASSES_MAX 2048u        /* classes known at once */
 #define USHER_ENDPOINTS_MAX 4096u      /* endpoints known at once */
 #define USHER_CLASS_ENDPOINTS_MAX 256u /* endpoints of one class */
+#define USHER_BELLS 1024u              /* that wake workers; two of them may share one */
 #define USHER_WORKERS_MAX 1024u        /* workers of one server, old generations included */
 #define USHER_START_REQUESTS_MAX 256u  /* entries of one server's start-request ring */
 #define USHER_KEY_MAX 1024u            /* bytes of a class key with its NUL */

@@ -134,6 +134,7 @@ usher_status_t usher_worker_attach(usher_channel_t *channel, const char *live_pa
     channel->live_fd = fd;
     channel->slot = slot;
     channel->may_block = may_block;
+    channel->bell = may_block ? 0 : usher_bell_number(channel->server_id, slot);
     atomic_store(&channel->rotation, slot); /* workers begin at different endpoints */
     take_slot(channel, slot, generation);
     channel->worker = &channel->cells->workers[slot];

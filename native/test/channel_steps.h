@@ -56,6 +56,7 @@ __attribute__((unused)) static void arm_steps(uint32_t at, int signal_number) {
 #include "channel/servers.c"
 #include "channel/timeouts.c"
 #include "channel/totals.c"
+#include "channel/turn.c"
 #include "channel/verdict.c"
 #include "channel/workers.c"
 
