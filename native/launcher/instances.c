@@ -287,15 +287,26 @@ void instances_signal_all(int signal) {
     }
 }
 
+/* Do connections wait in its socket? */
+static bool has_queue(const instance_t *instance) {
+    const endpoint_t *endpoint = endpoint_find(instance->endpoint_id);
+    if (endpoint == NULL) /* closed here: only the programs have it */
+        return instance->probe.port == 0 && usher_os_accept_queue(instance->probe.inode) > 0;
+    struct pollfd queue = {.fd = endpoint->fd, .events = POLLIN};
+    return poll(&queue, 1, 0) > 0;
+}
+
+static bool is_awaited(look_t *look) {
+    return has_queue(OWNER_OF(look, instance_t, look));
+}
+
 /*
  * A connection wakes one of those that wait in accept(). When that one is just being stopped or
  * ended, the kernel wakes no other one: the connection would wait for the next to come. A stop that
  * is taken back at once makes the others look at the queue again.
  */
 static void wake_others(const instance_t *leaving) {
-    const endpoint_t *endpoint = endpoint_find(leaving->endpoint_id);
-    struct pollfd queue = {.fd = endpoint != NULL ? endpoint->fd : -1, .events = POLLIN};
-    if (!leaving->probe.is_shared || poll(&queue, 1, 0) <= 0)
+    if (!leaving->probe.is_shared || !has_queue(leaving))
         return;
     for (instance_t *other = living.oldest; other != NULL; other = other->newer) {
         if (other == leaving || other->endpoint_id != leaving->endpoint_id || other->look.id != 0 ||
@@ -314,6 +325,7 @@ int instance_look(int64_t id, int signal) {
     instance_t *instance = find(id);
     if (instance == NULL || (instance->state != STARTING && instance->state != READY))
         return -1;
+    instance->look.is_awaited = is_awaited;
     instance->look.on_signalled = on_signalled;
     look_begin(&instance->look, &instance->probe, id, signal);
     return 0;

@@ -34,7 +34,7 @@ static void on_due(alarm_t *alarm) {
     look_t *look = OWNER_OF(alarm, look_t, alarm);
     uint64_t now = usher_os_now_ns();
     if (probe_is_stopped(look->probe)) {
-        end(look, probe_is_idle(look->probe));
+        end(look, probe_is_idle(look->probe) && !look->is_awaited(look));
     } else if (now >= look->until_ns) {
         end(look, false);
     } else {

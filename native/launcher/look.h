@@ -20,6 +20,7 @@ struct look {
     uint64_t until_ns;
     uint64_t interval_ns;
     alarm_t alarm;
+    bool (*is_awaited)(look_t *look);   /* do connections wait that it should take? */
     void (*on_signalled)(look_t *look); /* it was idle and has got the signal */
 };
 

@@ -15,6 +15,12 @@ export interface ClassContext {
   now(): number;
   /** Connections waiting in accept() of the listening socket with this inode. */
   acceptQueue(inode: number): number;
+  /** Of a listening socket: native.connections. */
+  connections(
+    inode: number,
+    path: string,
+    port: number,
+  ): { waiting: number; accepted: number } | null;
   /** A new id for the launcher. */
   nextId(): number;
   /** Events of this instance go to the class; until disown. */

@@ -15,7 +15,8 @@ export type OwnerOf = (tag: Tag) => ManagedClass | null;
 
 interface Kept {
   endpoint: KeptEndpoint;
-  info: EndpointInfo;
+  /** null = a public socket: its shares were removed, each instance gets one again. */
+  info: EndpointInfo | null;
 }
 
 export class Inheritance {
@@ -58,14 +59,15 @@ export class Inheritance {
 
   /** Give everything to its owner. */
   handOver(ownerOf: OwnerOf): void {
-    const kept = this.#keptById();
+    const kept = this.#keptById(ownerOf);
     const exited: { owner: ManagedClass; id: number; exit: Exit }[] = [];
     const used = new Set<number>();
     for (const instance of this.#welcome.instances) {
       const socket = kept.get(instance.endpointId);
       const tag = parseTag(instance.tag);
       const owner = tag && ownerOf(tag);
-      const isTaken = used.has(instance.endpointId) && instance.exit !== null;
+      const isShared = socket !== undefined && socket.info === null;
+      const isTaken = used.has(instance.endpointId) && !isShared && instance.exit !== null;
       if (!socket || !owner || isTaken) {
         if (instance.exit) this.#launcher.forget(instance.id);
         else this.#launcher.signal(instance.id, 9);
@@ -79,15 +81,15 @@ export class Inheritance {
       if (used.has(endpoint.id)) continue;
       const tag = parseTag(endpoint.tag);
       const owner = tag && ownerOf(tag);
-      if (owner) owner.resume(endpointOf(endpoint, info));
-      else this.#close(endpoint, info);
+      if (owner && info) owner.resume(endpointOf(endpoint, info));
+      else if (info || !owner) this.#close(endpoint, info);
     }
     // Now that every class knows all it has.
     for (const { owner, id, exit } of exited) owner.onExited(id, exit);
     this.#removeClasses();
   }
 
-  #keptById(): Map<number, Kept> {
+  #keptById(ownerOf: OwnerOf): Map<number, Kept> {
     const published = new Map(
       this.#channel
         .endpoints()
@@ -96,7 +98,10 @@ export class Inheritance {
     const kept = new Map<number, Kept>();
     for (const endpoint of this.#welcome.endpoints) {
       const info = published.get(endpoint.name);
+      const tag = parseTag(endpoint.tag);
+      const isPublic = tag !== null && ownerOf(tag)?.adoptSocket(endpoint) === true;
       if (info) kept.set(endpoint.id, { endpoint, info });
+      else if (isPublic) kept.set(endpoint.id, { endpoint, info: null });
       else this.#close(endpoint, null);
     }
     return kept;
@@ -108,11 +113,12 @@ export class Inheritance {
     const wasReady = instance.state !== 'starting';
     if (wasReady) journey.outcome = 'ready';
     // One that ended while it was being stopped needs no successor.
-    const isLeaving = info.state === 'draining';
+    const isLeaving = info?.state === 'draining';
     const current = wasReady ? 'ready' : 'starting';
     const state = isLeaving ? (instance.exit ? 'stopping' : 'draining') : current;
+    const at = info ? endpointOf(endpoint, info) : owner.shareSocket(endpoint);
     owner.adopt({
-      ...endpointOf(endpoint, info),
+      ...at,
       id: instance.id,
       revision: owner.revisionOf({ ...tag, isOfToday: tag.run === runHash(config) }),
       pid: instance.pid,
@@ -123,7 +129,7 @@ export class Inheritance {
       ...newInstanceMarks(),
       wasReady,
     });
-    this.#channel.setEndpoint(info.ref, isLeaving ? 'draining' : current, instance.pid);
+    this.#channel.setEndpoint(at.ref, isLeaving ? 'draining' : current, instance.pid);
   }
 
   #close(endpoint: KeptEndpoint, info: EndpointInfo | null): void {
@@ -149,5 +155,6 @@ function endpointOf(kept: KeptEndpoint, info: EndpointInfo): Endpoint {
     inode: kept.inode,
     ref: info.ref,
     linked: new Set(kept.servers),
+    isShared: false,
   };
 }

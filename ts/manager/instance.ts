@@ -13,6 +13,8 @@ export interface Endpoint {
   ref: Ref;
   /** Servers whose workers can reach the socket. */
   linked: Set<string>;
+  /** A public address: `ref` is the instance's share of it, the socket is the class's. */
+  isShared: boolean;
 }
 
 export interface Instance extends Endpoint {
@@ -38,6 +40,8 @@ export interface Instance extends Endpoint {
   harderSignals: number[];
   /** It did not become ready in time and is being killed. */
   timedOut: boolean;
+  /** The launcher is finding out whether it has nothing to do at this moment. */
+  isLookedAt: boolean;
 }
 
 /** Takes requests, or will. */

@@ -6,7 +6,7 @@ import type { ClassState, Load, Ref } from '../native/native.ts';
 import { policies } from '../policy/policies.ts';
 import type { Policy } from '../policy/policy.ts';
 import { afterEnd, type EndVerdict } from '../policy/restart.ts';
-import type { Exit } from '../process/launcher.ts';
+import type { Exit, KeptEndpoint } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
 import type { ClassContext } from './context.ts';
 import { type Endpoint, type Instance, isServing } from './instance.ts';
@@ -19,6 +19,7 @@ import {
   timeOut,
 } from './journeys.ts';
 import { rssBytes, treeRssBytes } from './proc.ts';
+import { PublicSockets } from './public-sockets.ts';
 import { Retirement } from './retirement.ts';
 import { programIdentity, type Revision } from './revision.ts';
 import { rolloutStep } from './rollout.ts';
@@ -51,6 +52,7 @@ export class ManagedClass {
   #memory: unknown;
   #starter: Starter;
   #retirement: Retirement;
+  #sockets: PublicSockets;
   #revision: Revision;
   #updates = new Updates();
   #instances = new Map<number, Instance>();
@@ -89,7 +91,8 @@ export class ManagedClass {
     this.#context = context;
     this.#policy = policies[config.policy];
     this.#memory = this.#policy.initial(0, context.now());
-    this.#starter = new Starter(context, this);
+    this.#sockets = new PublicSockets(context, ref, config);
+    this.#starter = new Starter(context, this, this.#sockets);
     this.#retirement = new Retirement(context, (instance, event, text) =>
       this.#note('info', event, { pid: instance.pid }, text),
     );
@@ -152,7 +155,7 @@ export class ManagedClass {
    * new ones cannot start: then the old ones go on. */
   restart(): Promise<void> {
     this.#beginRevision(this.config, this.#revision.epoch + 1, 'a restart was asked for');
-    const done = this.#updates.wait();
+    const done = this.#updates.wait('updated');
     this.pass(true);
     return done;
   }
@@ -160,7 +163,7 @@ export class ManagedClass {
   /** Try again now what failed. Resolves when an instance is ready, rejects when it fails again. */
   retry(): Promise<void> {
     this.#forgetFailures();
-    const done = this.#updates.wait();
+    const done = this.#updates.wait('ready');
     this.askedFor();
     return done;
   }
@@ -194,6 +197,16 @@ export class ManagedClass {
     else this.#closeEndpoint(endpoint);
   }
 
+  /** A public socket that a former manager bound; false when it is not the class's any more. */
+  adoptSocket(kept: KeptEndpoint): boolean {
+    return this.#sockets.adopt(kept);
+  }
+
+  /** The share of it that one more instance has. */
+  shareSocket(kept: KeptEndpoint): Endpoint {
+    return this.#sockets.share(this.config, { endpointId: kept.id, inode: kept.inode });
+  }
+
   /** A start request asks for the class: as good as a waiting request, which shows only later. */
   askedFor(): void {
     this.#isAskedFor = true;
@@ -215,14 +228,16 @@ export class ManagedClass {
   /** One look at the class. `changed`: its load data changed since the last pass. */
   pass(changed: boolean): void {
     const now = this.#context.now();
-    if (!changed && now < this.#quietUntilMs) return;
-    if (changed || this.isBusy) this.#refreshLoad(now);
+    const seen = this.#sockets.isBusy();
+    if (!changed && !seen && now < this.#quietUntilMs) return;
+    if (changed || seen || this.isBusy) this.#refreshLoad(now);
     this.#repairHints(now);
     this.#inspect(now, changed);
     for (const instance of this.#instances.values()) this.#retirement.pass(instance);
     if (this.isRetiring) return;
     if (this.#keptEndpoints.length > 0) this.#dropEmptyEndpoints();
     if (this.#failedUntilMs !== null && now >= this.#failedUntilMs) this.#failedUntilMs = null;
+    this.#passSockets(now);
     this.#decide(now);
     this.#publish();
     this.#settleUpdates();
@@ -233,6 +248,7 @@ export class ManagedClass {
   /** Drain and end every instance; those still busy after `drainMs` are stopped all the same. */
   retire(drainMs: number): void {
     const deadlineMs = this.#context.now() + drainMs;
+    if (!this.isRetiring) this.#sockets.close();
     this.isRetiring = true;
     this.#updates.fail('the class was removed');
     const refusal = { reason: 'the class ends', retryAfterS: 1 };
@@ -326,14 +342,15 @@ export class ManagedClass {
 
   status(): ClassStatus {
     const load = this.#context.channel.load(this.ref);
+    const { inFlight, waiting } = this.#sockets.seen(load);
     return {
       name: this.label,
       kind: this.config.kind,
       protocol: 'fastcgi',
       state: this.isRetiring ? 'removed' : this.#state(),
       wanted: this.#wanted,
-      inFlight: load.inFlight,
-      waiting: load.waiting,
+      inFlight,
+      waiting,
       instances: this.instances.map((instance) => ({
         pid: instance.pid,
         state: instance.state,
@@ -351,7 +368,7 @@ export class ManagedClass {
   // ---- what the class looks like
 
   #refreshLoad(now: number): void {
-    const load = this.#context.channel.load(this.ref);
+    const load = this.#sockets.seen(this.#context.channel.load(this.ref));
     const before = this.#load;
     const moved = load.arrivals !== before.arrivals || load.finished !== before.finished;
     this.#load = load;
@@ -388,6 +405,7 @@ export class ManagedClass {
   }
 
   #findHung(now: number): void {
+    if (this.#sockets.isPublic) return; // which of those that share the socket has it?
     for (const instance of this.#instances.values()) {
       if (instance.isHung || instance.state === 'stopping') continue;
       if (this.#context.channel.hung(instance.ref) === 0) continue;
@@ -405,11 +423,12 @@ export class ManagedClass {
       if (instance.worn !== '') continue;
       const worn = wornBy(
         {
-          requests: this.#context.channel.served(instance.ref),
+          // Who served what is not known where instances share a socket.
+          requests: instance.isShared ? 1 : this.#context.channel.served(instance.ref),
           livedMs: now - instance.startedAtMs,
           rssBytes: measures && config.memoryLimitBytes > 0 ? treeRssBytes(instance.pid) : 0,
         },
-        config,
+        instance.isShared ? { ...config, maxRequests: 0 } : config,
       );
       if (worn === '') continue;
       instance.worn = worn;
@@ -434,6 +453,23 @@ export class ManagedClass {
     }
   }
 
+  /** The public address, where there is one. */
+  #passSockets(now: number): void {
+    const { config } = this;
+    this.#sockets.tidy(this.#instances.values());
+    if (config.min === 0) {
+      this.#sockets.open(
+        config,
+        () => this.#context.tagOf(this, this.#revision),
+        (text) => this.#note('error', 'address.failed', { source: config.source }, text),
+      );
+    }
+    if (this.#failedUntilMs === null) return;
+    const retryAfterS = Math.max(1, Math.ceil((this.#failedUntilMs - now) / 1000));
+    const reason = `class "${this.label}": ${this.#failReason}`;
+    this.#sockets.refuseWaiting({ reason, retryAfterS });
+  }
+
   // ---- how many, and which
 
   #decide(now: number): void {
@@ -450,7 +486,10 @@ export class ManagedClass {
         ready,
         starting: count(serving, 'starting') + this.#starter.pending + this.#delayed,
         inFlight: this.#load.inFlight,
-        waiting: Math.max(this.#load.waiting, this.#isAskedFor ? 1 : 0),
+        waiting: Math.max(
+          this.#load.waiting,
+          this.#isAskedFor || this.#updates.awaitsReady ? 1 : 0,
+        ),
         arrivals: this.#load.arrivals,
         completed: this.#load.finished + this.#load.failed,
         servingMs: this.#load.servingUs / 1000,
@@ -520,7 +559,8 @@ export class ManagedClass {
       .filter(({ inFlight }) => inFlight === 0 || this.config.concurrency > 1)
       .sort((a, b) => a.inFlight - b.inFlight || b.age - a.age);
     for (const { instance } of candidates.slice(0, Math.min(surplus, spare))) {
-      this.#retirement.drain(instance, 'is one more than needed');
+      if (instance.isShared) this.#retirement.endIfIdle(instance, 'is one more than needed');
+      else this.#retirement.drain(instance, 'is one more than needed');
     }
   }
 
@@ -591,8 +631,7 @@ export class ManagedClass {
     this.#failures = verdict.failures;
     if (verdict.isNewFailure) this.#failedAtMs = now;
     if (verdict.action === 'replace' && endpoint) {
-      this.#context.channel.setEndpoint(endpoint.ref, 'starting', 0);
-      this.#start(endpoint);
+      this.#replaceAt(endpoint);
       return;
     }
     if (verdict.action === 'delay') {
@@ -627,6 +666,17 @@ export class ManagedClass {
     for (const endpoint of empty) this.#closeEndpoint(endpoint);
   }
 
+  /** On the same socket, where it is the instance's own: nobody who waits in it notices. */
+  #replaceAt(endpoint: Endpoint): void {
+    if (endpoint.isShared || this.#sockets.isPublic) {
+      this.#closeEndpoint(endpoint);
+      this.#start(null);
+      return;
+    }
+    this.#context.channel.setEndpoint(endpoint.ref, 'starting', 0);
+    this.#start(endpoint);
+  }
+
   #siblingFacts(now: number): { siblings: number; oldestSiblingMs: number } {
     const ready = this.#serving().filter((instance) => instance.state === 'ready');
     const oldest = Math.min(now, ...ready.map((instance) => instance.startedAtMs));
@@ -653,6 +703,7 @@ export class ManagedClass {
 
   #closeEndpoint(endpoint: Endpoint, refusal?: { reason: string; retryAfterS: number }): void {
     this.#context.channel.removeEndpoint(endpoint.ref);
+    if (endpoint.isShared) return;
     this.#context.launcher.closeEndpoint(endpoint.endpointId, refusal).catch((error: unknown) => {
       this.#context.log('error', 'endpoint.close-failed', {
         class: this.label,
@@ -664,6 +715,7 @@ export class ManagedClass {
   // ---- revisions
 
   #beginRevision(config: ClassConfig, epoch: number, why: string): void {
+    this.#sockets.reconfigure(config);
     this.#revision = { config, epoch, program: watchedProgram(config) };
     this.#forgetFailures();
     this.#updates.begin();
@@ -692,6 +744,7 @@ export class ManagedClass {
   #settleUpdates(): void {
     const stillOld = this.instances.some((instance) => instance.revision !== this.#revision);
     const starting = this.#starter.pending > 0 || count(this.#serving(), 'starting') > 0;
+    if (count(this.#serving(), 'ready') > 0) this.#updates.reached('ready');
     if (stillOld || starting) return;
     if (this.#updates.done()) this.#note('info', 'class.updated', {}, 'has new instances only');
   }

@@ -79,6 +79,7 @@ export class Manager implements ControlHandlers {
       log: parts.log,
       now: native.nowMs,
       acceptQueue: native.acceptQueue,
+      connections: native.connections,
       nextId: () => this.#nextId++,
       own: (id, owner) => this.#owners.set(id, owner),
       disown: (id) => this.#owners.delete(id),

@@ -8,6 +8,8 @@ const SIGTERM = 15;
 const SIGKILL = 9;
 /** Between a stop signal of the class's own, TERM and KILL; and for an instance known to hang. */
 const ESCALATION_MS = 2_000;
+/** An instance at a shared socket that does not end is spared so long while it has requests. */
+const SPARED_MS = 20_000;
 
 type Note = (instance: Instance, event: string, text: string) => void;
 
@@ -34,6 +36,15 @@ export class Retirement {
     this.pass(instance);
   }
 
+  /** One of those that share a socket: nobody can keep the next connection from it, so it ends if it
+   * has none at this moment, and stays as it is otherwise. */
+  endIfIdle(instance: Instance, why: string): void {
+    this.#look(instance, instance.revision.config.stopSignal, () => {
+      this.#note(instance, 'instance.draining', `takes no more requests: it ${why}`);
+      this.#markStopping(instance);
+    });
+  }
+
   /** A request timed out there: its state is recorded for people, then it goes. Other requests it
    * serves get until `deadlineMs`. */
   hang(instance: Instance, why: string, deadlineMs: number): void {
@@ -45,13 +56,27 @@ export class Retirement {
   /** Sends the stop signal; the harder ones follow by pass(). */
   stop(instance: Instance, patienceMs = instance.revision.config.stopTimeoutMs): void {
     if (instance.state === 'stopping') return;
+    this.#markStopping(instance, patienceMs);
+    this.#context.launcher.signal(instance.id, instance.revision.config.stopSignal);
+  }
+
+  #markStopping(instance: Instance, patienceMs = instance.revision.config.stopTimeoutMs): void {
     instance.state = 'stopping';
-    const { channel, launcher, now } = this.#context;
+    const { channel, now } = this.#context;
     channel.setEndpoint(instance.ref, 'draining', instance.pid);
-    const { stopSignal } = instance.revision.config;
     instance.stopDeadlineMs = now() + patienceMs;
+    const { stopSignal } = instance.revision.config;
     instance.harderSignals = stopSignal === SIGTERM ? [SIGKILL] : [SIGTERM, SIGKILL];
-    launcher.signal(instance.id, stopSignal);
+  }
+
+  /** `onIdle` when it has nothing to do, and has got the signal. */
+  #look(instance: Instance, signal: number, onIdle: () => void): void {
+    if (instance.isLookedAt) return;
+    instance.isLookedAt = true;
+    this.#context.launcher.look(instance.id, signal, (idle) => {
+      instance.isLookedAt = false;
+      if (idle) onIdle();
+    });
   }
 
   /** What is due for one instance. */
@@ -84,7 +109,11 @@ export class Retirement {
 
   #passDrain(instance: Instance): void {
     const { channel, now } = this.#context;
-    if (this.#isEmpty(instance)) {
+    if (instance.isShared && now() < instance.drainDeadlineMs) {
+      const { stopSignal } = instance.revision.config;
+      this.#look(instance, stopSignal, () => this.#markStopping(instance));
+      this.#passStart(instance);
+    } else if (this.#isEmpty(instance)) {
       this.stop(instance, instance.isHung ? this.#shortPatience(instance) : undefined);
     } else if (now() >= instance.drainDeadlineMs) {
       const left = channel.inFlight(instance.ref);
@@ -98,6 +127,7 @@ export class Retirement {
   /** Nobody has a place there, and no connection waits to be accepted. */
   #isEmpty(instance: Instance): boolean {
     const { channel, acceptQueue } = this.#context;
+    if (instance.isShared) return false; // what it has is not known
     return channel.inFlight(instance.ref) === 0 && acceptQueue(instance.inode) <= 0;
   }
 
@@ -108,7 +138,18 @@ export class Retirement {
   #escalate(instance: Instance): void {
     const { launcher, now } = this.#context;
     if (now() < instance.stopDeadlineMs) return;
-    launcher.signal(instance.id, instance.harderSignals.shift() ?? SIGKILL);
-    instance.stopDeadlineMs = now() + ESCALATION_MS;
+    const harder = instance.harderSignals[0] ?? SIGKILL;
+    const escalate = () => {
+      instance.harderSignals.shift();
+      instance.stopDeadlineMs = now() + ESCALATION_MS;
+    };
+    // One that does not heed its signal may go on accepting from the shared socket.
+    const mayHaveMore = instance.isShared && instance.drainDeadlineMs === Number.POSITIVE_INFINITY;
+    if (mayHaveMore && now() < instance.stopDeadlineMs + SPARED_MS) {
+      this.#look(instance, harder, escalate);
+      return;
+    }
+    launcher.signal(instance.id, harder);
+    escalate();
   }
 }

@@ -7,6 +7,7 @@ import type { ClassContext } from './context.ts';
 import type { Endpoint, Instance } from './instance.ts';
 import { beginJourney, failStep, roundMs } from './journeys.ts';
 import type { ManagedClass } from './managed-class.ts';
+import type { PublicSockets } from './public-sockets.ts';
 import type { Revision } from './revision.ts';
 
 /** What may wait in one instance's socket: as much as the kernel allows (net.core.somaxconn). */
@@ -23,11 +24,13 @@ export interface FailedStart {
 export class Starter {
   #context: ClassContext;
   #owner: ManagedClass;
+  #sockets: PublicSockets;
   #pending = 0;
 
-  constructor(context: ClassContext, owner: ManagedClass) {
+  constructor(context: ClassContext, owner: ManagedClass, sockets: PublicSockets) {
     this.#context = context;
     this.#owner = owner;
+    this.#sockets = sockets;
   }
 
   /** Starts that have no instance yet. */
@@ -75,9 +78,9 @@ export class Starter {
     journey: Journey,
     startedAtMs: number,
   ): Instance {
-    const { endpointId, inode, ref, linked } = endpoint;
+    const { endpointId, inode, ref, linked, isShared } = endpoint;
     return {
-      ...{ endpointId, inode, ref, linked },
+      ...{ endpointId, inode, ref, linked, isShared },
       id: this.#context.nextId(),
       revision,
       pid: 0,
@@ -101,6 +104,8 @@ export class Starter {
 
   async #bind(revision: Revision): Promise<Endpoint> {
     const { channel, launcher, nextId, serversOf, tagOf } = this.#context;
+    const shared = await this.#sockets.bind(revision.config, tagOf(this.#owner, revision));
+    if (shared) return shared;
     const endpointId = nextId();
     const name = `e${endpointId}`;
     const servers = serversOf(this.#owner);
@@ -110,7 +115,7 @@ export class Starter {
       const address = { kind: 'serverSocket', name } as const;
       const { concurrency } = revision.config;
       const ref = channel.addEndpoint(this.#owner.ref, address, concurrency, 'starting', 0);
-      return { endpointId, inode, ref, linked: new Set(servers) };
+      return { endpointId, inode, ref, linked: new Set(servers), isShared: false };
     } catch (error) {
       await launcher.closeEndpoint(endpointId);
       throw error;
@@ -128,5 +133,6 @@ export function newInstanceMarks() {
     stopDeadlineMs: Number.POSITIVE_INFINITY,
     harderSignals: [] as number[],
     timedOut: false,
+    isLookedAt: false,
   };
 }

@@ -4,7 +4,11 @@
 import { backOffMs } from '../policy/restart.ts';
 import type { Revision } from './revision.ts';
 
+/** What somebody waits for: that no old instance is left, or that any instance is ready. */
+export type Awaited = 'updated' | 'ready';
+
 interface Waiter {
+  what: Awaited;
   resolve(): void;
   reject(error: Error): void;
 }
@@ -29,9 +33,14 @@ export class Updates {
     return program !== '' && program !== revision.program && isStable;
   }
 
-  /** Resolves at done(), rejects with an UpdateError at fail(). */
-  wait(): Promise<void> {
-    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  /** Resolves at reached(what), rejects with an UpdateError at fail(). */
+  wait(what: Awaited): Promise<void> {
+    return new Promise((resolve, reject) => this.#waiters.push({ what, resolve, reject }));
+  }
+
+  /** Somebody waits for an instance: as good as a request. */
+  get awaitsReady(): boolean {
+    return this.#waiters.some(({ what }) => what === 'ready');
   }
 
   begin(): void {
@@ -57,11 +66,17 @@ export class Updates {
     return delayMs;
   }
 
+  reached(what: Awaited): void {
+    const waiters = this.#waiters;
+    this.#waiters = waiters.filter((one) => one.what !== what);
+    for (const one of waiters) if (one.what === what) one.resolve();
+  }
+
   /** No old instance is left. @returns Whether an update was running. */
   done(): boolean {
     const wasRunning = this.#isRunning;
     this.#isRunning = false;
-    for (const { resolve } of this.#waiters.splice(0)) resolve();
+    this.reached('updated');
     return wasRunning;
   }
 

@@ -52,6 +52,8 @@ export class FakeWorld {
   readonly events: string[] = [];
   /** Connections that wait in every socket. */
   acceptQueue = 0;
+  /** At the public address. */
+  connections = { waiting: 0, accepted: 0 };
   /** Set to make the next start fail at this step. */
   failStep: { step: string; errno: number; text: string } | null = null;
   readonly managed: ManagedClass;
@@ -108,6 +110,7 @@ export class FakeWorld {
       log: (_level, event) => this.events.push(event),
       now: () => this.nowMs,
       acceptQueue: () => this.acceptQueue,
+      connections: () => this.connections,
       nextId: () => this.#nextId++,
       own: () => undefined,
       disown: () => undefined,
