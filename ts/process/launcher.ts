@@ -109,6 +109,7 @@ export class Launcher {
   #events: LauncherEvents | null = null;
   #early: Message[] = [];
   #pending = new Map<string, Pending>();
+  #looks = new Map<number, (idle: boolean) => void>();
   #backlog: Buffer[] = [];
   #welcome: Partial<Welcome> & { endpoints: KeptEndpoint[]; instances: KeptInstance[] } = {
     endpoints: [],
@@ -215,10 +216,11 @@ export class Launcher {
     this.#send('signal', { id, signal });
   }
 
-  /** Could the instance end without a request's noticing? Then it has got the signal when this
-   * resolves with true. Rejects when it has exited. */
-  async look(id: number, signal: number): Promise<boolean> {
-    return numberOf(await this.#ask('look', id, { signal }), 'idle') === 1;
+  /** Could the instance end without a request's noticing? Then it has got the signal when `onLooked`
+   * is called with true: before any event of what follows. */
+  look(id: number, signal: number, onLooked: (idle: boolean) => void): void {
+    this.#looks.set(id, onLooked);
+    this.#send('look', { id, signal });
   }
 
   /** Asks for what the instance's processes are doing: onSnapshot follows. */
@@ -339,7 +341,7 @@ export class Launcher {
         this.#settle('close', id, message);
         break;
       case 'looked':
-        this.#settle('look', id, message);
+        this.#endLook(id, numberOf(message, 'idle') === 1);
         break;
       case 'started':
         events?.onStarted(id, numberOf(message, 'pid'));
@@ -380,9 +382,15 @@ export class Launcher {
     pending?.resolve(message);
   }
 
+  #endLook(id: number, idle: boolean): void {
+    const onLooked = this.#looks.get(id);
+    this.#looks.delete(id);
+    onLooked?.(idle);
+  }
+
   #fail(id: number, message: Message): void {
     // Ids of endpoints and instances come from one sequence, so one question per id can be open.
-    for (const verb of ['bind', 'start', 'link', 'close', 'look']) {
+    for (const verb of ['bind', 'start', 'link', 'close']) {
       const pending = this.#pending.get(`${verb} ${id}`);
       if (!pending) continue;
       this.#pending.delete(`${verb} ${id}`);
@@ -391,6 +399,7 @@ export class Launcher {
       pending.reject(new LauncherError(step, numberOf(message, 'errno'), `${error}`));
       return;
     }
+    this.#endLook(id, false); // it has exited meanwhile
   }
 }
 

@@ -147,16 +147,15 @@ t.test('launcher', async (t) => {
   t.equal(await open, 78);
   launcher.refuseWaiting(8, { reason: 'no\0t now', retryAfterS: 3 });
   t.same(peer.sent.at(-1), ['refuse', 'id=8', 'refusal=no?t now', 'retry_after_s=3']);
-  const looked = launcher.look(7, 15);
+  const looks: boolean[] = [];
+  launcher.look(7, 15, (idle) => looks.push(idle));
   t.same(peer.sent.at(-1), ['look', 'id=7', 'signal=15']);
   peer.say('looked', { id: 7, idle: 1 });
-  t.equal(await looked, true);
-  const busy = launcher.look(7, 15);
+  launcher.look(7, 15, (idle) => looks.push(idle));
   peer.say('looked', { id: 7, idle: 0 });
-  t.equal(await busy, false);
-  const late = launcher.look(7, 15);
+  launcher.look(7, 15, (idle) => looks.push(idle));
   peer.say('failed', { id: 7, step: 'instance', errno: 2, error: 'there is no instance 7' });
-  await t.rejects(late, /no instance 7/);
+  t.same(looks, [true, false, false], 'each look is answered, in the order of events');
 
   const huge = launcher.start(6, { ...spec, env: ['A='.padEnd(200_000, 'x')] });
   await t.rejects(huge, /at most 131072/, 'what does not fit one packet is said');
