@@ -38,6 +38,7 @@ export class Load {
   #wanted = 0;
   #active = 0;
   #running = new Set<Promise<void>>();
+  #underWay = new Set<number>();
 
   /** @param next The request of this number; they are counted from 0. */
   constructor(port: number, next: (index: number) => Ask) {
@@ -64,7 +65,9 @@ export class Load {
 
   /** Makes one request besides those of the clients. */
   async one(): Promise<void> {
-    const ask = this.#next(this.asked++);
+    const index = this.asked++;
+    const ask = this.#next(index);
+    this.#underWay.add(index);
     const at = new Date().toISOString();
     try {
       const answer = await request(this.port, ask.path, ask.options);
@@ -73,7 +76,14 @@ export class Load {
       else this.#lose(ask, at, answer.status, problem);
     } catch (error) {
       this.#lose(ask, at, 0, (error as Error).message);
+    } finally {
+      this.#underWay.delete(index);
     }
+  }
+
+  /** Whether every request that was made before that of this number has ended. */
+  hasEndedBefore(asked: number): boolean {
+    return [...this.#underWay].every((index) => index >= asked);
   }
 
   async #client(): Promise<void> {

@@ -37,13 +37,19 @@ async function replaceBinary(tortured: Tortured, count: number): Promise<void> {
   }
 }
 
-/** Any of the ready instances dies, whatever it does; waits until another has taken its place. */
+/**
+ * Any of the ready instances dies, whatever it does; waits until another has taken its place, and until
+ * what was under way has ended: servers ask once more, not for ever, lest one request kill all instances.
+ */
 async function killInstances(tortured: Tortured, count: number): Promise<void> {
   for (; tortured.events < count; tortured.events += 1) {
     const pids = await tortured.ready(processes);
     const victim = pids[randomInt(pids.length)]!;
     signal(victim, 'SIGKILL');
+    const { load } = tortured;
+    const { asked } = load;
     await tortured.ready(processes, (now) => !now.includes(victim));
+    await eventually('what was under way has ended', () => load.hasEndedBefore(asked), patienceMs);
   }
 }
 

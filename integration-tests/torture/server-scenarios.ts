@@ -32,9 +32,9 @@ async function sparingInstances(
   }
 }
 
-async function reload({ site, texts }: Tortured): Promise<void> {
+async function reload({ site }: Tortured): Promise<void> {
   const { workers } = site;
-  site.reload(texts);
+  signal(site.pid, site.server.reloadSignal);
   await eventually(
     'new workers run',
     () => site.workers.some((pid) => !workers.includes(pid)),
