@@ -17,15 +17,17 @@ export interface AdaptiveSettings {
   holdStarts: number;
   /** How many times as long where instances were given up too early; a power of two. */
   holdFactorMax: number;
-  /** A line that is longer for no more than this part of the time is no surprise. */
-  surprise: number;
+  /** A line that the load as it is known makes more often than this is no surprise. */
+  surprisesAnHour: number;
   /** A line that clears within this part of a start's time is not worth a start. */
   patienceStarts: number;
 }
 
 interface Memory {
   readonly load: LoadEstimate | null;
-  readonly peak: RecentPeak;
+  /** What the rate of requests needed, and what lines did. */
+  readonly ratePeak: RecentPeak;
+  readonly linePeak: RecentPeak;
   /** Instances the class keeps while they exist: follows need up at once, down in steps. */
   readonly level: number;
   readonly steppedAtMs: number;
@@ -41,24 +43,32 @@ interface Flaps {
 }
 
 export const defaults: AdaptiveSettings = {
-  targetMs: 10,
-  targetShare: 0.1,
+  targetMs: 3,
+  targetShare: 0.03,
   holdMs: 10_000,
   holdStarts: 100,
   holdFactorMax: 8,
-  surprise: 0.001,
+  surprisesAnHour: 1,
   patienceStarts: 0.5,
 };
 
 /** Starting at once: as many as are ready (a class may double), or this many. */
 const STARTING_AT_ONCE = 32;
 const STEP_MS = 1_000;
+const HOUR_MS = 3_600_000;
 /** A step gives up one instance, or this part of those too many. */
 const STEP_PART = 8;
+/** A class that is ready for the first time looks for this part of a start's time how long requests
+ * take; not at all where that is less than SEES_MIN_MS. */
+const SEES_WITHIN_STARTS = 0.05;
+const SEES_MIN_MS = 5;
 /** Flaps are forgotten after so many times of holding. */
 const FORGIVEN_HOLDS = 8;
-/** The longest holding where -idle-stop sets no limit. */
-const HOLD_MAX_MS = 300_000;
+/** What a line called for is held for this part of that. */
+const LINE_HOLD = 0.1;
+/** Holding is at most so many times -idle-stop; where that is 0, HOLD_MAX_MS. */
+const HOLD_IDLE_STOPS = 3;
+const HOLD_MAX_MS = 900_000;
 
 export const adaptive = adaptiveWith(defaults);
 
@@ -67,7 +77,8 @@ export function adaptiveWith(settings: AdaptiveSettings): Policy<Memory> {
     name: 'adaptive',
     initial: (instances, nowMs) => ({
       load: null,
-      peak: beginPeak(instances, nowMs),
+      ratePeak: beginPeak(instances, nowMs),
+      linePeak: beginPeak(0, nowMs),
       level: instances,
       steppedAtMs: nowMs,
       flaps: { factor: 1, changedAtMs: nowMs, shrunkAtMs: Number.NEGATIVE_INFINITY },
@@ -82,9 +93,11 @@ function decide(
   memory: Memory,
   nowMs: number,
 ): Decision<Memory> {
+  const demand = demandOf(facts);
+  // Most classes are cold most of the time, and asked about ten times a second.
+  if (demand + existingOf(facts) === 0) return { wanted: withinBounds(0, facts), memory };
   const load = memory.load ? estimate(memory.load, facts, nowMs) : beginEstimate(facts, nowMs);
   const known = { ...memory, load };
-  const demand = demandOf(facts);
   if (demand === 0 && facts.idleStopMs > 0 && facts.idleForMs >= facts.idleStopMs) {
     return { wanted: withinBounds(0, facts), memory: settle(known, 0, nowMs) };
   }
@@ -93,9 +106,10 @@ function decide(
     return { wanted, memory: settle(known, wanted, nowMs) };
   }
   const existing = existingOf(facts);
-  const line = lineNeeds(settings, facts, loadOf(load));
-  const need = Math.max(line, rateNeeds(settings, facts, loadOf(load)), Math.min(existing, 1));
-  const next = follow(settings, known, facts, need, nowMs);
+  const line = lineNeeds(settings, facts, load);
+  const rate = Math.max(rateNeeds(settings, facts, loadOf(load)), Math.min(existing, 1));
+  const need = Math.max(line, rate);
+  const next = follow(settings, known, facts, { line, rate }, nowMs);
   // What requests need now is never given up.
   const kept = Math.min(existing, Math.max(demand, next.level));
   return { wanted: withinBounds(Math.max(kept, atOnce(facts, need)), facts), memory: next };
@@ -108,21 +122,31 @@ function whileCold(facts: ClassFacts, demand: number): number {
   return Math.min(demand, Math.max(paced, facts.starting));
 }
 
-/** Instances with which the requests that are there would not wait longer than they should, those
- * left out that are served before a new instance could help. */
-function lineNeeds(settings: AdaptiveSettings, facts: ClassFacts, load: Load): number {
+/** Instances that a line calls for which is no matter of chance: enough for the requests that come,
+ * and to clear in time what of the line a new instance would still find. */
+function lineNeeds(settings: AdaptiveSettings, facts: ClassFacts, estimate: LoadEstimate): number {
   const { inFlight, waiting, concurrency, startMs } = facts;
-  const { serviceMs, arrivalRate } = load;
+  const { serviceMs, arrivalRate, latestRate } = loadOf(estimate);
   const requests = inFlight + waiting;
   if (waiting === 0) return 0;
-  if (serviceMs === null) return Math.ceil(requests / concurrency);
+  if (serviceMs === null) {
+    return mayWaitAndSee(facts, estimate) ? 0 : Math.ceil(requests / concurrency);
+  }
   const places = existingOf(facts) * concurrency;
-  // What rateNeeds has accepted.
-  if (waiting <= ordinaryLine(arrivalRate * serviceMs, places, settings.surprise)) return 0;
-  const change = startMs * (arrivalRate - places / serviceMs);
-  const left = Math.min(requests, Math.max(0, requests + change));
+  const surpriseRate = settings.surprisesAnHour / HOUR_MS;
+  if (waiting <= ordinaryLine(arrivalRate, serviceMs, places, surpriseRate)) return 0;
+  const left = requests + startMs * (latestRate - places / serviceMs);
+  if (left <= 0) return 0;
   const patienceMs = Math.max(targetOf(settings, serviceMs), startMs * settings.patienceStarts);
-  return Math.ceil(left / (1 + patienceMs / serviceMs) / concurrency);
+  const clearing = left / (1 + patienceMs / serviceMs);
+  const needed = Math.min(latestRate * serviceMs + clearing, requests + latestRate * startMs);
+  return Math.ceil(needed / concurrency);
+}
+
+/** Nothing has ended yet, but may be about to: where starts take long, that is worth knowing. */
+function mayWaitAndSee(facts: ClassFacts, { busy }: LoadEstimate): boolean {
+  const seenMs = facts.startMs * SEES_WITHIN_STARTS;
+  return seenMs > SEES_MIN_MS && facts.inFlight > 0 && busy.agesMs < seenMs * facts.inFlight;
 }
 
 /** Instances with which requests that come as they do now wait no longer than they should. */
@@ -147,7 +171,8 @@ function atOnce(facts: ClassFacts, need: number): number {
 
 /** A cold or an idle class: nothing to hold on to. */
 function settle(memory: Memory, level: number, nowMs: number): Memory {
-  return { ...memory, level, peak: beginPeak(level, nowMs), steppedAtMs: nowMs };
+  const ratePeak = beginPeak(level, nowMs);
+  return { ...memory, level, ratePeak, linePeak: beginPeak(0, nowMs), steppedAtMs: nowMs };
 }
 
 /** Up at once; down when nothing needed more for the time of holding, and then step by step. */
@@ -155,14 +180,17 @@ function follow(
   settings: AdaptiveSettings,
   memory: Memory,
   facts: ClassFacts,
-  need: number,
+  { line, rate }: { line: number; rate: number },
   nowMs: number,
 ): Memory {
+  const need = Math.max(line, rate);
   const flaps = punish(memory.flaps, settings, facts, need, nowMs);
-  const peak = addToPeak(memory.peak, need, nowMs, holdOf(settings, facts, flaps));
-  const next = { ...memory, flaps, peak };
+  const { rateMs, lineMs } = holdsOf(settings, facts, flaps);
+  const ratePeak = addToPeak(memory.ratePeak, rate, nowMs, rateMs);
+  const linePeak = addToPeak(memory.linePeak, line, nowMs, lineMs);
+  const next = { ...memory, flaps, ratePeak, linePeak };
   if (need >= memory.level) return { ...next, level: need, steppedAtMs: nowMs };
-  const surplus = memory.level - peakOf(peak);
+  const surplus = memory.level - Math.max(peakOf(ratePeak), peakOf(linePeak));
   if (surplus <= 0 || nowMs - memory.steppedAtMs < STEP_MS) return next;
   const level = memory.level - Math.max(1, Math.floor(surplus / STEP_PART));
   const shrinks = level < existingOf(facts);
@@ -170,9 +198,13 @@ function follow(
   return { ...next, level, steppedAtMs: nowMs, flaps: noted };
 }
 
-function holdOf(settings: AdaptiveSettings, facts: ClassFacts, flaps: Flaps): number {
-  const base = Math.max(settings.holdMs, settings.holdStarts * facts.startMs);
-  return Math.min(facts.idleStopMs || HOLD_MAX_MS, base * flaps.factor);
+/** What a line called for goes sooner than what the rate of requests needs: it was for once. */
+function holdsOf(settings: AdaptiveSettings, facts: ClassFacts, flaps: Flaps) {
+  const { holdMs, holdStarts } = settings;
+  const longest = facts.idleStopMs > 0 ? HOLD_IDLE_STOPS * facts.idleStopMs : HOLD_MAX_MS;
+  const after = (starts: number) =>
+    Math.min(longest, Math.max(holdMs, starts * facts.startMs)) * flaps.factor;
+  return { rateMs: after(holdStarts), lineMs: after(holdStarts * LINE_HOLD) };
 }
 
 /** Growing again so soon that holding twice as long would have saved it is a flap; a long time
@@ -184,7 +216,7 @@ function punish(
   need: number,
   nowMs: number,
 ): Flaps {
-  const holdMs = holdOf(settings, facts, flaps);
+  const { rateMs: holdMs } = holdsOf(settings, facts, flaps);
   if (need > existingOf(facts) && nowMs - flaps.shrunkAtMs < holdMs) {
     const factor = Math.min(settings.holdFactorMax, flaps.factor * 2);
     return { factor, changedAtMs: nowMs, shrunkAtMs: Number.NEGATIVE_INFINITY };

@@ -12,6 +12,7 @@ export function placesFor(
   targetMs: number,
   limit: number,
 ): number {
+  if (load >= limit) return limit;
   let blocked = 1;
   for (let places = 1; places < limit; places += 1) {
     blocked = nextBlocked(blocked, load, places);
@@ -22,16 +23,27 @@ export function placesFor(
   return limit;
 }
 
-/** How many wait at once is no surprise: more do so for no more than `chance` of the time. Nothing
- * is surprising where more come than can be served. */
-export function ordinaryLine(load: number, places: number, chance: number): number {
+/**
+ * How many may wait at once without it being a surprise: longer lines come more seldom than
+ * `surpriseRate`. Where more requests come than can be served no line is one.
+ * @param arrivalRate A ms. @param surpriseRate A ms.
+ */
+export function ordinaryLine(
+  arrivalRate: number,
+  serviceMs: number,
+  places: number,
+  surpriseRate: number,
+): number {
+  const load = arrivalRate * serviceMs;
   if (places <= load) return Number.POSITIVE_INFINITY;
   if (load <= 0) return 0;
   let blocked = 1;
   for (let one = 1; one <= places; one += 1) blocked = nextBlocked(blocked, load, one);
-  const waits = mustWait(blocked, load, places);
-  // With all places taken the line is longer than n with the chance (load ÷ places)^(n + 1).
-  return Math.max(0, Math.log(chance / waits) / Math.log(load / places) - 1);
+  // With all places taken the line is longer than n with the chance (load ÷ places)^(n + 1); once it
+  // is, it stays so for about as long as one request more than come takes to be served.
+  const lastsMs = serviceMs / (places - load);
+  const chance = (surpriseRate * lastsMs) / mustWait(blocked, load, places);
+  return Math.max(0, Math.log(chance) / Math.log(load / places) - 1);
 }
 
 /** Erlang's B by its recursion: the chance that all places are taken when nobody may wait. */

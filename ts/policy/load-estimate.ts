@@ -7,23 +7,30 @@ import type { ClassFacts } from './policy.ts';
 export interface LoadEstimate {
   readonly busy: BusyTime;
   readonly arrivals: number;
-  /** Of the last `spanMs`, faded: requests that came. */
-  readonly came: number;
-  readonly spanMs: number;
+  readonly recent: Arrivals;
+  readonly latest: Arrivals;
   /** Of a longer time: requests that ended, the time spent on requests. */
   readonly ended: number;
   readonly busyMs: number;
 }
 
+/** Requests that came in some time; both fade together. */
+export interface Arrivals {
+  readonly came: number;
+  readonly spanMs: number;
+}
+
 export interface Load {
-  /** Requests a ms. */
+  /** Requests a ms; and of the last few seconds only, which noise makes higher or lower. */
   arrivalRate: number;
+  latestRate: number;
   /** Of one request; null while none has ended. */
   serviceMs: number | null;
 }
 
 /** How fast the past fades: service times change with the program, arrivals with the hour. */
-const ARRIVALS_FADE_MS = 20_000;
+const RECENT_FADE_MS = 20_000;
+const LATEST_FADE_MS = 4_000;
 const SERVICE_FADE_MS = 300_000;
 /** An arrival rate from less time than this would make a crowd of two requests. */
 const SPAN_MIN_MS = 1_000;
@@ -32,8 +39,8 @@ export function beginEstimate(facts: ClassFacts, nowMs: number): LoadEstimate {
   return {
     busy: begin(facts, nowMs),
     arrivals: facts.arrivals,
-    came: 0,
-    spanMs: 0,
+    recent: { came: 0, spanMs: 0 },
+    latest: { came: 0, spanMs: 0 },
     ended: 0,
     busyMs: 0,
   };
@@ -42,13 +49,13 @@ export function beginEstimate(facts: ClassFacts, nowMs: number): LoadEstimate {
 export function estimate(before: LoadEstimate, facts: ClassFacts, nowMs: number): LoadEstimate {
   const passedMs = Math.max(0, nowMs - before.busy.atMs);
   const work = follow(before.busy, facts, nowMs);
-  const keepsArrivals = Math.exp(-passedMs / ARRIVALS_FADE_MS);
   const keepsService = Math.exp(-passedMs / SERVICE_FADE_MS);
+  const came = Math.max(0, facts.arrivals - before.arrivals);
   return {
     busy: work.now,
     arrivals: facts.arrivals,
-    came: before.came * keepsArrivals + Math.max(0, facts.arrivals - before.arrivals),
-    spanMs: before.spanMs * keepsArrivals + passedMs,
+    recent: addArrivals(before.recent, came, passedMs, RECENT_FADE_MS),
+    latest: addArrivals(before.latest, came, passedMs, LATEST_FADE_MS),
     ended: before.ended * keepsService + work.completed,
     busyMs: before.busyMs * keepsService + work.busyMs,
   };
@@ -57,8 +64,17 @@ export function estimate(before: LoadEstimate, facts: ClassFacts, nowMs: number)
 /** Of few requests the service time is taken for longer than it was: their number says how much
  * it may vary. */
 export function loadOf(known: LoadEstimate): Load {
-  const arrivalRate = known.came / Math.max(known.spanMs, SPAN_MIN_MS);
-  if (known.ended < 0.5) return { arrivalRate, serviceMs: null };
+  const rates = { arrivalRate: rateOf(known.recent), latestRate: rateOf(known.latest) };
+  if (known.ended < 0.5) return { ...rates, serviceMs: null };
   const doubt = 1 + 1 / Math.sqrt(Math.max(1, known.ended));
-  return { arrivalRate, serviceMs: (known.busyMs / known.ended) * doubt };
+  return { ...rates, serviceMs: (known.busyMs / known.ended) * doubt };
+}
+
+function addArrivals(before: Arrivals, came: number, passedMs: number, fadeMs: number): Arrivals {
+  const keeps = Math.exp(-passedMs / fadeMs);
+  return { came: before.came * keeps + came, spanMs: before.spanMs * keeps + passedMs };
+}
+
+function rateOf({ came, spanMs }: Arrivals): number {
+  return came / Math.max(spanMs, SPAN_MIN_MS);
 }
