@@ -745,6 +745,7 @@ export class ManagedClass {
     const stillOld = this.instances.some((instance) => instance.revision !== this.#revision);
     const starting = this.#starter.pending > 0 || count(this.#serving(), 'starting') > 0;
     if (count(this.#serving(), 'ready') > 0) this.#updates.reached('ready');
+    if (count(this.#serving(), 'ready') > 0) this.#updates.reached('ready');
     if (stillOld || starting) return;
     if (this.#updates.done()) this.#note('info', 'class.updated', {}, 'has new instances only');
   }
