@@ -30,14 +30,14 @@
 #include "os/os.h"
 
 #define GRACE_US 1000u
-#define NEWCOMER_GRACE_US 10000u /* for a thread that did not wait yet before those who sleep */
+#define NEWCOMER_GRACE_US 4000u /* for a thread that did not wait yet before those who sleep */
 #define PATIENCE_US 3000u
 
 #define BELL_BITS 10
 _Static_assert(USHER_BELLS == 1u << BELL_BITS, "a bell's number fits");
 
-static uint64_t turn_of(const usher_channel_t *channel, const usher_request_t *request) {
-    return request->arrived_ns / 1000 << BELL_BITS | channel->bell;
+static uint64_t turn_at(const usher_channel_t *channel, uint64_t arrived_ns) {
+    return arrived_ns / 1000 << BELL_BITS | channel->bell;
 }
 
 static uint32_t bell_of(uint64_t turn) {
@@ -66,7 +66,7 @@ static void ring_bell(usher_channel_t *channel, uint32_t class_index, uint32_t b
 
 void usher_turn_ask(usher_channel_t *channel, const usher_request_t *request) {
     usher_class_gate_t *gate = gate_of(channel, request->class_ref.index);
-    uint64_t mine = turn_of(channel, request);
+    uint64_t mine = turn_at(channel, request->arrived_ns);
     uint64_t eldest = atomic_load(&gate->eldest);
     if (eldest != 0 && bell_of(eldest) == channel->bell) {
         if (atomic_load(&gate->called_us) != 0) {
@@ -79,18 +79,36 @@ void usher_turn_ask(usher_channel_t *channel, const usher_request_t *request) {
     }
 }
 
+/* Who sleeps does not write itself down: the next sleeper is about as old, half of it is meant. */
+static uint64_t next_sleeper(const usher_channel_t *channel, const usher_class_gate_t *gate,
+                             const usher_request_t *request) {
+    if (channel->bell != 0 || atomic_load_explicit(&gate->sleepers, memory_order_relaxed) == 0) {
+        return 0;
+    }
+    uint64_t now_ns = usher_os_now_ns();
+    return turn_at(channel, request->arrived_ns + (now_ns - request->arrived_ns) / 2);
+}
+
 void usher_turn_leave(usher_channel_t *channel, const usher_request_t *request) {
     usher_class_gate_t *gate = gate_of(channel, request->class_ref.index);
-    uint64_t mine = turn_of(channel, request);
-    if (atomic_load_explicit(&gate->eldest, memory_order_relaxed) == mine &&
-        atomic_compare_exchange_strong(&gate->eldest, &mine, 0)) {
+    uint64_t mine = turn_at(channel, request->arrived_ns);
+    uint64_t eldest = atomic_load_explicit(&gate->eldest, memory_order_relaxed);
+    if (eldest != mine && (eldest == 0 || bell_of(eldest) != channel->bell ||
+                           atomic_load_explicit(&gate->called_us, memory_order_relaxed) == 0)) {
+        return; /* neither the eldest nor the one who was woken for him */
+    }
+    if (atomic_compare_exchange_strong(&gate->eldest, &eldest,
+                                       next_sleeper(channel, gate, request))) {
         atomic_store(&gate->called_us, 0);
     }
 }
 
 static bool goes_first(const usher_channel_t *channel, const usher_request_t *request,
-                       uint64_t eldest) {
+                       const usher_class_gate_t *gate, uint64_t eldest) {
     uint64_t grace_us = GRACE_US;
+    if (bell_of(eldest) == 0 && atomic_load(&gate->sleepers) == 0) {
+        return false;
+    }
     if (bell_of(eldest) == channel->bell) {
         if (!channel->may_block || request->waiting_since_ns != 0) {
             return false; /* among us it is decided by others: the line, the kernel's queue */
@@ -104,7 +122,7 @@ bool usher_turn_is_anothers(usher_channel_t *channel, const usher_request_t *req
                             uint64_t now_ns) {
     usher_class_gate_t *gate = gate_of(channel, request->class_ref.index);
     uint64_t eldest = atomic_load(&gate->eldest);
-    if (eldest == 0 || !goes_first(channel, request, eldest)) {
+    if (eldest == 0 || !goes_first(channel, request, gate, eldest)) {
         return false;
     }
     uint64_t now_us = now_ns / 1000;

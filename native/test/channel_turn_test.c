@@ -71,6 +71,7 @@ static void test_turns(void) {
     is_int(channel->places->bells[other], 3, "and is called once more");
     ok(!usher_turn_is_anothers(channel, &old, 1003000000), "his like may take it");
     channel->bell = other;
+    usher_turn_ask(channel, &old);
     usher_turn_leave(channel, &late);
     ok(gate->eldest != 0, "others do not strike him out");
     usher_turn_leave(channel, &old);
@@ -88,12 +89,20 @@ static void test_newcomer(void) {
     is_int(channel->bell, 0, "threads that sleep have the class's bell");
     usher_request_t old = fake(1000000, class_ref.index, true);
     usher_request_t awake = fake(1050000, class_ref.index, true);
-    usher_request_t soon = fake(1009000, class_ref.index, false);
+    usher_request_t soon = fake(1003000, class_ref.index, false);
     usher_request_t late = fake(1050000, class_ref.index, false);
     usher_turn_ask(channel, &old);
+    atomic_store(&channel->places->gates[class_ref.index].sleepers, 1);
     ok(!usher_turn_is_anothers(channel, &awake, 1050000000), "one that was woken takes the place");
-    ok(!usher_turn_is_anothers(channel, &soon, 1009000000), "a newcomer as well");
+    ok(!usher_turn_is_anothers(channel, &soon, 1003000000), "a newcomer as well");
     ok(usher_turn_is_anothers(channel, &late, 1050000000), "but not when others wait for long");
+    usher_turn_leave(channel, &awake);
+    uint64_t next = channel->places->gates[class_ref.index].eldest;
+    ok(next != 0 && next >> 10 > 1000000,
+       "whoever was woken for the eldest makes another one that");
+    is_int(channel->places->gates[class_ref.index].called_us, 0, "who was not called yet");
+    atomic_store(&channel->places->gates[class_ref.index].sleepers, 0);
+    ok(!usher_turn_is_anothers(channel, &late, 1050000000), "nobody sleeps: nobody is waited for");
     finish(&fixture);
 }
 
