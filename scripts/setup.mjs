@@ -47,6 +47,7 @@ const groups = {
     ...base,
     ...programs,
     'spawn-fcgi',
+    'lighttpd',
     'clang',
     'clang-format',
     'libclang-rt-14-dev',

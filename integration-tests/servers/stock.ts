@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Web servers as the distribution ships them, without anything of ours: clients of public addresses.
+
+import { fastcgiParams } from './nginx.ts';
+import { files, type Place, type WebServer } from './web-server.ts';
+
+const nginxProgram = '/usr/sbin/nginx';
+const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
+
+const nginxCommand = (place: Place): string[] => [
+  nginxProgram,
+  ...['-p', place.dir],
+  ...['-c', files.configuration(place)],
+  ...['-e', files.errorLog(place)],
+];
+
+/** `text` stands inside the one server section. */
+export const stockNginx: WebServer = {
+  name: 'stock nginx',
+  kind: 'nginx',
+  hasHttp2: true,
+  configuration: (place, text) => `
+${place.user ? `user ${place.user} ${place.group};` : ''}
+pid ${files.pid(place)};
+error_log ${files.errorLog(place)} info;
+worker_processes 2;
+events { worker_connections 1024; }
+http {
+  access_log ${files.accessLog(place)};
+${temporary.map((name) => `  ${name}_temp_path ${place.dir}/${name};`).join('\n')}
+  server {
+    listen 127.0.0.1:${place.ports[0]};
+${fastcgiParams}
+${text}
+  }
+}
+`,
+  startCommand: nginxCommand,
+  checkCommand: (place) => [...nginxCommand(place), '-t'],
+  reloadSignal: 'SIGHUP',
+  endingSignals: { TERM: 'SIGTERM', graceful: 'SIGQUIT', KILL: 'SIGKILL' },
+};
+
+const lighttpdCommand = (place: Place): string[] => [
+  '/usr/sbin/lighttpd',
+  ...['-f', files.configuration(place)],
+];
+
+export const lighttpd: WebServer = {
+  name: 'lighttpd',
+  kind: 'nginx', // only says which of a test's texts is for it
+  hasHttp2: true,
+  configuration: (place, text) => `
+server.modules = ("mod_fastcgi")
+server.document-root = "${place.docs}"
+server.bind = "127.0.0.1"
+server.port = ${place.ports[0]}
+server.pid-file = "${files.pid(place)}"
+server.errorlog = "${files.errorLog(place)}"
+${place.user ? `server.username = "${place.user}"\nserver.groupname = "${place.group}"` : ''}
+${text}
+`,
+  startCommand: lighttpdCommand,
+  checkCommand: (place) => [...lighttpdCommand(place), '-tt'],
+  reloadSignal: 'SIGUSR1',
+  endingSignals: { TERM: 'SIGTERM', graceful: 'SIGINT', KILL: 'SIGKILL' },
+};
