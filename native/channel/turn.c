@@ -64,10 +64,22 @@ static void ring_bell(usher_channel_t *channel, uint32_t class_index, uint32_t b
     usher_os_futex_wake(&channel->places->bells[bell], INT_MAX);
 }
 
+/* What the gate says; a sleeper when nobody sleeps any more is struck out. */
+static uint64_t eldest_of(usher_class_gate_t *gate) {
+    uint64_t eldest = atomic_load(&gate->eldest);
+    if (eldest == 0 || bell_of(eldest) != 0 || atomic_load(&gate->sleepers) > 0) {
+        return eldest;
+    }
+    if (atomic_compare_exchange_strong(&gate->eldest, &eldest, 0)) {
+        atomic_store(&gate->called_us, 0);
+    }
+    return 0;
+}
+
 void usher_turn_ask(usher_channel_t *channel, const usher_request_t *request) {
     usher_class_gate_t *gate = gate_of(channel, request->class_ref.index);
     uint64_t mine = turn_at(channel, request->arrived_ns);
-    uint64_t eldest = atomic_load(&gate->eldest);
+    uint64_t eldest = eldest_of(gate);
     if (eldest != 0 && bell_of(eldest) == channel->bell) {
         if (atomic_load(&gate->called_us) != 0) {
             atomic_store(&gate->called_us, 0); /* came, and in vain: to be called again */
@@ -104,11 +116,8 @@ void usher_turn_leave(usher_channel_t *channel, const usher_request_t *request) 
 }
 
 static bool goes_first(const usher_channel_t *channel, const usher_request_t *request,
-                       const usher_class_gate_t *gate, uint64_t eldest) {
+                       uint64_t eldest) {
     uint64_t grace_us = GRACE_US;
-    if (bell_of(eldest) == 0 && atomic_load(&gate->sleepers) == 0) {
-        return false;
-    }
     if (bell_of(eldest) == channel->bell) {
         if (!channel->may_block || request->waiting_since_ns != 0) {
             return false; /* among us it is decided by others: the line, the kernel's queue */
@@ -121,8 +130,8 @@ static bool goes_first(const usher_channel_t *channel, const usher_request_t *re
 bool usher_turn_is_anothers(usher_channel_t *channel, const usher_request_t *request,
                             uint64_t now_ns) {
     usher_class_gate_t *gate = gate_of(channel, request->class_ref.index);
-    uint64_t eldest = atomic_load(&gate->eldest);
-    if (eldest == 0 || !goes_first(channel, request, gate, eldest)) {
+    uint64_t eldest = eldest_of(gate);
+    if (eldest == 0 || !goes_first(channel, request, eldest)) {
         return false;
     }
     uint64_t now_us = now_ns / 1000;

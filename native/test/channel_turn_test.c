@@ -103,6 +103,11 @@ static void test_newcomer(void) {
     is_int(channel->places->gates[class_ref.index].called_us, 0, "who was not called yet");
     atomic_store(&channel->places->gates[class_ref.index].sleepers, 0);
     ok(!usher_turn_is_anothers(channel, &late, 1050000000), "nobody sleeps: nobody is waited for");
+    is_int(channel->places->gates[class_ref.index].eldest, 0, "and nobody is written down");
+    atomic_store(&channel->places->gates[class_ref.index].eldest, 1 << 10);
+    usher_turn_ask(channel, &late);
+    is_int(channel->places->gates[class_ref.index].eldest >> 10, 1050000,
+           "nor stays so when somebody else waits");
     finish(&fixture);
 }
 
