@@ -10,7 +10,7 @@
  * status denies and is the client's answer, with its body. With ...Authoritative Off others are
  * asked then; but not when the program cannot be asked, or says 5xx: that is no opinion, and denies.
  */
-#include "mod_usher.h"
+#include "fcgid.h"
 
 #include "http_protocol.h"
 #include "http_request.h"
@@ -52,6 +52,12 @@ const char *usher_set_role(cmd_parms *cmd, void *dconf, const char *name, const 
     return NULL;
 }
 
+/* mod_fcgid's: what -compat says is all it has. */
+const char *usher_set_fcgid_role(cmd_parms *cmd, void *dconf, const char *name)
+{
+    return usher_fcgid_is_foreign() ? DECLINE_CMD : usher_set_role(cmd, dconf, name, "-compat");
+}
+
 const char *usher_set_authoritative(cmd_parms *cmd, void *dconf, int on)
 {
     usher_dir_conf *dir = dconf;
@@ -71,7 +77,13 @@ int usher_check_roles(usher_server_conf *conf, apr_pool_t *p, server_rec *s)
 
         role->class = usher_class_of_name(conf, role->name, role->path);
         if (!role->class && strchr(role->name, '/') && role->path) {
-            role->class = usher_imply_class(conf, p, role->path, role->source, &why);
+            usher_class_conf *class =
+                usher_imply_class(conf, p, role->path, NULL, role->source, &why);
+
+            if (class) {
+                usher_add_class(conf, class);
+            }
+            role->class = class;
         }
         if (!role->class) {
             ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, "%s: %s %s: %s", role->source,

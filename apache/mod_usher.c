@@ -2,7 +2,8 @@
 /*
  * mod_usher: FastCGI programs behind httpd, started and watched by Usher's manager.
  *
- *   config.c        directives            register.c     this server's classes, for the manager
+ *   config.c        directives            classes.c      those of classes
+ *   fcgid.c         those of mod_fcgid    register.c     this server's classes, for the manager
  *   script.c        which class, and its environment
  *   authorizer.c    programs that say who may have what
  *   call.c          a place at an instance, and a second try
@@ -13,6 +14,7 @@
  */
 #include "mod_usher.h"
 #include "connections.h"
+#include "fcgid.h"
 
 #include "ap_mpm.h"
 #include "http_protocol.h"
@@ -23,8 +25,21 @@
 /* Made by post_config and inherited by the children; a restart unloads the module and all of it. */
 usher_link usher_process;
 static pid_t master_pid;
+static int fcgid_is_foreign; /* the real mod_fcgid has its handler */
 
 /* ---- the handler ------------------------------------------------------- */
+
+static int is_fcgid(const request_rec *r)
+{
+    return !strcmp(r->handler, USHER_FCGID_HANDLER);
+}
+
+static int is_ours(const request_rec *r)
+{
+    return r->handler
+           && (!strcmp(r->handler, USHER_SCRIPT_HANDLER) || !strcmp(r->handler, USHER_PASS_HANDLER)
+               || (is_fcgid(r) && !fcgid_is_foreign));
+}
 
 static int usher_handler(request_rec *r)
 {
@@ -32,8 +47,7 @@ static int usher_handler(request_rec *r)
     usher_call *call;
     int status;
 
-    if (!r->handler
-        || (strcmp(r->handler, USHER_SCRIPT_HANDLER) && strcmp(r->handler, USHER_PASS_HANDLER))) {
+    if (!is_ours(r)) {
         return DECLINED;
     }
     call = usher_call_make(r, AP_FCGI_RESPONDER);
@@ -46,7 +60,9 @@ static int usher_handler(request_rec *r)
 
     /* Step Two: All of the request, so that the client delays no instance */
     if ((status = usher_call_check(call)) != OK
-        || (status = usher_body_read(r, &call->body)) != OK) {
+        || (status = usher_body_read(r, &call->body,
+                                     is_fcgid(r) ? usher_fcgid_body_limit(conf, r->server) : -1))
+               != OK) {
         return status;
     }
     usher_script_environment(call);
@@ -56,18 +72,28 @@ static int usher_handler(request_rec *r)
     return usher_call_run(call);
 }
 
-/* UsherPass is stronger than handlers by file name, but not than what mod_rewrite or a proxy have
- * done with the request. */
+/*
+ * UsherPass is stronger than handlers by file name, but not than what mod_rewrite or a proxy have
+ * done with the request. So is, after it, a class that the file's path names.
+ */
 static int usher_fixups(request_rec *r)
 {
     usher_dir_conf *dir = ap_get_module_config(r->per_dir_config, &usher_module);
+    int has_pass = dir->pass && dir->pass->class;
 
-    if (!dir->pass || !dir->pass->class || r->proxyreq
-        || (r->handler && !strcmp(r->handler, "redirect-handler"))) {
+    if (r->proxyreq || (r->handler && !strcmp(r->handler, "redirect-handler"))) {
         return DECLINED;
     }
-    r->handler = USHER_PASS_HANDLER;
-    if (*dir->pass->class->key == '/' && r->finfo.filetype == APR_DIR) {
+    if (has_pass) {
+        r->handler = USHER_PASS_HANDLER;
+    }
+    else if (!is_ours(r) && usher_script_is_class(r)) {
+        r->handler = USHER_SCRIPT_HANDLER;
+    }
+    else {
+        return DECLINED;
+    }
+    if (r->finfo.filetype == APR_DIR && (!has_pass || *dir->pass->class->key == '/')) {
         r->finfo.filetype = APR_NOFILE; /* an application's URL: mod_dir must not redirect it */
     }
     return DECLINED;
@@ -89,8 +115,12 @@ static apr_status_t close_channel(void *data)
 static int usher_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     usher_server_conf *conf = usher_get_server_conf(s);
-    int status = usher_check_roles(conf, pconf, s);
+    int status = usher_fcgid_finish(conf, pconf, s);
 
+    fcgid_is_foreign = usher_fcgid_is_foreign();
+    if (status == OK) {
+        status = usher_check_roles(conf, pconf, s);
+    }
     return status == OK ? usher_check_passes(conf, s) : status;
 }
 
@@ -169,6 +199,7 @@ static void stand_in_for_fastcgi(apr_pool_t *p)
 static void register_hooks(apr_pool_t *p)
 {
     stand_in_for_fastcgi(p);
+    usher_fcgid_stand_in(p);
     ap_hook_check_config(usher_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(usher_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(usher_child_init, NULL, NULL, APR_HOOK_MIDDLE);

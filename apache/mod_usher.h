@@ -36,6 +36,7 @@ typedef struct {
     apr_array_header_t *words;        /* the directive as usher.conf spells it */
     apr_array_header_t *pass_headers; /* const char * */
     apr_table_t *initial_env;
+    int is_implied; /* by FcgidWrapper, which may share it */
 } usher_class_conf;
 
 /* What UsherPass stands in decides how a URL is cut in two (script.c). */
@@ -79,6 +80,9 @@ typedef struct {
     int own_roots;                /* FCGIConfig has -dynamicRoot */
     apr_array_header_t *passes;   /* usher_pass * */
     apr_array_header_t *roles;    /* usher_role *, without those of .htaccess */
+    apr_array_header_t *wrappers; /* usher_wrapper *: this and the next two are fcgid.c's */
+    apr_array_header_t *fcgid;    /* settings of each server */
+    apr_hash_t *fcgid_commands;   /* command -> options */
     const char *runtime_dir;      /* NULL = default */
     const char *log_file;         /* NULL = default */
     usher_manager_mode_t mode;
@@ -88,6 +92,7 @@ typedef struct {
     usher_pass *pass;               /* NULL = not said here */
     usher_role *roles[USHER_ROLES]; /* the same */
     int declines[USHER_ROLES];      /* …Authoritative: 0 = not said, 1 = Off, -1 = On */
+    apr_array_header_t *wrappers;   /* usher_wrapper *, the innermost first; may be NULL */
 } usher_dir_conf;
 
 extern const command_rec usher_commands[];
@@ -105,12 +110,38 @@ const char *usher_below_server_root(cmd_parms *cmd, const char *word);
 const usher_class_conf *usher_class_of_name(const usher_server_conf *conf, const char *name,
                                             const char *path);
 
+/* ---- classes (classes.c) ----------------------------------------------- */
+
+usher_class_conf *usher_make_class(apr_pool_t *p, const char *key, usher_scope_t scope);
+void usher_add_class(usher_server_conf *conf, usher_class_conf *class);
+
+/* The class that options make, with `key` (static) or NULL (dynamic); NULL with `*why`. */
+usher_class_conf *usher_class_from_words(apr_pool_t *p, const char *key, usher_scope_t scope,
+                                         const apr_array_header_t *words, const char *source,
+                                         const char **why);
+
 /*
- * A static class that no directive defines: `path`, started at its first request, with the options
- * that FCGIConfig gives to all. NULL with `*why` when that cannot be.
+ * A static class that no AppClass defines: started at its first request, with `options` (may be
+ * NULL) and those that FCGIConfig gives to all. It is not added to conf. NULL with `*why`.
  */
-const usher_class_conf *usher_imply_class(usher_server_conf *conf, apr_pool_t *p, const char *path,
-                                          const char *source, const char **why);
+usher_class_conf *usher_imply_class(usher_server_conf *conf, apr_pool_t *p, const char *key,
+                                    const apr_array_header_t *options, const char *source,
+                                    const char **why);
+
+/* What FCGIConfig says; false = it is wrong. The text of one option, or NULL. */
+int usher_dynamic_values(const usher_server_conf *conf, usher_option_values_t *values);
+const char *usher_find_option(const usher_option_values_t *values, const char *id);
+
+/* NULL, or why it cannot be run. */
+const char *usher_check_program(apr_pool_t *p, const char *program);
+
+/* Directives, and what they share. */
+const char *usher_set_class(cmd_parms *cmd, void *dconf, const char *args);
+const char *usher_set_dynamic(cmd_parms *cmd, void *dconf, const char *args);
+apr_array_header_t *usher_split_words(apr_pool_t *p, const char *args);
+const char *usher_explain(cmd_parms *cmd, const char *name, const char *error);
+/* A line in the error log at the first reading of the configuration. */
+void usher_warn_once(cmd_parms *cmd, const char *what);
 
 /* Are all names that UsherPass uses defined? Logs what is not. */
 int usher_check_passes(usher_server_conf *conf, server_rec *s);
@@ -167,6 +198,8 @@ typedef struct {
     usher_answer answer;
 } usher_call;
 
+/* Is the file, or what it stands below, the path of a class? */
+int usher_script_is_class(request_rec *r);
 /* Which class serves the request (script.c). OK, DECLINED or a status. */
 int usher_script_class(usher_call *call, const usher_server_conf *conf);
 /* The request's environment as FastCGI will send it: fills call->head. */
@@ -190,6 +223,7 @@ void usher_authorizer_hooks(void);
 
 /* Directives; `cmd->info` is the usher_role_kind. */
 const char *usher_set_role(cmd_parms *cmd, void *dconf, const char *name, const char *option);
+const char *usher_set_fcgid_role(cmd_parms *cmd, void *dconf, const char *name);
 const char *usher_set_authoritative(cmd_parms *cmd, void *dconf, int on);
 extern const usher_role_kind usher_role_kinds[USHER_ROLES];
 

@@ -17,6 +17,7 @@ typedef struct {
     request_rec *r;
     usher_body *body;
     apr_size_t room; /* of body->bytes */
+    apr_off_t limit; /* -1 = none */
 } spool;
 
 static int open_file(spool *s)
@@ -83,11 +84,25 @@ static void make_room(spool *s, apr_size_t wanted)
     s->room = room;
 }
 
+static int check_length(const spool *s, apr_off_t length)
+{
+    if (s->limit < 0 || length <= s->limit) {
+        return OK;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, s->r,
+                  "the request body is longer than FcgidMaxRequestLen, %" APR_OFF_T_FMT " bytes",
+                  s->limit);
+    return HTTP_REQUEST_ENTITY_TOO_LARGE;
+}
+
 static int add(spool *s, const char *data, apr_size_t length)
 {
     usher_body *body = s->body;
     int status;
 
+    if ((status = check_length(s, body->length + (apr_off_t)length)) != OK) {
+        return status;
+    }
     if (body->fd < 0 && body->length + (apr_off_t)length <= USHER_BODY_IN_MEMORY) {
         make_room(s, (apr_size_t)body->length + length);
         memcpy(body->bytes + body->length, data, length);
@@ -104,9 +119,9 @@ static int add(spool *s, const char *data, apr_size_t length)
     return write_file(s, data, length);
 }
 
-int usher_body_read(request_rec *r, usher_body *body)
+int usher_body_read(request_rec *r, usher_body *body, apr_off_t limit)
 {
-    spool s = { r, body, 0 };
+    spool s = { r, body, 0, limit };
     apr_bucket_brigade *bb;
     int seen_eos = 0;
     int status;
@@ -120,6 +135,9 @@ int usher_body_read(request_rec *r, usher_body *body)
         return OK;
     }
     if ((status = ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK)) != OK) {
+        return status;
+    }
+    if ((status = check_length(&s, r->remaining)) != OK) {
         return status;
     }
 

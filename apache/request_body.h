@@ -16,7 +16,8 @@ typedef struct {
     int fd;      /* an unlinked file that holds it otherwise, else -1 */
 } usher_body;
 
-/* OK, or the status for the client (already logged where that is our fault). */
-int usher_body_read(request_rec *r, usher_body *body);
+/* OK, or the status for the client (already logged where that is our fault); 413 above `limit` bytes,
+ * -1 = none. */
+int usher_body_read(request_rec *r, usher_body *body, apr_off_t limit);
 
 #endif

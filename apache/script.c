@@ -3,7 +3,10 @@
  * Which class serves a request, and what the program is told about it.
  *
  * Handler fastcgi-script: the class whose path is the file, or a prefix of it that ends before a
- * slash; any other file is a class of its own (dynamic), if it may be executed here.
+ * slash; any other file is a class of its own (dynamic), if it may be executed here. As in
+ * mod_fastcgi the file of a class needs no handler.
+ *
+ * Handler fcgid-script: the same, but where a FcgidWrapper stands for the file, its class runs it.
  *
  * UsherPass PATH: the class is an application. SCRIPT_NAME is the part of the URL that the
  * container stands for, PATH_INFO the rest:
@@ -16,7 +19,7 @@
  * such file is: in <Location> the class is an application, as above; in <Directory> and <Files> the
  * answer is 404, so that a program which runs scripts is never asked for one that is not there.
  */
-#include "mod_usher.h"
+#include "fcgid.h"
 #include "fcgi_records.h"
 
 #include "apr_lib.h"
@@ -129,6 +132,33 @@ static int find_script(usher_call *call, const usher_server_conf *conf)
     return OK;
 }
 
+int usher_script_is_class(request_rec *r)
+{
+    return r->filename && find_prefix(usher_get_server_conf(r->server), full_path(r)) != NULL;
+}
+
+static int find_wrapped(usher_call *call, const usher_server_conf *conf)
+{
+    request_rec *r = call->r;
+    const usher_wrapper *wrapper = usher_fcgid_wrapper(r);
+
+    if (!wrapper) {
+        return find_script(call, conf);
+    }
+    if (!(ap_allow_options(r) & OPT_EXECCGI) && !is_script_aliased(r)) {
+        return refuse(r, HTTP_FORBIDDEN, "Options ExecCGI is off in this directory");
+    }
+    if (!wrapper->is_virtual && r->finfo.filetype == APR_NOFILE) {
+        return refuse(r, HTTP_NOT_FOUND, "script not found or unable to stat");
+    }
+    if (!wrapper->is_virtual && r->finfo.filetype == APR_DIR) {
+        return refuse(r, HTTP_FORBIDDEN, "attempt to invoke directory as script");
+    }
+    call->class = usher_fcgid_class(wrapper, r->server);
+    call->key = call->class->key;
+    return check_path_info(r);
+}
+
 /* ---- UsherPass --------------------------------------------------------- */
 
 static void cut_at(usher_call *call, apr_size_t length)
@@ -224,6 +254,9 @@ int usher_script_class(usher_call *call, const usher_server_conf *conf)
 
     if (!strcmp(r->handler, USHER_SCRIPT_HANDLER)) {
         return find_script(call, conf);
+    }
+    if (!strcmp(r->handler, USHER_FCGID_HANDLER)) {
+        return find_wrapped(call, conf);
     }
     if (!strcmp(r->handler, USHER_PASS_HANDLER)) {
         usher_dir_conf *dir = ap_get_module_config(r->per_dir_config, &usher_module);
