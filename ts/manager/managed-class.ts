@@ -5,7 +5,7 @@ import type { ClassEvent, ClassStatus, Journey } from '../control/messages.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
 import { policies } from '../policy/policies.ts';
 import type { Policy } from '../policy/policy.ts';
-import { afterEnd, type EndVerdict } from '../policy/restart.ts';
+import { afterEnd } from '../policy/restart.ts';
 import type { Exit, KeptEndpoint } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
 import type { ClassContext } from './context.ts';
@@ -18,6 +18,7 @@ import {
   roundMs as round,
   timeOut,
 } from './journeys.ts';
+import { Orphans } from './orphans.ts';
 import { rssBytes, treeRssBytes } from './proc.ts';
 import { PublicSockets } from './public-sockets.ts';
 import { Retirement } from './retirement.ts';
@@ -52,12 +53,11 @@ export class ManagedClass {
   #memory: unknown;
   #starter: Starter;
   #retirement: Retirement;
+  #orphans: Orphans;
   #sockets: PublicSockets;
   #revision: Revision;
   #updates = new Updates();
   #instances = new Map<number, Instance>();
-  /** Of instances that ended, with requests in them. */
-  #keptEndpoints: Endpoint[] = [];
   #wanted = 0;
   #failures = 0;
   /** When the last failure was counted. */
@@ -93,6 +93,7 @@ export class ManagedClass {
     this.#memory = this.#policy.initial(0, context.now());
     this.#sockets = new PublicSockets(context, ref, config);
     this.#starter = new Starter(context, this, this.#sockets);
+    this.#orphans = new Orphans(context);
     this.#retirement = new Retirement(context, (instance, event, text) =>
       this.#note('info', event, { pid: instance.pid }, text),
     );
@@ -190,11 +191,9 @@ export class ManagedClass {
     this.#publish();
   }
 
-  /** A socket that a former manager bound and never used. Requests may wait in it: then it gets its
-   * instance. */
+  /** A socket that a former manager bound and never used. Requests may wait in it. */
   resume(endpoint: Endpoint): void {
-    if (this.#context.acceptQueue(endpoint.inode) > 0) this.#start(endpoint);
-    else this.#closeEndpoint(endpoint);
+    this.#orphans.keep(endpoint);
   }
 
   /** A public socket that a former manager bound; false when it is not the class's any more. */
@@ -235,9 +234,9 @@ export class ManagedClass {
     this.#inspect(now, changed);
     for (const instance of this.#instances.values()) this.#retirement.pass(instance);
     if (this.isRetiring) return;
-    if (this.#keptEndpoints.length > 0) this.#dropEmptyEndpoints();
     if (this.#failedUntilMs !== null && now >= this.#failedUntilMs) this.#failedUntilMs = null;
     this.#passSockets(now);
+    if (!this.#orphans.isEmpty) this.#passOrphans(now);
     this.#decide(now);
     this.#publish();
     this.#settleUpdates();
@@ -252,7 +251,7 @@ export class ManagedClass {
     this.isRetiring = true;
     this.#updates.fail('the class was removed');
     const refusal = { reason: 'the class ends', retryAfterS: 1 };
-    for (const endpoint of this.#keptEndpoints.splice(0)) this.#closeEndpoint(endpoint, refusal);
+    for (const one of this.#orphans.takeAll()) this.#closeEndpoint(one, refusal);
     for (const instance of this.#instances.values()) {
       this.#retirement.drain(instance, 'belongs to a class that ends', deadlineMs);
     }
@@ -377,7 +376,7 @@ export class ManagedClass {
 
   /** Nothing is under way that only another look can bring forward. */
   #isQuiet(): boolean {
-    if (this.#keptEndpoints.length > 0) return false;
+    if (!this.#orphans.isEmpty) return false;
     if (this.isBusy || this.#failedUntilMs !== null || this.#starter.pending > 0) return false;
     if (this.#instances.size !== this.#wanted) return false;
     return this.instances.every((one) => one.state === 'ready' && this.#isCurrent(one));
@@ -544,7 +543,7 @@ export class ManagedClass {
     for (let started = 0; started < paced; started += 1) {
       if (this.config.kind === 'dynamic' && !this.#context.admitDynamic(this)) return;
       this.#notBeforeMs = now + this.config.initStartDelayMs;
-      this.#start(this.#keptEndpoints.shift() ?? null);
+      this.#start(null);
     }
   }
 
@@ -611,7 +610,9 @@ export class ManagedClass {
       if (endpoint) this.#closeEndpoint(endpoint, { reason, retryAfterS: 1 });
       return;
     }
-    const queued = endpoint ? this.#queueOf(endpoint) : 0;
+    // First nobody new, then a look at who is there: what follows decides about all of them.
+    if (endpoint) this.#context.channel.setEndpoint(endpoint.ref, 'draining', 0);
+    const queued = endpoint ? this.#orphans.queueOf(endpoint) : 0;
     const verdict = afterEnd({
       policy: this.config.policy,
       kind: this.config.kind === 'dynamic' ? 'dynamic' : 'static',
@@ -637,38 +638,27 @@ export class ManagedClass {
     if (verdict.action === 'delay') {
       this.#notBeforeMs = now + verdict.delayMs;
       this.#delayed += 1;
-      if (endpoint && queued > 0) {
-        this.#keepEndpoint(endpoint);
-        return;
-      }
     }
     if (verdict.action === 'fail') this.#fail(ended.journey, now, verdict.delayMs);
     // Published before the endpoint closes: requests whose connection breaks now find the verdict.
     this.#publish();
-    if (endpoint) this.#closeEndpoint(endpoint, this.#refusalFor(verdict));
+    if (!endpoint) return;
+    if (verdict.action === 'fail') this.#closeEndpoint(endpoint, this.#refusalFor(verdict));
+    else if (this.#isReusable(endpoint) && !this.#orphans.isDeserted(endpoint)) {
+      this.#orphans.keep(endpoint);
+    } else this.#closeEndpoint(endpoint);
   }
 
-  #queueOf(endpoint: Endpoint): number {
-    return Math.max(0, this.#context.acceptQueue(endpoint.inode));
-  }
-
-  /** Requests wait in the socket of an instance that ended: the next one that starts gets it. */
-  #keepEndpoint(endpoint: Endpoint): void {
-    this.#context.channel.setEndpoint(endpoint.ref, 'starting', 0);
-    this.#keptEndpoints.push(endpoint);
-    this.#publish();
-  }
-
-  /** Those whose requests were given up need no instance. */
-  #dropEmptyEndpoints(): void {
-    const [used, empty] = partition(this.#keptEndpoints, (one) => this.#queueOf(one) > 0);
-    this.#keptEndpoints = used;
-    for (const endpoint of empty) this.#closeEndpoint(endpoint);
+  /** Sockets of instances that ended: those with requests in them get the next instance. */
+  #passOrphans(now: number): void {
+    for (const endpoint of this.#orphans.takeDeserted()) this.#closeEndpoint(endpoint);
+    if (this.#failedUntilMs !== null || now < this.#notBeforeMs) return;
+    for (const endpoint of this.#orphans.takeQueued()) this.#replaceAt(endpoint);
   }
 
   /** On the same socket, where it is the instance's own: nobody who waits in it notices. */
   #replaceAt(endpoint: Endpoint): void {
-    if (endpoint.isShared || this.#sockets.isPublic) {
+    if (!this.#isReusable(endpoint)) {
       this.#closeEndpoint(endpoint);
       this.#start(null);
       return;
@@ -683,12 +673,10 @@ export class ManagedClass {
     return { siblings: ready.length, oldestSiblingMs: now - oldest };
   }
 
-  /** What requests in the socket of a program that cannot start are told. Elsewhere a broken
-   * connection is better: the web server may then ask another instance. */
-  #refusalFor(verdict: EndVerdict): { reason: string; retryAfterS: number } | undefined {
-    if (verdict.action !== 'fail') return undefined;
+  /** What requests in the socket of a program that cannot start are told. */
+  #refusalFor({ delayMs }: { delayMs: number }): { reason: string; retryAfterS: number } {
     const reason = `class "${this.label}": ${this.#failReason}`;
-    return { reason, retryAfterS: Math.ceil(verdict.delayMs / 1000) };
+    return { reason, retryAfterS: Math.ceil(delayMs / 1000) };
   }
 
   #fail(journey: Journey, now: number, delayMs: number): void {
@@ -698,7 +686,7 @@ export class ManagedClass {
     this.#noteFailure('class.failed', journey, delayMs, journey.explanation);
     this.#updates.fail(journey.explanation);
     const refusal = { reason: journey.explanation, retryAfterS: Math.ceil(delayMs / 1000) };
-    for (const endpoint of this.#keptEndpoints.splice(0)) this.#closeEndpoint(endpoint, refusal);
+    for (const one of this.#orphans.takeAll()) this.#closeEndpoint(one, refusal);
   }
 
   #closeEndpoint(endpoint: Endpoint, refusal?: { reason: string; retryAfterS: number }): void {
@@ -744,7 +732,6 @@ export class ManagedClass {
   #settleUpdates(): void {
     const stillOld = this.instances.some((instance) => instance.revision !== this.#revision);
     const starting = this.#starter.pending > 0 || count(this.#serving(), 'starting') > 0;
-    if (count(this.#serving(), 'ready') > 0) this.#updates.reached('ready');
     if (count(this.#serving(), 'ready') > 0) this.#updates.reached('ready');
     if (stillOld || starting) return;
     if (this.#updates.done()) this.#note('info', 'class.updated', {}, 'has new instances only');
@@ -800,10 +787,6 @@ function watchedProgram(config: ClassConfig): string {
 
 function count(instances: readonly Instance[], state: 'ready' | 'starting'): number {
   return instances.filter((instance) => instance.state === state).length;
-}
-
-function partition<T>(all: readonly T[], test: (one: T) => boolean): [yes: T[], no: T[]] {
-  return [all.filter(test), all.filter((one) => !test(one))];
 }
 
 function channelState(instance: Instance): 'starting' | 'ready' | 'draining' {

@@ -54,6 +54,12 @@ export class FakeWorld {
   acceptQueue = 0;
   /** At the public address. */
   connections = { waiting: 0, accepted: 0 };
+  readonly bound: string[] = [];
+  readonly refused: string[] = [];
+  /** Instances that a look finds without a connection. */
+  readonly idle = new Set<number>();
+  /** Set to make the public address unavailable. */
+  failBind: { step: string; errno: number; text: string } | null = null;
   /** Set to make the next start fail at this step. */
   failStep: { step: string; errno: number; text: string } | null = null;
   readonly managed: ManagedClass;
@@ -146,6 +152,20 @@ export class FakeWorld {
   #launcher(): Partial<Launcher> {
     return {
       bind: async () => 1,
+      bindPublic: async (_id, _name, _tag, listen) => {
+        const failure = this.failBind;
+        if (failure) throw new LauncherError(failure.step, failure.errno, failure.text);
+        this.bound.push(listen);
+        return 1;
+      },
+      refuseWaiting: (_id, { reason }) => {
+        this.refused.push(reason);
+      },
+      look: (id, signal, onLooked) => {
+        const isIdle = this.idle.has(id);
+        if (isIdle) this.signals.push([id, signal]);
+        onLooked(isIdle);
+      },
       start: async (id: number, spec: StartSpec) => {
         this.started.push({ id, spec });
         const failure = this.failStep;
