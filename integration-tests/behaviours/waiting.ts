@@ -4,6 +4,7 @@
 import type { Test } from 'tap';
 import { RawClient } from '../servers/client.ts';
 import { eventually } from '../servers/eventually.ts';
+import { Load } from '../servers/load.ts';
 import { descriptorCount, isRunning } from '../servers/processes.ts';
 import { Site, type Texts } from '../servers/site.ts';
 import type { WebServer } from '../servers/web-server.ts';
@@ -156,4 +157,47 @@ async function stalledClients(site: Site): Promise<void> {
     for (const client of stalled) client.leave();
     await site.settled();
   });
+}
+
+/** Two servers at one instance: nginx and Apache where both are here, else the one server twice. */
+export async function sharedPlace(t: Test, both: [WebServer, WebServer]): Promise<void> {
+  const first = await Site.create(t, both[0]);
+  const second = await Site.create(t, both[1], { runtimeDir: first.runtimeDir });
+  const single = first.program('bin/single');
+  const one = (site: Site): Texts => ({
+    nginx: `
+      usher_app ${single} processes=1;
+      server {
+        listen 127.0.0.1:${site.port};
+        location / { usher_pass ${single}; include fastcgi_params; }
+      }`,
+    apache: `
+      AppClass ${single} -processes 1
+      <Location />
+        UsherPass ${single}
+      </Location>`,
+  });
+  await first.start(one(first));
+  await second.start(one(second));
+
+  await first.check('both servers get their share of one place', async (t) => {
+    const loads = [first, second].map(
+      (site) => new Load(site.port, () => ({ path: '/?sleep=1&text=served' })),
+    );
+    for (const load of loads) load.clients = 8;
+    await eventually('hundreds are served', () => {
+      return loads.reduce((sum, { answered }) => sum + answered, 0) >= 800;
+    });
+    const shares = loads.map(({ answered }) => answered);
+    await Promise.all(loads.map((load) => load.stop()));
+    t.same(
+      loads.flatMap(({ losses }) => losses),
+      [],
+    );
+    t.ok(Math.min(...shares) > 200, `a quarter at least: ${shares}`);
+    t.equal(first.starts(single).length, 1, 'by one instance');
+    await first.settled();
+  });
+  await second.end('TERM', 'others');
+  await first.end();
 }
