@@ -41,9 +41,31 @@ t.test('an instance that dies young with requests in its socket', async (t) => {
 
   await world.ready();
   await world.exit(world.started[1]?.id ?? 0, { exitCode: 1, livedMs: 100 });
+  t.same([...world.endpoints.values()], ['draining'], 'nobody new comes meanwhile');
   world.acceptQueue = 0;
+  world.busy.set(1, 1);
   await world.pass(1);
-  t.equal(world.closed.length, 1, 'a socket that nobody waits in any more is not');
+  t.same(world.closed, [], 'a request that has its place may still connect');
+  world.busy.clear();
+  await world.pass(1);
+  t.equal(world.closed.length, 1, 'a socket that nobody waits in any more is not kept');
+});
+
+t.test('an instance that ends unwanted while a request is on its way to it', async (t) => {
+  const world = FakeWorld.dynamic();
+  world.demand(1);
+  await world.pass();
+  await world.ready();
+  world.demand(0);
+  world.busy.set(1, 1);
+  await world.exit(world.started[0]?.id ?? 0, { exitCode: 0, livedMs: 60_000 });
+  t.equal(world.started.length, 1, 'is not replaced');
+  t.same([...world.endpoints.values()], ['draining'], 'but its socket stays');
+  world.acceptQueue = 1;
+  await world.pass(10);
+  t.equal(world.started.length, 2, 'until the request is there, and needs it');
+  t.equal(world.started[1]?.spec.endpointId, world.started[0]?.spec.endpointId);
+  t.same([...world.endpoints.values()], ['starting']);
 });
 
 t.test('a dynamic class', async (t) => {

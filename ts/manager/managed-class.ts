@@ -656,6 +656,11 @@ export class ManagedClass {
     for (const endpoint of this.#orphans.takeQueued()) this.#replaceAt(endpoint);
   }
 
+  /** A shared one stays in any case; a class at a public address starts nothing elsewhere. */
+  #isReusable(endpoint: Endpoint): boolean {
+    return !endpoint.isShared && !this.#sockets.isPublic;
+  }
+
   /** On the same socket, where it is the instance's own: nobody who waits in it notices. */
   #replaceAt(endpoint: Endpoint): void {
     if (!this.#isReusable(endpoint)) {
