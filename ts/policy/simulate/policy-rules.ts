@@ -36,22 +36,31 @@ export function policyRules<Memory>(
   let moved = -1;
 
   function factsOf(view: ClassView, nowMs: number): ClassFacts {
-    const ready = view.instances.filter((one) => one.isReady).length;
-    const { inFlight, waiting, arrivals, completed, servingMs, startMs, concurrency } = view;
+    const { ready, inFlight, waiting, arrivals, completed } = view;
     const isBusy = waiting + inFlight > 0;
     if (ready > 0 || !isBusy) coldSinceMs = null;
     else coldSinceMs ??= nowMs;
     if (isBusy || moved !== arrivals + completed) activeAtMs = nowMs;
     moved = arrivals + completed;
+    // Written out: it is made millions of times, and spreading is slow.
     return {
-      ...{ inFlight, arrivals, completed, servingMs, startMs, concurrency, waiting, ready },
-      ...{ classic, idleStopMs, startDelayMs },
+      ready,
+      inFlight,
+      waiting,
+      arrivals,
+      completed,
+      classic,
+      idleStopMs,
+      startDelayMs,
       min: 0,
       max: options.max ?? view.max,
+      concurrency: view.concurrency,
       starting: view.instances.length - ready,
+      servingMs: view.servingMs,
+      startMs: view.startMs,
       coldForMs: coldSinceMs === null ? 0 : nowMs - coldSinceMs,
       idleForMs: nowMs - activeAtMs,
-      pool: pool && { ...pool, instances: view.instances.length },
+      pool: pool && { min: pool.min, max: pool.max, instances: view.instances.length },
     };
   }
 

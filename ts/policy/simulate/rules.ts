@@ -14,6 +14,8 @@ export interface SimulatedInstance {
 export interface ClassView {
   /** Oldest first. */
   readonly instances: readonly SimulatedInstance[];
+  /** Of the instances. */
+  readonly ready: number;
   readonly waiting: number;
   /** Those that wait, first come first. */
   line(): readonly Request[];

@@ -42,6 +42,7 @@ class SimulatedClass implements ClassView {
   readonly instances: SimulatedInstance[] = [];
   readonly concurrency: number;
   readonly max: number;
+  ready = 0;
   inFlight = 0;
   arrivals = 0;
   completed = 0;
@@ -137,7 +138,7 @@ class SimulatedClass implements ClassView {
   /** The least loaded ready instance with a free place, of equals the one used last; without a ready
    * one a starting one lends its places. */
   #place(): SimulatedInstance | undefined {
-    const isCold = !this.instances.some((one) => one.isReady);
+    const isCold = this.ready === 0;
     let best: SimulatedInstance | undefined;
     for (const one of this.instances) {
       if (one.isReady === isCold || one.inFlight >= this.concurrency) continue;
@@ -186,6 +187,7 @@ class SimulatedClass implements ClassView {
 
   #becomeReady(instance: SimulatedInstance): void {
     instance.isReady = true;
+    this.ready += 1;
     instance.idleSinceMs = this.#nowMs;
     this.startMs = this.#nowMs - instance.startedMs;
     for (const served of this.#lent) if (served.instance === instance) this.#serve(served);
@@ -215,6 +217,7 @@ class SimulatedClass implements ClassView {
       const at = this.instances.indexOf(instance);
       if (at < 0 || !isIdle(instance)) throw new Error('only an idle instance can be stopped');
       this.instances.splice(at, 1);
+      this.ready -= 1;
       this.#tally.ended(this.#nowMs);
     }
   }
