@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The manager of a usher.conf, without any web server.
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import type { Test } from 'tap';
 import { usher } from '../servers/checkout.ts';
 import { eventually } from '../servers/eventually.ts';
@@ -13,13 +13,52 @@ import { startInBackground } from '../servers/usher.ts';
 export async function withoutServer(t: Test): Promise<void> {
   const site = await Site.create(t, nginx); // for its files only
   const kept = site.program('bin/kept');
-  const configuration = site.file(
-    'usher.conf',
-    `AppClass ${kept} -processes 2 ${isRoot ? '-user www-data' : ''}\n`,
-  );
+  const talking = site.program('bin/talking');
+  const user = isRoot ? '-user www-data' : '';
+  site.file('logs/talking.log', '', 0o666);
+  const classes = `UsherLog ${site.dir}/usher.log
+AppClass ${kept} -processes 2 ${user}
+AppClass talking -command "/bin/sh -c 'echo begins; exec ${talking}'" ${user} \\
+    -log ${site.dir}/logs/talking.log -limit nofile=123 -limit core=0 -socket ${site.dir}/app.sock
+`;
+  const configuration = site.file('usher.conf', classes);
   const command = [usher, 'run', configuration, '--runtime-dir', site.runtimeDir];
-  const running = startInBackground(command);
-  t.teardown(() => running.kill('SIGKILL'));
+  let running = startInBackground(command);
+  t.teardown(() => running.kill('SIGTERM'));
+  const readyPid = (name: string): Promise<number> =>
+    eventually(`${name} is ready`, async () => {
+      const instances = (await site.classStatus(name))?.instances ?? [];
+      return instances.find(({ state }) => state === 'ready')?.pid;
+    });
+
+  await site.check('limits and a log file of its own', async (t) => {
+    const pid = await readyPid('talking');
+    const limits = readFileSync(`/proc/${pid}/limits`, 'utf8');
+    t.match(limits, /^Max open files +123 +123 /m);
+    t.match(limits, /^Max core file size +0 +0 /m);
+    t.equal(readFileSync(`${site.dir}/logs/talking.log`, 'utf8'), 'begins\n');
+    t.match(readFileSync(`${site.dir}/usher.log`, 'utf8'), /"line":"begins"/, 'and in our log');
+  });
+
+  await site.check('another usher.conf is read by the next usher run', async (t) => {
+    await readyPid(kept);
+    running.kill('SIGTERM');
+    await eventually('usher run ends', () => running.exitCode !== null);
+    t.equal(running.exitCode, 0);
+    t.notOk(existsSync(`${site.dir}/app.sock`), 'the public socket is gone');
+    const more = `AppClass more -command ${talking} ${user} -port 127.0.0.1:${site.port}
+AppClass same -command ${talking} ${user} -port 127.0.0.1:${site.port}\n`;
+    site.file('usher.conf', classes.replace('nofile=123', 'nofile=124') + more);
+    running = startInBackground(command);
+    const pid = await readyPid('talking');
+    t.match(readFileSync(`/proc/${pid}/limits`, 'utf8'), /^Max open files +124 /m);
+    t.ok(statSync(`${site.dir}/app.sock`).isSocket(), 'the socket is there again');
+    const loser = await eventually('one of two at one address fails', async () => {
+      const both = [await site.classStatus('more'), await site.classStatus('same')];
+      return both.find((one) => one?.state === 'failed');
+    });
+    t.match(JSON.stringify(loser), new RegExp(`127.0.0.1:${site.port}: Address already in use`));
+  });
 
   await site.check('usher run keeps the instances, and TERM ends all of it', async (t) => {
     const pids = await eventually('two instances are ready', async () => {
