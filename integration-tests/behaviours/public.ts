@@ -3,7 +3,7 @@
 // that have nothing of ours in them.
 
 import type { ChildProcess } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import type { Test } from 'tap';
 import { usher } from '../servers/checkout.ts';
 import { eventually } from '../servers/eventually.ts';
@@ -198,4 +198,56 @@ AppClass broken -command ${site.dir}/missing -socket ${site.dir}/broken.sock -on
 
   await stop();
   await site.end();
+}
+
+/** The same class for our own modules: they know the instances, and any client may come as well. */
+export async function publicWithModule(t: Test, server: WebServer): Promise<void> {
+  const site = await Site.create(t, server);
+  const app = site.program('bin/app');
+  const socket = `${site.dir}/app.sock`;
+  await site.start({
+    nginx: `
+usher_app app command=${app} socket=${socket} processes=1 max_class_processes=3;
+server {
+  listen 127.0.0.1:${site.port};
+  include fastcgi_params;
+  location / { usher_pass app; }
+  location /stock/ { fastcgi_pass unix:${socket}; }
+}`,
+    apache: `
+AppClass app -command ${app} -socket ${socket} -processes 1 -maxClassProcesses 3
+<Location />
+  UsherPass app
+</Location>`,
+  });
+
+  await site.check('a class at a public address is served through the module', async (t) => {
+    t.equal((await site.request('/x')).status, 200);
+    t.ok(statSync(socket).isSocket());
+    if (server.kind === 'nginx') t.equal((await site.request('/stock/x')).status, 200);
+  });
+
+  await site.check('its instances follow the load and are replaced without a loss', async (t) => {
+    const ready = async (): Promise<number[]> => {
+      const instances = (await site.classStatus('app'))?.instances ?? [];
+      return instances.filter(({ state }) => state === 'ready').map(({ pid }) => pid);
+    };
+    const { lost } = await underLoad(site, '/x?sleep=20', async () => {
+      const before = await eventually('3 instances', async () => {
+        const pids = await ready();
+        return pids.length === 3 && pids;
+      });
+      const { status, output } = await usherCommand(site.runtimeDir, 'restart', 'app');
+      t.equal(status, 0, output);
+      t.notOk(
+        (await ready()).some((pid) => before.includes(pid)),
+        'all are new',
+      );
+    });
+    t.same(lost, []);
+    await site.settled();
+  });
+
+  await site.end();
+  await eventually('the socket goes with the last server', () => !existsSync(socket));
 }
