@@ -177,7 +177,7 @@ export async function externalHosts(t: Test, server: WebServer): Promise<void> {
       await becomes(site, 'trio', at(third), 'up');
     });
     t.same(outcomes.lost, []);
-    t.ok(outcomes.answered > 20, `${outcomes.answered} requests were made`);
+    t.ok(outcomes.answered > 5, `${outcomes.answered} requests were made`);
     await site.settled();
   });
 
