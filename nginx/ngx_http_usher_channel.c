@@ -82,6 +82,11 @@ ngx_http_usher_register(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf)
     usher_channel_close(ngx_http_usher.channel);
 
     ngx_http_usher.channel = channel;
+
+    if (channel && umcf->unknown_timeout != NGX_CONF_UNSET) {
+        usher_channel_set_unknown_timeout(channel, umcf->unknown_timeout);
+    }
+
     ngx_http_usher.generation = generation;
 
     (void) ngx_cpystrn((u_char *) ngx_http_usher.live_path,

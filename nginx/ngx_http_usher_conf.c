@@ -58,6 +58,7 @@ ngx_http_usher_create_main_conf(ngx_conf_t *cf)
     }
 
     conf->manager = NGX_CONF_UNSET_UINT;
+    conf->unknown_timeout = NGX_CONF_UNSET;
 
     return conf;
 }
@@ -271,6 +272,7 @@ ngx_http_usher_config(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_usher_main_conf_t *umcf = conf;
 
+    size_t                       i;
     ngx_str_t                    name;
     usher_option_values_t        values;
     ngx_http_usher_directive_t  *directive;
@@ -300,6 +302,12 @@ ngx_http_usher_config(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (ngx_http_usher_option_text(&values, "dynamicRoot")) {
         umcf->dynamic_root = 1;
+    }
+
+    for (i = 0; i < values.count; i++) {
+        if (ngx_strcmp(values.values[i].option->id, "appConnTimeout") == 0) {
+            umcf->unknown_timeout = values.values[i].number;
+        }
     }
 
     return NGX_CONF_OK;

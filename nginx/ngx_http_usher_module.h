@@ -45,6 +45,7 @@ typedef struct {
     ngx_str_t                      runtime_dir;
     ngx_str_t                      log;
     ngx_uint_t                     manager;    /* usher_manager_mode_t */
+    ngx_int_t                      unknown_timeout; /* ms */
 
     unsigned                       dynamic_root:1;
 } ngx_http_usher_main_conf_t;

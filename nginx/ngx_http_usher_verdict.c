@@ -123,8 +123,17 @@ ngx_http_usher_answer(ngx_http_usher_peer_t *peer)
     r = peer->request;
     pc = &r->upstream->peer;
 
-    ngx_log_error(NGX_LOG_ERR, pc->log, 0, "usher: class \"%V\": %s",
-                  &peer->key, peer->turn.reason);
+    if (peer->key.len
+        && memmem(peer->turn.reason, ngx_strlen(peer->turn.reason),
+                  peer->key.data, peer->key.len))
+    {
+        ngx_log_error(NGX_LOG_ERR, pc->log, 0, "usher: %s",
+                      peer->turn.reason);
+
+    } else {
+        ngx_log_error(NGX_LOG_ERR, pc->log, 0, "usher: class \"%V\": %s",
+                      &peer->key, peer->turn.reason);
+    }
 
     /* the verdict is final */
 

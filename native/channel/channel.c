@@ -8,6 +8,8 @@
 
 #include "channel/internal.h"
 
+#define UNKNOWN_TIMEOUT_MS 30000u
+
 usher_status_t usher_channel_open(const char *runtime_dir, const char *server,
                                   usher_channel_t **channel, usher_error_t *error) {
     *channel = NULL;
@@ -21,6 +23,7 @@ usher_status_t usher_channel_open(const char *runtime_dir, const char *server,
         return usher_fail(error, USHER_SYSTEM, ENOMEM, "cannot open the channel of %s", server);
     }
     opened->live_fd = -1;
+    opened->unknown_timeout_ms = UNKNOWN_TIMEOUT_MS;
     strcpy(opened->server, server); /* its length was checked */
     opened->server_id = usher_hash(server, strlen(server));
     opened->socket_dir_length = (size_t)snprintf(opened->socket_dir, sizeof(opened->socket_dir),
@@ -70,4 +73,8 @@ void usher_channel_ring(usher_channel_t *channel) {
 
 uint32_t usher_channel_manager_state(const usher_channel_t *channel) {
     return atomic_load(&channel->table->header.manager_state);
+}
+
+void usher_channel_set_unknown_timeout(usher_channel_t *channel, uint32_t timeout_ms) {
+    channel->unknown_timeout_ms = timeout_ms;
 }

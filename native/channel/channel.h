@@ -89,6 +89,10 @@ void usher_worker_detach(usher_channel_t *channel);
  * makes the worker call usher_request_admit for those who wait. */
 void usher_worker_sleep(const usher_channel_t *channel, uint32_t *heard);
 
+/* How long a request may wait for the manager to know its class: -appConnTimeout of dynamic classes,
+ * until told its default, 30 s; 0 = no limit. */
+void usher_channel_set_unknown_timeout(usher_channel_t *channel, uint32_t timeout_ms);
+
 /* ---- a request --------------------------------------------------------------------------- */
 
 typedef enum {

@@ -42,8 +42,9 @@ struct usher_channel {
     uint32_t slot;
     int live_fd; /* its open file description owns the lock on byte `slot` */
     bool may_block;
-    uint32_t bell;             /* 0 = that of the sleeping threads */
-    _Atomic uint32_t rotation; /* where the next search for an endpoint begins */
+    uint32_t unknown_timeout_ms; /* longest wait for the manager to know a class; 0 = no limit */
+    uint32_t bell;               /* 0 = that of the sleeping threads */
+    _Atomic uint32_t rotation;   /* where the next search for an endpoint begins */
     pthread_mutex_t
         succession; /* threads of this process: one looks after a dead owner at a time */
 };
@@ -222,8 +223,5 @@ usher_status_t usher_check_deadline(usher_channel_t *channel, usher_request_t *r
 /* The same while its class is unknown. */
 usher_status_t usher_check_unknown_deadline(usher_channel_t *channel, usher_request_t *request,
                                             uint64_t now_ns);
-/* A key for a message: shortened from the left. */
-#define USHER_KEY_TEXT_MAX 100
-const char *usher_key_text(const usher_request_t *request, char text[USHER_KEY_TEXT_MAX]);
 
 #endif

@@ -47,11 +47,11 @@ static usher_status_t check_lock_deadline(usher_channel_t *channel, usher_reques
         return USHER_AGAIN;
     }
     atomic_fetch_add(&channel->cells->header.lock_timeouts, 1);
-    char key[USHER_KEY_TEXT_MAX];
-    return usher_refuse(channel, request, now_ns, 503, 1,
-                        "cannot ask for %s: a worker of %s has held the channel's lock for more "
-                        "than 1 s (is it stopped?)",
-                        usher_key_text(request, key), channel->server);
+    return usher_refuse(
+        channel, request, now_ns, 503, 1,
+        "cannot ask the manager: a worker of %s has held the channel's lock for more "
+        "than 1 s (is it stopped?)",
+        channel->server);
 }
 
 /* Ask the manager for the class; again when the entry may have been lost. */
@@ -69,10 +69,9 @@ static usher_status_t request_start(usher_channel_t *channel, usher_request_t *r
     request->lock_tried_ns = 0;
     if (status == USHER_FULL) {
         atomic_fetch_add(&channel->cells->header.start_requests_refused, 1);
-        char key[USHER_KEY_TEXT_MAX];
         return usher_refuse(channel, request, now_ns, 503, 1,
-                            "cannot ask for %s: the start-request ring is full (%u entries)",
-                            usher_key_text(request, key), USHER_START_REQUESTS_MAX);
+                            "cannot ask the manager: the start-request ring is full (%u entries)",
+                            USHER_START_REQUESTS_MAX);
     }
     request->start_requested_ns = now_ns;
     if (entered) {
@@ -233,10 +232,8 @@ static usher_status_t wait_for_place(usher_channel_t *channel, usher_request_t *
     uint32_t waiting = 0;
     if (request->waiting_since_ns == 0 &&
         !usher_queue_enter(channel, request, survey->ready > 0, limit, now_ns, &waiting)) {
-        char key[USHER_KEY_TEXT_MAX];
         return usher_refuse(channel, request, now_ns, 503, 1,
-                            "class %s is full: %u requests wait (queue-limit %u)",
-                            usher_key_text(request, key), waiting, limit);
+                            "the class is full: %u requests wait (queue-limit %u)", waiting, limit);
     }
     usher_turn_ask(channel, request);
     if (request->avoids > 0 &&

@@ -2,7 +2,7 @@
 /*
  * How a request ends without a place: the manager's verdict on its class, or a deadline. The reason
  * says whether the pool (limits, load), the program or the manager was at fault, and names the
- * option that would change it.
+ * option that would change it; the class is named by whoever prints it.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,20 +11,7 @@
 #include "channel/internal.h"
 #include "os/os.h"
 
-#define UNKNOWN_TIMEOUT_MS 30000u /* -appConnTimeout's default, while there is no class to ask */
 #define REASON_TRIES 1000u
-
-const char *usher_key_text(const usher_request_t *request, char text[USHER_KEY_TEXT_MAX]) {
-    static const char dots[] = "…";
-    size_t length = request->key_length;
-    if (length < USHER_KEY_TEXT_MAX) {
-        snprintf(text, USHER_KEY_TEXT_MAX, "%.*s", (int)length, request->key);
-    } else {
-        size_t kept = USHER_KEY_TEXT_MAX - sizeof(dots);
-        snprintf(text, USHER_KEY_TEXT_MAX, "%s%.*s", dots, (int)kept, request->key + length - kept);
-    }
-    return text;
-}
 
 static usher_status_t end_with_verdict(usher_channel_t *channel, usher_request_t *request,
                                        uint64_t now_ns, int status, uint32_t retry_after_s) {
@@ -86,7 +73,6 @@ usher_status_t usher_refuse_as_told(usher_channel_t *channel, usher_request_t *r
                                     uint64_t now_ns) {
     const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
     verdict_t verdict;
-    char key[USHER_KEY_TEXT_MAX];
     if (!read_verdict(record, &verdict)) {
         verdict = (verdict_t){.state = atomic_load(&record->state), .status = 503};
     }
@@ -97,8 +83,7 @@ usher_status_t usher_refuse_as_told(usher_channel_t *channel, usher_request_t *r
     int status = verdict.status == 403 || verdict.status == 404 ? (int)verdict.status : 503;
     if (verdict.reason[0] == '\0') {
         return usher_refuse(channel, request, now_ns, status, verdict.retry_after_s,
-                            "class %s cannot be served; the manager's log says why",
-                            usher_key_text(request, key));
+                            "cannot be served; the manager's log says why");
     }
     memcpy(request->reason, verdict.reason, sizeof(request->reason));
     return end_with_verdict(channel, request, now_ns, status, verdict.retry_after_s);
@@ -124,60 +109,55 @@ static bool has_passed(usher_request_t *request, uint64_t since_ns, uint32_t lim
 
 static usher_status_t refuse_stopped(usher_channel_t *channel, usher_request_t *request,
                                      uint64_t now_ns) {
-    char key[USHER_KEY_TEXT_MAX];
     return usher_refuse(channel, request, now_ns, 503, 0,
-                        "class %s has no instance and the manager was stopped",
-                        usher_key_text(request, key));
+                        "there is no instance and the manager was stopped");
 }
 
 static usher_status_t check_queue_timeout(usher_channel_t *channel, usher_request_t *request,
                                           const usher_survey_t *survey, uint64_t now_ns) {
     const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
     uint32_t limit_ms = atomic_load_explicit(&record->queue_timeout_ms, memory_order_relaxed);
-    char key[USHER_KEY_TEXT_MAX];
     if (request->queued_ns == 0) {
         request->queued_ns = now_ns;
     }
     if (!has_passed(request, request->queued_ns, limit_ms, now_ns)) {
         return USHER_AGAIN;
     }
-    return usher_refuse(channel, request, now_ns, 503, 1,
-                        "class %s is full: waited %u ms for a place (queue-timeout), all %u places "
-                        "of its %u instances are in use",
-                        usher_key_text(request, key), limit_ms, survey->places, survey->ready);
+    return usher_refuse(
+        channel, request, now_ns, 503, 1,
+        "the class is full: waited %u ms for a place (queue-timeout), all %u places "
+        "of its %u instances are in use",
+        limit_ms, survey->places, survey->ready);
 }
 
 static usher_status_t check_connect_timeout(usher_channel_t *channel, usher_request_t *request,
                                             const usher_survey_t *survey, uint64_t now_ns) {
     const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
     uint32_t limit_ms = atomic_load_explicit(&record->connect_timeout_ms, memory_order_relaxed);
-    char text[USHER_KEY_TEXT_MAX];
     request->queued_ns = 0;
     if (!has_passed(request, request->arrived_ns, limit_ms, now_ns)) {
         return USHER_AGAIN;
     }
-    const char *key = usher_key_text(request, text);
     if (survey->ready > 0) {
         return usher_refuse(channel, request, now_ns, 503, 1,
-                            "class %s: no instance took the connection within %u ms "
-                            "(appConnTimeout)",
-                            key, limit_ms);
+                            "no instance took the connection within %u ms (appConnTimeout)",
+                            limit_ms);
     }
     if (!manager_answers(channel, now_ns)) {
         return usher_refuse(channel, request, now_ns, 503, 1,
-                            "no manager answers in %s: class %s had no instance for %u ms "
+                            "no manager answers in %s: there was no instance for %u ms "
                             "(appConnTimeout)",
-                            channel->runtime_dir, key, limit_ms);
+                            channel->runtime_dir, limit_ms);
     }
     if (survey->starting > 0 || atomic_load(&record->state) == USHER_CLASS_STARTING) {
         return usher_refuse(channel, request, now_ns, 503, 1,
-                            "class %s is starting: no instance was ready within %u ms "
+                            "the class is starting: no instance was ready within %u ms "
                             "(appConnTimeout)",
-                            key, limit_ms);
+                            limit_ms);
     }
     return usher_refuse(channel, request, now_ns, 503, 1,
-                        "class %s has no instance: none was started within %u ms (appConnTimeout)",
-                        key, limit_ms);
+                        "there is no instance: none was started within %u ms (appConnTimeout)",
+                        limit_ms);
 }
 
 usher_status_t usher_check_deadline(usher_channel_t *channel, usher_request_t *request,
@@ -194,19 +174,19 @@ usher_status_t usher_check_deadline(usher_channel_t *channel, usher_request_t *r
 
 usher_status_t usher_check_unknown_deadline(usher_channel_t *channel, usher_request_t *request,
                                             uint64_t now_ns) {
-    char text[USHER_KEY_TEXT_MAX];
+    uint32_t limit_ms = channel->unknown_timeout_ms;
     if (usher_channel_manager_state(channel) == USHER_MANAGER_STOPPED) {
         return refuse_stopped(channel, request, now_ns);
     }
-    if (!has_passed(request, request->arrived_ns, UNKNOWN_TIMEOUT_MS, now_ns)) {
+    if (!has_passed(request, request->arrived_ns, limit_ms, now_ns)) {
         return USHER_AGAIN;
     }
-    const char *key = usher_key_text(request, text);
     if (!manager_answers(channel, now_ns)) {
         return usher_refuse(channel, request, now_ns, 503, 1,
-                            "no manager answers in %s: %s waited %u ms for it",
-                            channel->runtime_dir, key, UNKNOWN_TIMEOUT_MS);
+                            "no manager answers in %s: waited %u ms for it (appConnTimeout)",
+                            channel->runtime_dir, limit_ms);
     }
     return usher_refuse(channel, request, now_ns, 503, 1,
-                        "the manager said nothing about %s within %u ms", key, UNKNOWN_TIMEOUT_MS);
+                        "the manager said nothing about it within %u ms (appConnTimeout)",
+                        limit_ms);
 }

@@ -75,7 +75,7 @@ static void test_full(void) {
     is_int(ask(fixture.channel, &visit, "/full/one-more"), USHER_REFUSED, "one more is refused");
     is_int(visit.request.verdict_status, 503, "with 503");
     is_str(visit.request.reason,
-           "cannot ask for /full/one-more: the start-request ring is full (256 entries)", "reason");
+           "cannot ask the manager: the start-request ring is full (256 entries)", "reason");
     is_int(ask(fixture.channel, &visit, "/full/7"), USHER_AGAIN, "a key that is there is not");
     must(usher_manager_settle(fixture.manager, fixture.server, &info));
     is_int(info.start_requests_refused, 1, "the refusal is counted");
