@@ -11,10 +11,12 @@
 #include "fcgid.h"
 
 #include "apr_lib.h"
+#include "apr_user.h"
 #include "http_request.h"
 #include "http_main.h"
 #include "util_cfgtree.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 APLOG_USE_MODULE(usher);
@@ -370,13 +372,22 @@ static void add_user(apr_pool_t *p, apr_array_header_t *words, const server_rec 
 {
     const ap_directive_t *suexec = geteuid() == 0 ? suexec_of(s) : NULL;
     const char *args;
+    char *user, *group;
 
     if (suexec) {
         args = suexec->args;
+        user = ap_getword_conf(p, &args);
+        group = ap_getword_conf(p, &args);
+        if (*user == '#') { /* by number; mod_suexec has seen that it is one */
+            apr_uid_name_get(&user, (apr_uid_t)atoi(user + 1), p);
+        }
+        if (*group == '#') {
+            apr_gid_name_get(&group, (apr_gid_t)atoi(group + 1), p);
+        }
         APR_ARRAY_PUSH(words, const char *) = "-user";
-        APR_ARRAY_PUSH(words, const char *) = ap_getword_conf(p, &args);
+        APR_ARRAY_PUSH(words, const char *) = user;
         APR_ARRAY_PUSH(words, const char *) = "-group";
-        APR_ARRAY_PUSH(words, const char *) = ap_getword_conf(p, &args);
+        APR_ARRAY_PUSH(words, const char *) = group;
     }
 }
 
@@ -742,8 +753,9 @@ static void warn(const usher_server_conf *conf, apr_pool_t *p, server_rec *s)
     }
     for (i = 0; i < conf->fcgid->nelts; i++) {
         const settings *at = APR_ARRAY_IDX(conf->fcgid, i, settings *);
+        const char *least = value_in(at->words, "processes");
 
-        if (at->words->nelts && (at->server->is_virtual || value_in(at->words, "processes"))) {
+        if (at->words->nelts && (at->server->is_virtual || (least && atoi(least) > 0))) {
             ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, s,
                          "%s: %s: these hold for FcgidWrapper; programs without a wrapper %s",
                          at->source,
