@@ -151,7 +151,7 @@ classes
         | loading
         | cannot open database
   tomcat  external  ready         -       -        1        0    16       1        2
-    127.0.0.1:9000               down        0 serving  connection refused
+    127.0.0.1:9000              down        0 serving  connection refused
     10.0.0.5:9000 (spare:9000)  up, backup  2 serving
 `,
   );
