@@ -74,15 +74,16 @@ Napi::Value AcceptQueue(const Napi::CallbackInfo &info) {
     return Napi::Number::New(info.Env(), length);
 }
 
-/* connections(inode, path, port): path "" = TCP. null = no such listener. */
+/* connections(inode, path, port, onlyWaiting): path "" = TCP. null = no such listener. */
 Napi::Value Connections(const Napi::CallbackInfo &info) {
     Arguments arguments(info);
     const uint32_t inode = arguments.Number("inode", 1);
     const std::string path = arguments.Text("path");
     const uint32_t port = arguments.Number("port", 0, UINT16_MAX);
+    const bool only_waiting = info.Length() > 3 && info[3].ToBoolean();
     usher_os_connections_t connections;
     if (usher_os_connections(path.empty() ? nullptr : path.c_str(), static_cast<uint16_t>(port),
-                             inode, &connections) < 0) {
+                             inode, only_waiting, &connections) < 0) {
         if (errno == ENOENT) {
             return info.Env().Null();
         }

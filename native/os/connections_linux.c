@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 #define ANSWER_BYTES 32768
-#define LIVING_STATES \
-    (UINT32_MAX & ~(1u << TCP_SYN_SENT | 1u << TCP_SYN_RECV | 1u << TCP_TIME_WAIT))
+#define LISTENING (1u << TCP_LISTEN)
+#define ESTABLISHED \
+    (UINT32_MAX & ~(LISTENING | 1u << TCP_SYN_SENT | 1u << TCP_SYN_RECV | 1u << TCP_TIME_WAIT))
 
 typedef struct {
     const char *path; /* NULL: TCP */
@@ -93,7 +94,7 @@ static void see_inet(search_t *search, const uint8_t *body, size_t length) {
                  message.idiag_rqueue);
 }
 
-static int ask_inet(int netlink, uint8_t family, uint16_t port) {
+static int ask_inet(int netlink, uint8_t family, uint16_t port, uint32_t states) {
     struct {
         struct nlmsghdr header;
         struct inet_diag_req_v2 body;
@@ -103,7 +104,7 @@ static int ask_inet(int netlink, uint8_t family, uint16_t port) {
                    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
         .body = {.sdiag_family = family,
                  .sdiag_protocol = IPPROTO_TCP,
-                 .idiag_states = LIVING_STATES,
+                 .idiag_states = states,
                  .id = {.idiag_sport = htons(port)}},
     };
     return send(netlink, &request, sizeof(request), 0) < 0 ? -1 : 0;
@@ -146,7 +147,24 @@ static int read_dump(search_t *search, int netlink) {
     return state;
 }
 
-int usher_os_connections(const char *path, uint16_t port, uint32_t inode,
+/* The table of listeners is short, that of connections long: it is gone through for one family, and
+ * only when asked for. A listener for both families has its connections in IPv6. */
+static int count_inet(search_t *search, int netlink, uint16_t port, bool only_waiting) {
+    static const uint8_t families[] = {AF_INET, AF_INET6};
+    for (size_t i = 0; i < sizeof(families); i++) {
+        if (ask_inet(netlink, families[i], port, LISTENING) < 0 || read_dump(search, netlink) < 0)
+            return -1;
+        if (!search->found)
+            continue;
+        if (only_waiting)
+            return 0;
+        return ask_inet(netlink, families[i], port, ESTABLISHED) < 0 ? -1
+                                                                     : read_dump(search, netlink);
+    }
+    return 0;
+}
+
+int usher_os_connections(const char *path, uint16_t port, uint32_t inode, bool only_waiting,
                          usher_os_connections_t *connections) {
     int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (netlink < 0)
@@ -154,11 +172,10 @@ int usher_os_connections(const char *path, uint16_t port, uint32_t inode,
     *connections = (usher_os_connections_t){0};
     search_t search = {.path = path, .inode = inode, .counts = connections};
     int result;
-    if (path != NULL)
+    if (path == NULL)
+        result = count_inet(&search, netlink, port, only_waiting);
+    else
         result = ask_unix(netlink) < 0 ? -1 : read_dump(&search, netlink);
-    else if ((result = ask_inet(netlink, AF_INET, port) < 0 ? -1 : read_dump(&search, netlink)) ==
-             0)
-        result = ask_inet(netlink, AF_INET6, port) < 0 ? -1 : read_dump(&search, netlink);
     int error = result < 0 ? errno : ENOENT;
     close(netlink);
     errno = error;

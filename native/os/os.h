@@ -47,8 +47,9 @@ typedef struct {
 
 /* Connections of the listening socket with inode `inode`, bound to the UNIX path `path`, or to the
  * TCP port `port` when `path` is NULL. -1 ENOENT when there is no such listener. Costs a look at all
- * UNIX sockets of the system, or at those of the port. */
-int usher_os_connections(const char *path, uint16_t port, uint32_t inode,
+ * UNIX sockets of the system, or at the system's table of TCP connections, which takes milliseconds:
+ * with `only_waiting` that is spared, and `accepted` is 0. */
+int usher_os_connections(const char *path, uint16_t port, uint32_t inode, bool only_waiting,
                          usher_os_connections_t *connections);
 
 #ifdef __cplusplus

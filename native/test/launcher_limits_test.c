@@ -227,7 +227,9 @@ static void test_log_shared(void) {
     for (; strncmp(text, "0123456789abcdef\n", 17) == 0; text += 17)
         lines++;
     is_int(lines, 1000, "20 instances share a file line by line");
-    is_int(count_open_files(l.pid), open_before, "which is closed with the last of them");
+    /* fewer where something of a test before was still open */
+    ok(comes_true(count_open_files(l.pid) <= open_before, 2000),
+       "which is closed with the last of them");
 }
 
 /* ---- snapshot ------------------------------------------------------------------------------ */

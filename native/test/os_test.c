@@ -129,7 +129,7 @@ static void has_connections(const char *path, uint16_t port, int listener,
     uint32_t inode = (uint32_t)facts.st_ino;
     usher_os_connections_t counts = {-1, -1};
     int clients[3], accepted[2];
-    ok(listen(listener, 8) == 0 && usher_os_connections(path, port, inode, &counts) == 0 &&
+    ok(listen(listener, 8) == 0 && usher_os_connections(path, port, inode, false, &counts) == 0 &&
            counts.waiting == 0 && counts.accepted == 0,
        "%s: no connections at first", path != NULL ? "UNIX" : "TCP");
     for (int i = 0; i < 3; i++) {
@@ -138,22 +138,26 @@ static void has_connections(const char *path, uint16_t port, int listener,
             perror("# connect");
         }
     }
-    usher_os_connections(path, port, inode, &counts);
+    usher_os_connections(path, port, inode, false, &counts);
     is_int(counts.waiting * 10 + counts.accepted, 30, "three wait");
     for (int i = 0; i < 2; i++) {
         accepted[i] = accept(listener, NULL, NULL);
     }
-    usher_os_connections(path, port, inode, &counts);
+    usher_os_connections(path, port, inode, false, &counts);
     is_int(counts.waiting * 10 + counts.accepted, 12, "one waits, two are accepted");
+    if (path == NULL) {
+        usher_os_connections(path, port, inode, true, &counts);
+        is_int(counts.waiting * 10 + counts.accepted, 10, "only those that wait, when asked so");
+    }
     close(clients[0]);
-    usher_os_connections(path, port, inode, &counts);
+    usher_os_connections(path, port, inode, false, &counts);
     is_int(counts.accepted, 2, "a client that left still occupies the program");
     close(accepted[0]);
     close(accepted[1]);
-    usher_os_connections(path, port, inode, &counts);
+    usher_os_connections(path, port, inode, false, &counts);
     is_int(counts.waiting * 10 + counts.accepted, 10, "closed ones do not count");
     close(listener);
-    ok(usher_os_connections(path, port, inode, &counts) == -1 && errno == ENOENT,
+    ok(usher_os_connections(path, port, inode, false, &counts) == -1 && errno == ENOENT,
        "no such socket: ENOENT");
     for (int i = 1; i < 3; i++) {
         close(clients[i]);

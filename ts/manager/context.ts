@@ -20,6 +20,7 @@ export interface ClassContext {
     inode: number,
     path: string,
     port: number,
+    onlyWaiting: boolean,
   ): { waiting: number; accepted: number } | null;
   /** A new id for the launcher. */
   nextId(): number;

@@ -7,9 +7,11 @@ import type { KeptEndpoint } from '../process/launcher.ts';
 import type { ClassConfig, PublicAddress } from './class-config.ts';
 import type { ClassContext } from './context.ts';
 
-/** Accepted connections are counted at most this often while there are any, and otherwise. */
+/** Connections are counted at most this often while there are any, and otherwise. */
 const COUNT_MS = 100;
 const COUNT_IDLE_MS = 200;
+/** Those accepted at a TCP port, which take milliseconds to count. */
+const COUNT_TCP_MS = 500;
 
 /** Connections now. */
 export interface Connections {
@@ -37,6 +39,7 @@ export class PublicSocket {
   #isClosed = false;
   #connections = none;
   #countedAtMs = Number.NEGATIVE_INFINITY;
+  #countedAllAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(context: ClassContext, address: PublicAddress) {
     this.#context = context;
@@ -80,7 +83,12 @@ export class PublicSocket {
     this.#countedAtMs = now;
     const { inode } = this.#bound;
     const path = this.#address.kind === 'unix' ? this.#address.path : '';
-    this.#connections = this.#context.connections(inode, path, portOf(this.#address)) ?? none;
+    const onlyWaiting = path === '' && now - this.#countedAllAtMs < COUNT_TCP_MS;
+    if (!onlyWaiting) this.#countedAllAtMs = now;
+    const port = portOf(this.#address);
+    const counted = this.#context.connections(inode, path, port, onlyWaiting) ?? none;
+    const { accepted } = onlyWaiting ? this.#connections : counted;
+    this.#connections = { waiting: counted.waiting, accepted };
     return this.#connections;
   }
 

@@ -224,8 +224,8 @@ t.test('every argument is checked, and the error names it', (t) => {
     [() => native.splitCommand(1 as unknown as string), /^command: expected a string/],
     [() => native.checkClassName(null as unknown as string), /^name: expected a string/],
     [() => native.acceptQueue(0), /^inode: expected a whole number/],
-    [() => native.connections(1, 2 as unknown as string, 0), /^path: expected a string/],
-    [() => native.connections(1, '', 65_536), /^port: expected a whole number/],
+    [() => native.connections(1, 2 as unknown as string, 0, false), /^path: expected a string/],
+    [() => native.connections(1, '', 65_536, false), /^port: expected a whole number/],
     [() => native.isLocked(undefined as unknown as string), /^path: expected a string/],
     [() => new native.Channel(1 as unknown as string), /^runtimeDir: expected a string/],
     [() => new native.LauncherLink(-1, nothing, nothing), /^fd: expected a whole number/],
@@ -584,8 +584,8 @@ t.test('what the system knows', async (t) => {
   t.ok(native.nowMs() >= before);
   t.ok(Math.abs(before - Number(process.hrtime.bigint()) / 1e6) < 5000, 'CLOCK_MONOTONIC');
   t.equal(native.acceptQueue(4_294_967_295), -1);
-  t.equal(native.connections(4_294_967_295, '/no/such/socket', 0), null);
-  t.equal(native.connections(4_294_967_295, '', 1), null);
+  t.equal(native.connections(4_294_967_295, '/no/such/socket', 0, false), null);
+  t.equal(native.connections(4_294_967_295, '', 1, true), null);
 
   const file = `${t.testdir({ lock: '' })}/lock`;
   t.equal(native.isLocked(file), false);

@@ -207,11 +207,13 @@ export interface Native {
   acceptQueue(inode: number): number;
   /** Connections of a listening socket that wait in its accept queue, and those that programs have
    * accepted and not closed; null = no such socket.
-   * @param path Of a UNIX socket; '' = the TCP port `port`. */
+   * @param path Of a UNIX socket; '' = the TCP port `port`.
+   * @param onlyWaiting TCP: leave out those accepted, which take milliseconds to count. */
   connections(
     inode: number,
     path: string,
     port: number,
+    onlyWaiting: boolean,
   ): { waiting: number; accepted: number } | null;
   /** Does somebody hold the file's exclusive flock? False when there is no such file. */
   isLocked(path: string): boolean;
