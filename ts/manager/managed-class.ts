@@ -5,10 +5,10 @@ import type { ClassEvent, ClassStatus, Journey } from '../control/messages.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
 import { policies } from '../policy/policies.ts';
 import type { Policy } from '../policy/policy.ts';
-import { afterEnd } from '../policy/restart.ts';
 import type { Exit, KeptEndpoint } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
 import type { ClassContext } from './context.ts';
+import { Failures, type Refusal } from './failures.ts';
 import { type Endpoint, type Instance, isServing } from './instance.ts';
 import {
   describeExit,
@@ -59,16 +59,7 @@ export class ManagedClass {
   #updates = new Updates();
   #instances = new Map<number, Instance>();
   #wanted = 0;
-  #failures = 0;
-  /** When the last failure was counted. */
-  #failedAtMs = Number.NEGATIVE_INFINITY;
-  /** Instances that died and are started again when #notBeforeMs has come. */
-  #delayed = 0;
-  #failedUntilMs: number | null = null;
-  #failReason = '';
-  /** The program's file when the class failed: another one is tried at once. */
-  #failedProgram = '';
-  #notBeforeMs = 0;
+  #failures = new Failures();
   #coldSinceMs: number | null = null;
   #activeAtMs: number;
   /** What the last start took until it was ready. */
@@ -134,7 +125,7 @@ export class ManagedClass {
   }
 
   get failedUntilMs(): number | null {
-    return this.#failedUntilMs;
+    return this.#failures.untilMs;
   }
 
   /** New options. What a running instance cannot change makes a new revision. */
@@ -234,7 +225,7 @@ export class ManagedClass {
     this.#inspect(now, changed);
     for (const instance of this.#instances.values()) this.#retirement.pass(instance);
     if (this.isRetiring) return;
-    if (this.#failedUntilMs !== null && now >= this.#failedUntilMs) this.#failedUntilMs = null;
+    this.#failures.expire(now);
     this.#passSockets(now);
     if (!this.#orphans.isEmpty) this.#passOrphans(now);
     this.#decide(now);
@@ -377,7 +368,7 @@ export class ManagedClass {
   /** Nothing is under way that only another look can bring forward. */
   #isQuiet(): boolean {
     if (!this.#orphans.isEmpty) return false;
-    if (this.isBusy || this.#failedUntilMs !== null || this.#starter.pending > 0) return false;
+    if (this.isBusy || this.failedUntilMs !== null || this.#starter.pending > 0) return false;
     if (this.#instances.size !== this.#wanted) return false;
     return this.instances.every((one) => one.state === 'ready' && this.#isCurrent(one));
   }
@@ -439,13 +430,9 @@ export class ManagedClass {
   #watchProgram(): void {
     const { config } = this;
     const path = config.args[0] ?? '';
-    if (this.#failedUntilMs !== null) {
-      const program = programIdentity(path);
-      if (program !== '' && program !== this.#failedProgram) {
-        this.#failedProgram = program;
-        this.#forgetFailures();
-        this.#note('info', 'class.retried', { command: path }, 'its program has changed');
-      }
+    if (this.#failures.hasOtherProgram(path)) {
+      this.#forgetFailures();
+      this.#note('info', 'class.retried', { command: path }, 'its program has changed');
     }
     if (config.autoUpdate && this.#updates.hasChanged(watchedProgram(config), this.#revision)) {
       this.#beginRevision(config, this.#revision.epoch, `${path} has changed (-autoUpdate)`);
@@ -463,10 +450,8 @@ export class ManagedClass {
         (text) => this.#note('error', 'address.failed', { source: config.source }, text),
       );
     }
-    if (this.#failedUntilMs === null) return;
-    const retryAfterS = Math.max(1, Math.ceil((this.#failedUntilMs - now) / 1000));
-    const reason = `class "${this.label}": ${this.#failReason}`;
-    this.#sockets.refuseWaiting({ reason, retryAfterS });
+    if (this.failedUntilMs === null) return;
+    this.#sockets.refuseWaiting(this.#failures.refusal(this.label, now));
   }
 
   // ---- how many, and which
@@ -483,7 +468,7 @@ export class ManagedClass {
         max: this.config.max,
         concurrency: this.config.concurrency,
         ready,
-        starting: count(serving, 'starting') + this.#starter.pending + this.#delayed,
+        starting: count(serving, 'starting') + this.#starter.pending + this.#failures.delayed,
         inFlight: this.#load.inFlight,
         waiting: Math.max(
           this.#load.waiting,
@@ -509,8 +494,7 @@ export class ManagedClass {
     const old = serving.filter((instance) => !this.#isCurrent(instance));
     if (old.length > 0) this.#rollOut(serving, old, now);
     else this.#scale(serving, now);
-    const missing = this.#wanted - this.#serving().length - this.#starter.pending;
-    this.#delayed = Math.min(this.#delayed, Math.max(0, missing));
+    this.#failures.limitDelayed(this.#wanted - this.#serving().length - this.#starter.pending);
   }
 
   #scale(serving: readonly Instance[], now: number): void {
@@ -538,11 +522,11 @@ export class ManagedClass {
   }
 
   #startSome(missing: number, now: number): void {
-    if (this.#failedUntilMs !== null || now < this.#notBeforeMs) return;
+    if (!this.#failures.mayStart(now)) return;
     const paced = this.config.initStartDelayMs > 0 ? 1 : missing;
     for (let started = 0; started < paced; started += 1) {
       if (this.config.kind === 'dynamic' && !this.#context.admitDynamic(this)) return;
-      this.#notBeforeMs = now + this.config.initStartDelayMs;
+      this.#failures.pace(now, this.config.initStartDelayMs);
       this.#start(null);
     }
   }
@@ -613,46 +597,42 @@ export class ManagedClass {
     // First nobody new, then a look at who is there: what follows decides about all of them.
     if (endpoint) this.#context.channel.setEndpoint(endpoint.ref, 'draining', 0);
     const queued = endpoint ? this.#orphans.queueOf(endpoint) : 0;
-    const verdict = afterEnd({
-      policy: this.config.policy,
-      kind: this.config.kind === 'dynamic' ? 'dynamic' : 'static',
-      ...how,
-      exitCode: exit?.exitCode ?? null,
-      livedMs: exit?.livedMs ?? 0,
-      minServerLifeMs: this.config.minServerLifeMs,
-      restartDelayMs: this.config.restartDelayMs,
-      failures: this.#failures,
-      sinceFailureMs: now - this.#failedAtMs,
-      precedesFailure: 'startedAtMs' in ended && ended.startedAtMs < this.#failedAtMs,
-      ...this.#siblingFacts(now),
-      isWanted: this.#load.waiting + queued > 0 || this.#serving().length < this.config.min,
-      restart: this.config.restart,
-      keepsLast: this.config.classic.singleThreshold === 0,
-    });
-    this.#failures = verdict.failures;
-    if (verdict.isNewFailure) this.#failedAtMs = now;
+    const verdict = this.#failures.judge(
+      {
+        policy: this.config.policy,
+        kind: this.config.kind === 'dynamic' ? 'dynamic' : 'static',
+        ...how,
+        exitCode: exit?.exitCode ?? null,
+        livedMs: exit?.livedMs ?? 0,
+        minServerLifeMs: this.config.minServerLifeMs,
+        restartDelayMs: this.config.restartDelayMs,
+        ...this.#siblingFacts(now),
+        isWanted: this.#load.waiting + queued > 0 || this.#serving().length < this.config.min,
+        restart: this.config.restart,
+        keepsLast: this.config.classic.singleThreshold === 0,
+      },
+      'startedAtMs' in ended ? ended.startedAtMs : null,
+      now,
+    );
     if (verdict.action === 'replace' && endpoint) {
       this.#replaceAt(endpoint);
       return;
-    }
-    if (verdict.action === 'delay') {
-      this.#notBeforeMs = now + verdict.delayMs;
-      this.#delayed += 1;
     }
     if (verdict.action === 'fail') this.#fail(ended.journey, now, verdict.delayMs);
     // Published before the endpoint closes: requests whose connection breaks now find the verdict.
     this.#publish();
     if (!endpoint) return;
-    if (verdict.action === 'fail') this.#closeEndpoint(endpoint, this.#refusalFor(verdict));
-    else if (this.#isReusable(endpoint) && !this.#orphans.isDeserted(endpoint)) {
-      this.#orphans.keep(endpoint);
-    } else this.#closeEndpoint(endpoint);
+    const isNeeded = this.#isReusable(endpoint) && !this.#orphans.isDeserted(endpoint);
+    if (verdict.action === 'fail') {
+      this.#closeEndpoint(endpoint, this.#failures.refusal(this.label, now));
+    } else if (isNeeded) this.#orphans.keep(endpoint);
+    else this.#closeEndpoint(endpoint);
   }
 
   /** Sockets of instances that ended: those with requests in them get the next instance. */
   #passOrphans(now: number): void {
     for (const endpoint of this.#orphans.takeDeserted()) this.#closeEndpoint(endpoint);
-    if (this.#failedUntilMs !== null || now < this.#notBeforeMs) return;
+    if (!this.#failures.mayStart(now)) return;
     for (const endpoint of this.#orphans.takeQueued()) this.#replaceAt(endpoint);
   }
 
@@ -678,23 +658,15 @@ export class ManagedClass {
     return { siblings: ready.length, oldestSiblingMs: now - oldest };
   }
 
-  /** What requests in the socket of a program that cannot start are told. */
-  #refusalFor({ delayMs }: { delayMs: number }): { reason: string; retryAfterS: number } {
-    const reason = `class "${this.label}": ${this.#failReason}`;
-    return { reason, retryAfterS: Math.ceil(delayMs / 1000) };
-  }
-
   #fail(journey: Journey, now: number, delayMs: number): void {
-    this.#failedUntilMs = now + delayMs;
-    this.#failReason = journey.explanation;
-    this.#failedProgram = programIdentity(this.config.args[0] ?? '');
+    this.#failures.fail(journey.explanation, this.config.args[0] ?? '', now + delayMs);
     this.#noteFailure('class.failed', journey, delayMs, journey.explanation);
     this.#updates.fail(journey.explanation);
-    const refusal = { reason: journey.explanation, retryAfterS: Math.ceil(delayMs / 1000) };
+    const refusal = this.#failures.refusal(this.label, now);
     for (const one of this.#orphans.takeAll()) this.#closeEndpoint(one, refusal);
   }
 
-  #closeEndpoint(endpoint: Endpoint, refusal?: { reason: string; retryAfterS: number }): void {
+  #closeEndpoint(endpoint: Endpoint, refusal?: Refusal): void {
     this.#context.channel.removeEndpoint(endpoint.ref);
     if (endpoint.isShared) return;
     this.#context.launcher.closeEndpoint(endpoint.endpointId, refusal).catch((error: unknown) => {
@@ -717,10 +689,7 @@ export class ManagedClass {
   }
 
   #forgetFailures(): void {
-    this.#failedUntilMs = null;
-    this.#failures = 0;
-    this.#failedAtMs = Number.NEGATIVE_INFINITY;
-    this.#notBeforeMs = 0;
+    this.#failures.forget();
     this.#updates.succeeded();
   }
 
@@ -757,20 +726,19 @@ export class ManagedClass {
     const states = new Set(this.instances.map((instance) => instance.state));
     if (states.has('ready')) return 'ready';
     if (states.has('starting') || this.#starter.pending > 0) return 'starting';
-    return this.#failedUntilMs === null ? 'cold' : 'failed';
+    return this.failedUntilMs === null ? 'cold' : 'failed';
   }
 
   #publish(): void {
     if (this.isRetiring) return;
     const state = this.#state();
     const failed = state === 'failed';
-    const retryS = failed
-      ? Math.max(1, Math.ceil(((this.#failedUntilMs ?? 0) - this.#context.now()) / 1000))
-      : 0;
-    const text = `${state} ${retryS} ${this.#failReason}`;
+    const { retryAfterS } = this.#failures.refusal(this.label, this.#context.now());
+    const retryS = failed ? retryAfterS : 0;
+    const reason = failed ? this.#failures.reason : '';
+    const text = `${state} ${retryS} ${reason}`;
     if (text === this.#published) return;
     this.#published = text;
-    const reason = failed ? this.#failReason : '';
     this.#context.channel.setClass(this.ref, state, failed ? 503 : 0, retryS, reason);
   }
 

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// What went wrong with a class lately, and when it may be tried again. The rules are in
+// ts/policy/restart.ts; this remembers between two of them.
+import { afterEnd, type EndFacts, type EndVerdict } from '../policy/restart.ts';
+import { programIdentity } from './revision.ts';
+
+/** What requests of a class that cannot start are told. */
+export interface Refusal {
+  reason: string;
+  retryAfterS: number;
+}
+
+type OwnFacts = 'failures' | 'sinceFailureMs' | 'precedesFailure';
+
+export class Failures {
+  #count = 0;
+  /** When the last one was counted. */
+  #lastMs = Number.NEGATIVE_INFINITY;
+  #untilMs: number | null = null;
+  #reason = '';
+  /** The program's file when the class failed: another one is tried at once. */
+  #program = '';
+  #notBeforeMs = 0;
+  #delayed = 0;
+
+  /** Until then requests get 503; null = the class has not failed. */
+  get untilMs(): number | null {
+    return this.#untilMs;
+  }
+
+  get reason(): string {
+    return this.#reason;
+  }
+
+  /** Instances that died and are started again when their delay is over. */
+  get delayed(): number {
+    return this.#delayed;
+  }
+
+  mayStart(nowMs: number): boolean {
+    return this.#untilMs === null && nowMs >= this.#notBeforeMs;
+  }
+
+  /** The next start comes then at the earliest. */
+  pace(nowMs: number, delayMs: number): void {
+    this.#notBeforeMs = nowMs + delayMs;
+  }
+
+  /** No more than these are missing, whatever died. */
+  limitDelayed(missing: number): void {
+    this.#delayed = Math.min(this.#delayed, Math.max(0, missing));
+  }
+
+  expire(nowMs: number): void {
+    if (this.#untilMs !== null && nowMs >= this.#untilMs) this.#untilMs = null;
+  }
+
+  /** What follows an end. @param startedAtMs Of what ended; null when its program never ran. */
+  judge(facts: Omit<EndFacts, OwnFacts>, startedAtMs: number | null, nowMs: number): EndVerdict {
+    const verdict = afterEnd({
+      ...facts,
+      failures: this.#count,
+      sinceFailureMs: nowMs - this.#lastMs,
+      precedesFailure: startedAtMs !== null && startedAtMs < this.#lastMs,
+    });
+    this.#count = verdict.failures;
+    if (verdict.isNewFailure) this.#lastMs = nowMs;
+    if (verdict.action === 'delay') {
+      this.pace(nowMs, verdict.delayMs);
+      this.#delayed += 1;
+    }
+    return verdict;
+  }
+
+  /** @param path Of the program. */
+  fail(reason: string, path: string, untilMs: number): void {
+    this.#untilMs = untilMs;
+    this.#reason = reason;
+    this.#program = programIdentity(path);
+  }
+
+  /** Has the class failed with another program than the one that is there now? */
+  hasOtherProgram(path: string): boolean {
+    if (this.#untilMs === null) return false;
+    const program = programIdentity(path);
+    return program !== '' && program !== this.#program;
+  }
+
+  refusal(label: string, nowMs: number): Refusal {
+    const leftMs = Math.max(0, (this.#untilMs ?? nowMs) - nowMs);
+    return {
+      reason: `class "${label}": ${this.#reason}`,
+      retryAfterS: Math.max(1, Math.ceil(leftMs / 1000)),
+    };
+  }
+
+  /** Everything may be tried at once. */
+  forget(): void {
+    this.#untilMs = null;
+    this.#count = 0;
+    this.#lastMs = Number.NEGATIVE_INFINITY;
+    this.#notBeforeMs = 0;
+  }
+}
