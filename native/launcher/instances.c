@@ -257,7 +257,8 @@ static void on_probe_due(alarm_t *alarm) {
         link_send(message);
         return;
     }
-    uint64_t interval = instance->probe_interval_ns * 2;
+    /* seen at most half as late again as it became ready */
+    uint64_t interval = instance->probe_interval_ns * 3 / 2;
     if (interval > SLOWEST_PROBE_NS)
         interval = SLOWEST_PROBE_NS;
     if (now - instance->started_ns > instance->start_timeout_ns)

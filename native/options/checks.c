@@ -89,6 +89,14 @@ static int check_static(usher_host_t host, const usher_option_values_t *values, 
             0 ||
         check_socket(host, values, error, size) < 0 || check_policy(host, values, error, size) < 0)
         return -1;
+    int public_row = given(values, USHER_OPTION_port) ? USHER_OPTION_port : USHER_OPTION_socket;
+    if (given(values, public_row) != NULL && given(values, USHER_OPTION_maxRequests) != NULL)
+        return usher_text_fail(error, size,
+                               "%s cannot stand beside %s: at a public address nobody knows which "
+                               "instance served which request (%s can)",
+                               spell(host, USHER_OPTION_maxRequests).text,
+                               spell(host, public_row).text,
+                               spell(host, USHER_OPTION_maxLifetime).text);
     if (given(values, USHER_OPTION_onDemand) != NULL) {
         if (processes_value != NULL || most_value != NULL)
             return usher_text_fail(
