@@ -154,6 +154,22 @@ static apr_status_t detach(void *data)
     return APR_SUCCESS;
 }
 
+/* -appConnTimeout of FCGIConfig also limits the wait for a manager that is not there yet. */
+static void set_unknown_timeout(server_rec *s)
+{
+    const usher_server_conf *conf = ap_get_module_config(s->module_config, &usher_module);
+    usher_option_values_t values;
+    size_t i;
+
+    usher_dynamic_values(conf, &values);
+    for (i = 0; i < values.count; i++) {
+        if (!strcmp(values.values[i].option->id, "appConnTimeout")) {
+            usher_channel_set_unknown_timeout(usher_process.channel,
+                                              (uint32_t)values.values[i].number);
+        }
+    }
+}
+
 static void usher_child_init(apr_pool_t *pchild, server_rec *s)
 {
     usher_error_t error;
@@ -161,6 +177,7 @@ static void usher_child_init(apr_pool_t *pchild, server_rec *s)
     if (!usher_process.channel) {
         return;
     }
+    set_unknown_timeout(s);
     if (usher_worker_attach(usher_process.channel, usher_process.live_path,
                             usher_process.generation, true, &error)
         != USHER_OK) {
