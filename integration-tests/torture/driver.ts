@@ -37,7 +37,7 @@ export async function torture(
   count: number,
 ): Promise<Result> {
   const { methods, sleepMs } = scenario;
-  const classes = scenario.classes?.(program) ?? 1;
+  const classes = scenario.classes?.(program, count) ?? 1;
   const options = scenario.options(program);
   const setting = { server, program, classes, options, methods, sleepMs };
   const tortured = await Tortured.start(owner, setting);

@@ -67,8 +67,44 @@ async function whileLogged(tortured: Tortured, event: string, count: number): Pr
   tortured.events = seen;
 }
 
-/** The policy holds on to instances the longer, the longer they took to start. */
-const shrinkPatienceMs = 300_000;
+const lanes = 20;
+const turnMs = 40_000;
+
+/**
+ * Some classes at a time grow under a burst and shrink under what is left of the load; then it is the
+ * turn of others, until `count` instances have been given up.
+ */
+async function shrinkInTurns(tortured: Tortured, count: number): Promise<void> {
+  const { classes, setting } = tortured;
+  let turns = 0;
+  let isOver = false;
+  const until = async (endMs: number, has: (instances: number) => boolean, at: number) => {
+    for (; !isOver && performance.now() < endMs; await sleep(250)) {
+      const { instances = [] } = (await tortured.classStatus(classes[at])) ?? {};
+      if (has(instances.length)) return;
+    }
+  };
+  const lane = async (): Promise<void> => {
+    while (!isOver) {
+      const at = turns++ % classes.length;
+      const load = tortured.loadOn(classes[at]!);
+      const endMs = performance.now() + turnMs;
+      load.clients = 8 * setting.program.concurrency;
+      await until(endMs, (instances) => instances >= 6, at);
+      await sleep(500);
+      load.clients = 1;
+      await until(endMs, (instances) => instances <= 3, at);
+      await load.stop();
+    }
+  };
+  const running = Array.from({ length: Math.min(lanes, classes.length) }, lane);
+  try {
+    await Promise.race([whileLogged(tortured, 'instance.draining', count), ...running]);
+  } finally {
+    isOver = true;
+    await Promise.all(running);
+  }
+}
 
 /**
  * Each class grows under a burst and shrinks again under what is left of the load, on its own time,
@@ -103,7 +139,7 @@ async function growAndShrink(
           const { instances = [] } = (await tortured.classStatus(known)) ?? {};
           return isSmall(instances.length, performance.now() - quietSinceMs);
         },
-        shrinkPatienceMs,
+        patienceMs,
       );
     }
   };
@@ -141,16 +177,16 @@ export const instanceScenarios: readonly Scenario[] = [
     name: 'scale-down',
     title: 'A class that grew under load gives up instances under the load that is left.',
     programs: ['c', 'perl', 'node', 'php'],
-    options: ({ name }) => ({ processes: 1, maxClassProcesses: 8, ...lastingPhp(name) }),
-    // What grows again soon after it shrank is given up later each time: many, each seldom.
-    classes: ({ name }) => (name === 'c' || name === 'perl' ? 24 : 10),
+    options: ({ name }) => ({ 'on-demand': 8, ...lastingPhp(name) }),
+    // The policy holds longer on to what is missed soon after it was given up: each class has its turn,
+    // and with full counts only one.
+    classes: (_, count) => Math.min(200, Math.ceil(count / 4)),
     clients: () => 0,
     methods: 'both',
     sleepMs: 100,
     full: 1000,
     short: 4,
-    run: (tortured, count) =>
-      growAndShrink(tortured, count, 1, (instances, quietMs) => instances <= 2 && quietMs > 30_000),
+    run: shrinkInTurns,
   },
   {
     name: 'idle-stop',

@@ -14,7 +14,7 @@ export interface Scenario {
   programs: readonly ProgramName[];
   options: (program: Program) => ClassOptions;
   /** How many classes; 1 when left out. */
-  classes?: (program: Program) => number;
+  classes?: (program: Program, count: number) => number;
   /** How many clients make requests all the time; 0: the scenario makes its own. */
   clients: (program: Program) => number;
   methods: Methods;
