@@ -23,7 +23,7 @@ export interface ClassFacts {
   arrivals: number;
   completed: number;
   servingMs: number;
-  /** From start to ready, of the last instance that became ready; 0 = none has. */
+  /** From start to ready, the shortest of the last few; 0 = none has become ready. */
   startMs: number;
   /** How long the class has had no ready instance while something waits for it; 0 = it is not so. */
   coldForMs: number;
