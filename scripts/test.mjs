@@ -6,7 +6,7 @@
 //   check         scripts/check.mjs
 //   unit          ts/**/*.test.ts
 //   native        C tests of the plain build; asan, tsan: the same under a sanitizer
-//   integration   integration-tests/**/*.test.ts, one at a time
+//   integration   integration-tests/**/*.test.ts, two at a time: they wait most of the time
 //   containers    the integration tests inside containers: scripts/containers.mjs has its words
 //
 // FILEs run instead of the stage's own. For one file with coverage: npx tap FILE.
@@ -62,7 +62,7 @@ const stages = {
   },
   integration: (files) =>
     runFiles(files.length > 0 ? files : testFiles('integration-tests'), {
-      flags: ['--jobs=1', '--timeout=600'],
+      flags: ['--jobs=2', '--timeout=600'],
     }),
   containers: (words) => testInContainers(words),
 };

@@ -125,7 +125,9 @@ export async function reload(t: Test, server: WebServer): Promise<void> {
     t.equal(site.starts(kept.path).length, 2);
     await eventually('the old instances have ended', () => !oldPids.some(isRunning));
     await eventually('the removed one has ended', () => !isRunning(removedPid));
-    t.equal(await site.classStatus(removed.path), undefined);
+    await eventually('the removed one is forgotten', async () => {
+      return (await site.classStatus(removed.path)) === undefined;
+    });
     t.equal((await pidsOf(site, added.path, 2)).length, 2, 'the added one runs');
     t.equal((await site.request('/added?text=here')).text, 'here');
     await site.settled();

@@ -20,6 +20,9 @@ function needsFixedAddresses(build: string): boolean {
   return existsSync(setting) && Number(readFileSync(setting, 'utf8')) > 28;
 }
 
+// Most of them wait most of the time.
+t.jobs = 2;
+
 if (programs.length === 0) t.pass('there are no C tests yet');
 
 for (const build of builds) {

@@ -239,7 +239,8 @@ static void test_snapshot(void) {
     const char *orphan = strstr(field(hear(&l, "output", id), "text"), "orphan ");
     long pid = orphan != NULL ? atol(orphan + 7) : 0;
     char text[65536] = "";
-    for (int i = 0; i < 100 && strstr(text, f("process %ld: name sleep", pid)) == NULL; i++) {
+    for (int i = 0; i < 500 && strstr(text, f("process %ld: name sleep", pid)) == NULL; i++) {
+        usleep(10000); /* it is a shell until it has executed sleep */
         tell(&l, "snapshot", f("id=%d", id), NULL);
         snprintf(text, sizeof(text), "%s", field(hear(&l, "snapshot", id), "text"));
     }
