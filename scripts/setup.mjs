@@ -48,6 +48,7 @@ const groups = {
     ...programs,
     'spawn-fcgi',
     'lighttpd',
+    'libapache2-mod-fcgid',
     'clang',
     'clang-format',
     'libclang-rt-14-dev',
