@@ -7,7 +7,7 @@ import type { Look } from './backends-probe.ts';
 export const FIRST_PAUSE_MS = 200;
 export const LONGEST_PAUSE_MS = 5_000;
 /** A host that does not answer is down after this many looks: one slow answer is no failure. */
-export const TIMEOUTS_TO_BE_DOWN = 2;
+const TIMEOUTS_TO_BE_DOWN = 2;
 /** Requests are there and none has ended for this long: is anybody there? */
 export const STALL_MS = 1_000;
 /** One that fails again sooner than this keeps the pause it had. */

@@ -66,7 +66,7 @@ function judge(error: NodeJS.ErrnoException): Look {
 }
 
 /** "connection refused" for ECONNREFUSED. */
-export function sentenceOf(error: NodeJS.ErrnoException): string {
+function sentenceOf(error: NodeJS.ErrnoException): string {
   const known = error.errno === undefined ? undefined : getSystemErrorMap().get(error.errno);
   return known?.[1] ?? error.message;
 }

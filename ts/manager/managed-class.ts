@@ -127,10 +127,6 @@ export class ManagedClass {
     return this.isBusy ? 0 : this.#context.now() - this.#activeAtMs;
   }
 
-  get failedUntilMs(): number | null {
-    return this.#failures.untilMs;
-  }
-
   /** New options. What a running instance cannot change makes a new revision. */
   reconfigure(config: ClassConfig): void {
     const before = this.config;
@@ -371,7 +367,7 @@ export class ManagedClass {
   /** Nothing is under way that only another look can bring forward. */
   #isQuiet(): boolean {
     if (!this.#orphans.isEmpty) return false;
-    if (this.isBusy || this.failedUntilMs !== null || this.#starter.pending > 0) return false;
+    if (this.isBusy || this.#failures.untilMs !== null || this.#starter.pending > 0) return false;
     if (this.#instances.size !== this.#wanted) return false;
     return this.instances.every((one) => one.state === 'ready' && this.#isCurrent(one));
   }
@@ -453,7 +449,7 @@ export class ManagedClass {
         (text) => this.#note('error', 'address.failed', { source: config.source }, text),
       );
     }
-    if (this.failedUntilMs === null) return;
+    if (this.#failures.untilMs === null) return;
     this.#sockets.refuseWaiting(this.#failures.refusal(this.label, now));
   }
 
@@ -729,7 +725,7 @@ export class ManagedClass {
     const states = new Set(this.instances.map((instance) => instance.state));
     if (states.has('ready')) return 'ready';
     if (states.has('starting') || this.#starter.pending > 0) return 'starting';
-    return this.failedUntilMs === null ? 'cold' : 'failed';
+    return this.#failures.untilMs === null ? 'cold' : 'failed';
   }
 
   #publish(): void {
