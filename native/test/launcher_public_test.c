@@ -291,9 +291,10 @@ static void test_look_at(const char *listen, int (*connect_one)(void *), void *w
     launcher_open(&l, "run");
     bind_at(&l, 1, listen);
     pid_t pid = start(&l, 2, 1, role, word);
-    is_int(look(&l, 2, 0), 1, "%s: idle", role);
-    ok(comes_true(state_of(pid) == 'S', 2000), "%s: goes on", role);
-    is_int(look(&l, 2, 0), 1, "%s: idle at the second look", role);
+    /* on a loaded machine it may take long to stop or to sleep again: then it counts as busy */
+    ok(comes_true(look(&l, 2, 0) == 1, 5000), "%s: idle", role);
+    ok(comes_true(state_of(pid) == 'S', 5000), "%s: goes on", role);
+    ok(comes_true(look(&l, 2, 0) == 1, 5000), "%s: idle at the second look", role);
     int client = connect_one(where);
     ok(comes_true(look(&l, 2, SIGTERM) == 0, 5000), "%s: busy with a connection", role);
     for (int i = 0; i < 20; i++)
@@ -315,7 +316,7 @@ static void test_look_at_worker(void) {
     snprintf(path, sizeof(path), "%s/app.sock", l.base);
     bind_at(&l, 1, f("unix:%s", path));
     pid_t pid = start(&l, 2, 1, "work-after", "");
-    is_int(look(&l, 2, 0), 1, "idle before its first connection");
+    ok(comes_true(look(&l, 2, 0) == 1, 5000), "idle before its first connection");
     ok(converse(path, 5000) != NULL, "it answers, closes, and works on");
     is_int(look(&l, 2, SIGTERM), 0, "not idle without a connection while it works");
     ok(is_alive(pid), "and lives");
