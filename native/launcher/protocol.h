@@ -8,10 +8,15 @@
  * the launcher keeps and gives back to a restarted manager without reading it.
  *
  * launcher → manager, at the beginning of every manager's life
- *   hello     runtime_dir= launcher_pid= uid= version= [config=] [log=] mode=       + descriptor: control socket, listening
- *   endpoint  id= name= tag= inode= [listen=] [server=…]             one per kept endpoint
+ *   hello     runtime_dir= launcher_pid= uid= version= [config=] [log=] mode=
+ *             + descriptors: control socket, listening; table and places of the channel, for reading
+ *             and writing; the configuration file, for reading, when config= is there
+ *   endpoint  id= name= tag= inode= [listen=] [detached=1] [server=…]  one per kept endpoint; detached:
+ *             a former launcher's socket that this one could not get back: its instance serves, no
+ *             other one can be started on it
  *   instance  id= endpoint= pid= tag= started_ns= state=starting|ready|exited
- *             [exit_code= | exit_signal=, lived_ms= rss_kb= output=]  one per kept instance; the last 1000 exited
+ *             [exit_code= | exit_signal= | exit_unknown=1, lived_ms= rss_kb= output=]
+ *                                                                    one per kept instance; the last 1000 exited
  *   welcome   next_id=                                                end of the list
  *
  * manager → launcher                                   answers
@@ -28,11 +33,13 @@
  *   refuse    id= refusal= retry_after_s=               (none; answers like that, and keeps the endpoint;
  *             nothing while a program lives on it)
  *   start     id= endpoint= tag= arg=… env=… cwd= [user=] [group=] [nice=] [limit=…] [log=]
- *             [start_timeout_ms=]
+ *             [setuid=1] [start_timeout_ms=]
  *                                                       started id= pid=      | failed id= step= errno= error=
  *             limit=NAME=N: resource limits (limits.h); log=PATH: gets the program's output as well,
  *             opened as its user; what goes wrong with that file stops nothing and is only logged
- *             steps: endpoint, log, user, pipe, fork, limit, cwd, group, setuid, nice, exec …
+ *             setuid=1: programs that the file system makes another user of may be run; else no_new_privs
+ *             a launcher that is root starts, and binds, only what a registration allows (allow.h)
+ *             steps: allow, path, endpoint, log, user, pipe, fork, limit, cwd, group, setuid, nice, exec …
  *   signal    id= signal=                               (none; to the process group)
  *   look      id= [signal=]                             looked id= idle=0|1   | failed …
  *             stops its process group; where it holds no connection and waits for the next one it
@@ -40,14 +47,31 @@
  *   snapshot  id=                                       snapshot id= text=    | failed …
  *             status, descriptors, and what each thread sleeps in
  *   forget    id=                                       (none; drops an exited instance's status)
+ *   registrations id=                                   registrations id= [name=…]
+ *             the files SERVER.GENERATION.conf in <runtime>/servers/; failed when the folder is gone
+ *   registration id= name=                              registration id= + descriptor: the file, for reading | failed …
+ *   attach    id= server=                               attached id= + descriptors: its cells, for reading
+ *                                                       and writing, its live file | failed …
+ *   remove    [registration=NAME] [server=NAME]         (none; removes a registration with its .allow, or
+ *             what a server has: its folder and its cells)
+ *   resolve   id= server= path=                         resolved id= real=    | failed …
+ *             may the server's newest registration have this file started as a dynamic class? real: the
+ *             path without symbolic links; steps of a failure: missing (404), path (403)
+ *   identify  id= path=                                 identified id= identity= [real=]
+ *             identity: what changes with the file (device, inode, time of change, size); empty: no file
  *   finish    first=1                                   last-look             exclusive lock held
  *   resume                                              (none; lock given back: a server came after all)
  *   quit      remove=0|1                                (none; ends everything, exits; remove=1: the runtime directory too)
+ *   upgrade                                             (none; the launcher begins its own program anew in its
+ *             place, keeping instances, sockets and statuses, and starts usherd as it is installed now)
+ *   alive                                               (none; at least once a second: a manager that was ready
+ *             and says nothing for 15 s is killed and started again)
  *
  * launcher → manager, events
  *   ready     id= ready_ns=          seen sleeping in accept/poll/epoll on its endpoint, or it took a connection
  *   output    id= text=              lines of stdout and stderr, whole where possible
- *   exited    id= exit_code= | exit_signal=  lived_ms= rss_kb= output=   output: the last 4 kB
+ *   exited    id= exit_code= | exit_signal= | exit_unknown=1  lived_ms= rss_kb= output=   output: the last 4 kB;
+ *             unknown: it was a former launcher's child
  *   dropped   bytes=                 output not passed on: the manager did not read, or a program
  *                                    wrote more than 256 kB in a second
  *   terminate                        asked by a signal to end everything: answer with `quit` within 20 s

@@ -29,6 +29,8 @@ export interface ClassConfig {
   resourceLimits: readonly string[];
   /** File that gets the program's output as well. */
   logFile: string | null;
+  /** May its processes become another user by what they execute? */
+  allowSetuid: boolean;
   min: number;
   max: number;
   concurrency: number;
@@ -132,9 +134,9 @@ export function fingerprint(config: ClassConfig): string {
 /** The part that a running instance cannot change: another text needs new instances. */
 export function runFingerprint(config: ClassConfig): string {
   const { args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile } = config;
-  const { publicAddress, hosts, backups, downs, socket } = config;
+  const { allowSetuid, publicAddress, hosts, backups, downs, socket } = config;
   return JSON.stringify([
-    [args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile],
+    [args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile, allowSetuid],
     [publicAddress, hosts, backups, downs, socket],
   ]);
 }
@@ -187,6 +189,7 @@ function common(
     },
     resourceLimits: list(options, 'limit'),
     logFile: text(options, 'log'),
+    allowSetuid: options.allowSetuid === true,
     publicAddress: null,
     policy,
     classic: {
