@@ -42,6 +42,14 @@ class Argument {
         return value_.IsUndefined();
     }
 
+    bool IsText() const {
+        return value_.IsString();
+    }
+
+    int Descriptor() const {
+        return static_cast<int>(Number(0, std::numeric_limits<int>::max()));
+    }
+
     /* What C takes as a string: a NUL in it would cut it. */
     std::string Text() const {
         if (value_.IsString()) {

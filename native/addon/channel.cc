@@ -45,9 +45,20 @@ Napi::Function ChannelWrap::Define(Napi::Env env) {
 }
 
 ChannelWrap::ChannelWrap(const Napi::CallbackInfo &info) : Napi::ObjectWrap<ChannelWrap>(info) {
-    const std::string runtime_dir = Arguments(info).Text("runtimeDir");
+    Arguments arguments(info);
+    const std::string runtime_dir = arguments.Text("runtimeDir");
+    const Argument files = arguments.Next("files");
     usher_error_t error = {};
-    Check(info.Env(), usher_manager_open(runtime_dir.c_str(), &manager_, &error), "Channel", error);
+    if (files.IsUndefined()) {
+        Check(info.Env(), usher_manager_open(runtime_dir.c_str(), &manager_, &error), "Channel",
+              error);
+        return;
+    }
+    const int table = files.Property("table").Descriptor();
+    const int places = files.Property("places").Descriptor();
+    Check(info.Env(),
+          usher_manager_open_files(runtime_dir.c_str(), table, places, &manager_, &error),
+          "Channel", error);
 }
 
 ChannelWrap::~ChannelWrap() {
@@ -258,13 +269,19 @@ Napi::Value ChannelWrap::Hung(const Napi::CallbackInfo &info) {
 Napi::Value ChannelWrap::AttachServer(const Napi::CallbackInfo &info) {
     Arguments arguments(info);
     const std::string server = arguments.Text("server");
-    const std::string live_path = arguments.Text("livePath");
+    const Argument live = arguments.Next("live");
     uint32_t handle = 0;
     usher_error_t error = {};
-    Check(info.Env(),
-          usher_manager_attach_server(Manager(info.Env()), server.c_str(), live_path.c_str(),
-                                      &handle, &error),
-          "attachServer", error);
+    usher_status_t status;
+    if (live.IsText()) {
+        status = usher_manager_attach_server(Manager(info.Env()), server.c_str(),
+                                             live.Text().c_str(), &handle, &error);
+    } else {
+        const int cells = live.Property("cells").Descriptor();
+        status = usher_manager_attach_files(Manager(info.Env()), server.c_str(), cells,
+                                            live.Property("live").Descriptor(), &handle, &error);
+    }
+    Check(info.Env(), status, "attachServer", error);
     return Napi::Number::New(info.Env(), handle);
 }
 

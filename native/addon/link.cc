@@ -47,7 +47,7 @@ Napi::Function LinkWrap::Define(Napi::Env env) {
 LinkWrap::LinkWrap(const Napi::CallbackInfo &info)
     : Napi::ObjectWrap<LinkWrap>(info), packet_(USHER_MESSAGE_MAX) {
     Arguments arguments(info);
-    const int fd = static_cast<int>(arguments.Number("fd", 0, INT_MAX));
+    const int fd = arguments.Next("fd").Descriptor();
     on_message_ = Napi::Persistent(arguments.Next("onMessage").Function());
     on_close_ = Napi::Persistent(arguments.Next("onClose").Function());
 

@@ -31,13 +31,13 @@ usher_status_t usher_channel_open(const char *runtime_dir, const char *server,
     pthread_mutex_init(&opened->succession, NULL);
 
     usher_table_t *table = NULL;
-    status = usher_map_table(runtime_dir, USHER_MAP_READ, &table, error);
+    status = usher_map_table(runtime_dir, &table, error);
     opened->table = table;
     if (status == USHER_OK) {
         status = usher_map_places(runtime_dir, &opened->places, error);
     }
     if (status == USHER_OK) {
-        status = usher_map_cells(runtime_dir, server, true, &opened->cells, error);
+        status = usher_map_cells(runtime_dir, server, &opened->cells, error);
     }
     if (status != USHER_OK) {
         usher_channel_close(opened);

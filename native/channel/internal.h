@@ -78,16 +78,22 @@ uint32_t usher_count_down(_Atomic uint32_t *count);
 
 /* ---- map.c ------------------------------------------------------------------------------- */
 
-typedef enum { USHER_MAP_READ, USHER_MAP_WRITE } usher_map_access_t;
-
-/* Map a file of <runtime dir>/channel/, creating it when missing and `create`; NOT_FOUND when it is
- * missing otherwise. */
-usher_status_t usher_map_table(const char *runtime_dir, usher_map_access_t access,
-                               usher_table_t **table, usher_error_t *error);
+/* A worker's: map a file of <runtime dir>/channel/, creating it when missing. The table is mapped
+ * for reading only. */
+usher_status_t usher_map_table(const char *runtime_dir, usher_table_t **table,
+                               usher_error_t *error);
 usher_status_t usher_map_places(const char *runtime_dir, usher_places_t **places,
                                 usher_error_t *error);
-usher_status_t usher_map_cells(const char *runtime_dir, const char *server, bool create,
-                               usher_cells_t **cells, usher_error_t *error);
+usher_status_t usher_map_cells(const char *runtime_dir, const char *server, usher_cells_t **cells,
+                               usher_error_t *error);
+/* The manager's: map a file that somebody opened for reading and writing; `runtime_dir` is for
+ * messages. CORRUPT, VERSION: it is another one. The descriptor stays the caller's. */
+usher_status_t usher_map_table_from(int fd, const char *runtime_dir, usher_table_t **table,
+                                    usher_error_t *error);
+usher_status_t usher_map_places_from(int fd, const char *runtime_dir, usher_places_t **places,
+                                     usher_error_t *error);
+usher_status_t usher_map_cells_from(int fd, const char *runtime_dir, const char *server,
+                                    usher_cells_t **cells, usher_error_t *error);
 void usher_unmap(const void *mapping, size_t bytes); /* NULL is allowed */
 
 /* INVALID unless `runtime_dir` and `server` make paths that fit. */

@@ -4,12 +4,13 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "channel/manager_internal.h"
 #include "os/os.h"
 
-usher_status_t usher_manager_open(const char *runtime_dir, usher_manager_t **manager,
-                                  usher_error_t *error) {
+usher_status_t usher_manager_open_files(const char *runtime_dir, int table_fd, int places_fd,
+                                        usher_manager_t **manager, usher_error_t *error) {
     *manager = NULL;
     usher_status_t status = usher_check_names(runtime_dir, NULL, error);
     if (status != USHER_OK) {
@@ -21,9 +22,9 @@ usher_status_t usher_manager_open(const char *runtime_dir, usher_manager_t **man
         return usher_fail(error, USHER_SYSTEM, ENOMEM, "cannot open the channel in %s",
                           runtime_dir);
     }
-    status = usher_map_table(runtime_dir, USHER_MAP_WRITE, &opened->table, error);
+    status = usher_map_table_from(table_fd, runtime_dir, &opened->table, error);
     if (status == USHER_OK) {
-        status = usher_map_places(runtime_dir, &opened->places, error);
+        status = usher_map_places_from(places_fd, runtime_dir, &opened->places, error);
     }
     if (status != USHER_OK) {
         usher_manager_close(opened);
@@ -39,6 +40,19 @@ usher_status_t usher_manager_open(const char *runtime_dir, usher_manager_t **man
     }
     *manager = opened;
     return USHER_OK;
+}
+
+usher_status_t usher_manager_open(const char *runtime_dir, usher_manager_t **manager,
+                                  usher_error_t *error) {
+    int table_fd, places_fd;
+    *manager = NULL;
+    usher_status_t status = usher_channel_open_files(runtime_dir, &table_fd, &places_fd, error);
+    if (status == USHER_OK) {
+        status = usher_manager_open_files(runtime_dir, table_fd, places_fd, manager, error);
+        close(table_fd);
+        close(places_fd);
+    }
+    return status;
 }
 
 void usher_manager_close(usher_manager_t *manager) {

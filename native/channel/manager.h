@@ -16,8 +16,20 @@ extern "C" {
 
 typedef struct usher_manager usher_manager_t;
 
-/* Map table and places of `runtime_dir` for writing, creating them when missing. What a former
- * manager published stays: list it with usher_manager_class and usher_manager_endpoint. */
+/* For a manager that may not open them itself: the launcher opens the files of the channel, for
+ * reading and writing, creating table and places when missing, and hands them over. `cells`:
+ * NOT_FOUND when the server has none. The descriptors are close-on-exec. */
+usher_status_t usher_channel_open_files(const char *runtime_dir, int *table_fd, int *places_fd,
+                                        usher_error_t *error);
+usher_status_t usher_channel_open_cells(const char *runtime_dir, const char *server, int *cells_fd,
+                                        usher_error_t *error);
+
+/* Map table and places for writing. What a former manager published stays: list it with
+ * usher_manager_class and usher_manager_endpoint. The descriptors stay the caller's and are not
+ * needed afterwards. */
+usher_status_t usher_manager_open_files(const char *runtime_dir, int table_fd, int places_fd,
+                                        usher_manager_t **manager, usher_error_t *error);
+/* The same for who may open them: as usher_channel_open_files. */
 usher_status_t usher_manager_open(const char *runtime_dir, usher_manager_t **manager,
                                   usher_error_t *error);
 void usher_manager_close(usher_manager_t *manager);
@@ -122,9 +134,13 @@ usher_status_t usher_manager_hung(usher_manager_t *manager, usher_ref_t ref, uin
 
 /* ---- servers ----------------------------------------------------------------------------- */
 
-/* Map the cells of `server` and open its live file `live_path`; gives a small handle
- * (0 … 63). NOT_FOUND when the cells or the live file are not there (yet); INVALID when it is
- * attached already; FULL. */
+/* Map the cells of `server`; gives a small handle (0 … 63). `live_fd`, its live file opened for
+ * reading and writing, belongs to the manager afterwards, also when this fails; `cells_fd` stays the
+ * caller's. INVALID when it is attached already; FULL. */
+usher_status_t usher_manager_attach_files(usher_manager_t *manager, const char *server,
+                                          int cells_fd, int live_fd, uint32_t *handle,
+                                          usher_error_t *error);
+/* The same for who may open them; NOT_FOUND when the cells or the live file are not there (yet). */
 usher_status_t usher_manager_attach_server(usher_manager_t *manager, const char *server,
                                            const char *live_path, uint32_t *handle,
                                            usher_error_t *error);

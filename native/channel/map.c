@@ -18,6 +18,8 @@
 #define PATH_BYTES 512
 #define LIMITS_MAX 4
 
+typedef enum { MAP_FOR_READ, MAP_FOR_WRITE } map_access_t;
+
 /* How each of the three files begins. */
 typedef struct {
     uint64_t magic;
@@ -166,62 +168,172 @@ static usher_status_t check_file(const file_t *file, int fd, usher_error_t *erro
     return USHER_OK;
 }
 
-static usher_status_t map_file(const file_t *file, usher_map_access_t access, bool create,
-                               void **mapping, usher_error_t *error) {
+/* `create` makes the file where there is none. */
+static usher_status_t open_file(const file_t *file, map_access_t access, bool create, int *fd,
+                                usher_error_t *error) {
     /* A descriptor opened for reading makes the mapping read-only for good: mprotect() cannot
      * widen it. */
-    int flags = (access == USHER_MAP_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW;
-    int fd = open(file->path, flags);
-    if (fd < 0 && errno == ENOENT && create) {
+    int flags = (access == MAP_FOR_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW;
+    *fd = open(file->path, flags);
+    if (*fd < 0 && errno == ENOENT && create) {
         usher_status_t status = create_file(file, error);
         if (status != USHER_OK) {
             return status;
         }
-        fd = open(file->path, flags);
+        *fd = open(file->path, flags);
     }
-    if (fd < 0) {
+    if (*fd < 0) {
         usher_status_t status = errno == ENOENT && !create ? USHER_NOT_FOUND : USHER_SYSTEM;
         return usher_fail(error, status, errno, "cannot open %s", file->path);
     }
-    usher_status_t status = check_file(file, fd, error);
-    if (status == USHER_OK) {
-        int protection = PROT_READ | (access == USHER_MAP_WRITE ? PROT_WRITE : 0);
-        *mapping = mmap(NULL, file->preamble->total_bytes, protection, MAP_SHARED, fd, 0);
-        if (*mapping == MAP_FAILED) {
-            *mapping = NULL;
-            status = usher_fail(error, USHER_SYSTEM, errno, "cannot map %s", file->path);
-        }
+    usher_status_t status = check_file(file, *fd, error);
+    if (status != USHER_OK) {
+        close(*fd);
+        *fd = -1;
     }
-    close(fd);
     return status;
 }
 
-usher_status_t usher_map_table(const char *runtime_dir, usher_map_access_t access,
-                               usher_table_t **table, usher_error_t *error) {
-    file_t file = {.preamble = &table_preamble, .limits = 4};
-    void *mapping = NULL;
-    name_file(&file, runtime_dir, "table", "");
-    usher_status_t status = map_file(&file, access, true, &mapping, error);
+/* The descriptor stays open. */
+static usher_status_t map_descriptor(const file_t *file, int fd, map_access_t access,
+                                     void **mapping, usher_error_t *error) {
+    int protection = PROT_READ | (access == MAP_FOR_WRITE ? PROT_WRITE : 0);
+    *mapping = mmap(NULL, file->preamble->total_bytes, protection, MAP_SHARED, fd, 0);
+    if (*mapping != MAP_FAILED) {
+        return USHER_OK;
+    }
+    *mapping = NULL;
+    return usher_fail(error, USHER_SYSTEM, errno, "cannot map %s", file->path);
+}
+
+static usher_status_t map_file(const file_t *file, map_access_t access, void **mapping,
+                               usher_error_t *error) {
+    int fd;
+    *mapping = NULL;
+    usher_status_t status = open_file(file, access, true, &fd, error);
+    if (status == USHER_OK) {
+        status = map_descriptor(file, fd, access, mapping, error);
+        close(fd);
+    }
+    return status;
+}
+
+/* What somebody else opened. */
+static usher_status_t map_opened(const file_t *file, int fd, void **mapping, usher_error_t *error) {
+    *mapping = NULL;
+    usher_status_t status = check_file(file, fd, error);
+    return status == USHER_OK ? map_descriptor(file, fd, MAP_FOR_WRITE, mapping, error) : status;
+}
+
+/* ---- the three files ------------------------------------------------------------------------ */
+
+static void describe_table(file_t *file, const char *runtime_dir) {
+    *file = (file_t){.preamble = &table_preamble, .limits = 4};
+    name_file(file, runtime_dir, "table", "");
+}
+
+static void describe_places(file_t *file, const char *runtime_dir) {
+    *file = (file_t){.preamble = &places_preamble, .limits = 0};
+    name_file(file, runtime_dir, "places", "");
+}
+
+static void describe_cells(file_t *file, const char *runtime_dir, const char *server) {
+    *file = (file_t){.preamble = &cells_preamble, .limits = 2, .server = server};
+    name_file(file, runtime_dir, server, ".cells");
+}
+
+usher_status_t usher_map_table(const char *runtime_dir, usher_table_t **table,
+                               usher_error_t *error) {
+    file_t file;
+    void *mapping;
+    describe_table(&file, runtime_dir);
+    usher_status_t status = map_file(&file, MAP_FOR_READ, &mapping, error);
     *table = mapping;
     return status;
 }
 
 usher_status_t usher_map_places(const char *runtime_dir, usher_places_t **places,
                                 usher_error_t *error) {
-    file_t file = {.preamble = &places_preamble, .limits = 0};
-    void *mapping = NULL;
-    name_file(&file, runtime_dir, "places", "");
-    usher_status_t status = map_file(&file, USHER_MAP_WRITE, true, &mapping, error);
+    file_t file;
+    void *mapping;
+    describe_places(&file, runtime_dir);
+    usher_status_t status = map_file(&file, MAP_FOR_WRITE, &mapping, error);
     *places = mapping;
     return status;
 }
 
-usher_status_t usher_map_cells(const char *runtime_dir, const char *server, bool create,
-                               usher_cells_t **cells, usher_error_t *error) {
-    file_t file = {.preamble = &cells_preamble, .limits = 2, .server = server};
-    void *mapping = NULL;
-    name_file(&file, runtime_dir, server, ".cells");
-    usher_status_t status = map_file(&file, USHER_MAP_WRITE, create, &mapping, error);
+usher_status_t usher_map_cells(const char *runtime_dir, const char *server, usher_cells_t **cells,
+                               usher_error_t *error) {
+    file_t file;
+    void *mapping;
+    describe_cells(&file, runtime_dir, server);
+    usher_status_t status = map_file(&file, MAP_FOR_WRITE, &mapping, error);
+    *cells = mapping;
+    return status;
+}
+
+/* ---- for a manager that may not open them --------------------------------------------------- */
+
+usher_status_t usher_channel_open_files(const char *runtime_dir, int *table_fd, int *places_fd,
+                                        usher_error_t *error) {
+    file_t file;
+    *table_fd = *places_fd = -1;
+    usher_status_t status = usher_check_names(runtime_dir, NULL, error);
+    if (status != USHER_OK) {
+        return status;
+    }
+    describe_table(&file, runtime_dir);
+    status = open_file(&file, MAP_FOR_WRITE, true, table_fd, error);
+    if (status != USHER_OK) {
+        return status;
+    }
+    describe_places(&file, runtime_dir);
+    status = open_file(&file, MAP_FOR_WRITE, true, places_fd, error);
+    if (status != USHER_OK) {
+        close(*table_fd);
+        *table_fd = -1;
+    }
+    return status;
+}
+
+usher_status_t usher_channel_open_cells(const char *runtime_dir, const char *server, int *cells_fd,
+                                        usher_error_t *error) {
+    file_t file;
+    *cells_fd = -1;
+    usher_status_t status = usher_check_names(runtime_dir, server, error);
+    if (status != USHER_OK) {
+        return status;
+    }
+    describe_cells(&file, runtime_dir, server);
+    return open_file(&file, MAP_FOR_WRITE, false, cells_fd, error);
+}
+
+usher_status_t usher_map_table_from(int fd, const char *runtime_dir, usher_table_t **table,
+                                    usher_error_t *error) {
+    file_t file;
+    void *mapping;
+    describe_table(&file, runtime_dir);
+    usher_status_t status = map_opened(&file, fd, &mapping, error);
+    *table = mapping;
+    return status;
+}
+
+usher_status_t usher_map_places_from(int fd, const char *runtime_dir, usher_places_t **places,
+                                     usher_error_t *error) {
+    file_t file;
+    void *mapping;
+    describe_places(&file, runtime_dir);
+    usher_status_t status = map_opened(&file, fd, &mapping, error);
+    *places = mapping;
+    return status;
+}
+
+usher_status_t usher_map_cells_from(int fd, const char *runtime_dir, const char *server,
+                                    usher_cells_t **cells, usher_error_t *error) {
+    file_t file;
+    void *mapping;
+    describe_cells(&file, runtime_dir, server);
+    usher_status_t status = map_opened(&file, fd, &mapping, error);
     *cells = mapping;
     return status;
 }

@@ -32,15 +32,6 @@ static usher_status_t find_handle(const usher_manager_t *manager, const char *se
                             USHER_SERVERS_MAX);
 }
 
-static usher_status_t open_live(const char *live_path, int *fd, usher_error_t *error) {
-    *fd = open(live_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (*fd >= 0) {
-        return USHER_OK;
-    }
-    return usher_fail(error, errno == ENOENT ? USHER_NOT_FOUND : USHER_SYSTEM, errno,
-                      "cannot open %s", live_path);
-}
-
 static void free_server(usher_attached_t *server) {
     for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
         free(server->seen[i]);
@@ -52,27 +43,25 @@ static void free_server(usher_attached_t *server) {
     free(server);
 }
 
-usher_status_t usher_manager_attach_server(usher_manager_t *manager, const char *server,
-                                           const char *live_path, uint32_t *handle,
-                                           usher_error_t *error) {
+usher_status_t usher_manager_attach_files(usher_manager_t *manager, const char *server,
+                                          int cells_fd, int live_fd, uint32_t *handle,
+                                          usher_error_t *error) {
+    usher_attached_t *attached = NULL;
     usher_status_t status = usher_check_names(manager->runtime_dir, server, error);
     if (status == USHER_OK) {
         status = find_handle(manager, server, handle, error);
     }
+    if (status == USHER_OK && !(attached = calloc(1, sizeof(*attached)))) {
+        status = usher_fail(error, USHER_SYSTEM, ENOMEM, "cannot attach server %s", server);
+    }
     if (status != USHER_OK) {
+        close(live_fd);
         return status;
     }
-    usher_attached_t *attached = calloc(1, sizeof(*attached));
-    if (!attached) {
-        return usher_fail(error, USHER_SYSTEM, ENOMEM, "cannot attach server %s", server);
-    }
-    attached->live_fd = -1;
+    attached->live_fd = live_fd;
     strcpy(attached->name, server); /* its length was checked */
     attached->id = usher_hash(server, strlen(server));
-    status = usher_map_cells(manager->runtime_dir, server, false, &attached->cells, error);
-    if (status == USHER_OK) {
-        status = open_live(live_path, &attached->live_fd, error);
-    }
+    status = usher_map_cells_from(cells_fd, manager->runtime_dir, server, &attached->cells, error);
     if (status != USHER_OK) {
         free_server(attached);
         return status;
@@ -80,6 +69,26 @@ usher_status_t usher_manager_attach_server(usher_manager_t *manager, const char 
     manager->servers[*handle] = attached;
     usher_totals_attach(manager, attached);
     return USHER_OK;
+}
+
+usher_status_t usher_manager_attach_server(usher_manager_t *manager, const char *server,
+                                           const char *live_path, uint32_t *handle,
+                                           usher_error_t *error) {
+    int cells_fd;
+    usher_status_t status =
+        usher_channel_open_cells(manager->runtime_dir, server, &cells_fd, error);
+    if (status != USHER_OK) {
+        return status;
+    }
+    int live_fd = open(live_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (live_fd >= 0) {
+        status = usher_manager_attach_files(manager, server, cells_fd, live_fd, handle, error);
+    } else {
+        status = usher_fail(error, errno == ENOENT ? USHER_NOT_FOUND : USHER_SYSTEM, errno,
+                            "cannot open %s", live_path);
+    }
+    close(cells_fd);
+    return status;
 }
 
 static usher_attached_t *server_of(usher_manager_t *manager, uint32_t handle) {

@@ -189,7 +189,7 @@ t.test('every argument is checked, and the error names it', (t) => {
       ['unreached', [ref], 0, undefined, 'ref', object],
       ['hung', [ref], 0, undefined, 'ref', object],
       ['attachServer', ['a', '/b'], 0, 1, 'server', text],
-      ['attachServer', ['a', '/b'], 1, undefined, 'livePath', text],
+      ['attachServer', ['a', '/b'], 1, undefined, 'live', /an object/],
       ['detachServer', [0], 0, null, 'handle', number],
       ['settle', [0], 0, null, 'handle', number],
       ['generationLives', [0, 1], 0, null, 'handle', number],
@@ -341,6 +341,31 @@ t.test('what cannot be opened', (t) => {
   writeFileSync(`${spoilt}/channel/table`, 'something else');
   t.throws(() => new native.Channel(spoilt), { code: /^ERR_USHER_(CORRUPT|VERSION)$/ });
   t.end();
+});
+
+t.test('who may not open the files gets descriptors', (t) => {
+  const { channel, runtimeDir, livePath } = openChannel(t);
+  const worker = new OtherWorker(t, runtimeDir, livePath);
+  return worker.answer().then(() => {
+    channel.addClass('static', '/srv/a.fcgi', null, limits);
+    const [table, places, cells, live] = [
+      `${runtimeDir}/channel/table`,
+      `${runtimeDir}/channel/places`,
+      `${runtimeDir}/channel/nginx-1.cells`,
+      livePath,
+    ].map((path) => openSync(path, 'r+')) as [number, number, number, number];
+    const other = new native.Channel(runtimeDir, { table, places });
+    t.match(other.classes(), [{ key: '/srv/a.fcgi' }]);
+    const handle = other.attachServer('nginx-1', { cells, live });
+    t.equal(other.settle(handle).workers, 1);
+    t.throws(() => new native.Channel(runtimeDir, { table: places, places }), {
+      code: 'ERR_USHER_CORRUPT',
+    });
+    other.close();
+    channel.close();
+    for (const fd of [table, places, cells]) closeSync(fd);
+    t.throws(() => closeSync(live), { code: 'EBADF' }, 'the live file was the channel’s');
+  });
 });
 
 t.test('a closed channel', (t) => {

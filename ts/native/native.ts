@@ -91,7 +91,9 @@ export interface StartRequest {
 
 /** The manager's side of the channel of one runtime directory. */
 export declare class Channel {
-  constructor(runtimeDir: string);
+  /** @param files Descriptors of its table and places, opened for reading and writing, for who may
+   * not open them; they stay the caller's. */
+  constructor(runtimeDir: string, files?: { table: number; places: number });
   /** Stops the doorbell thread and unmaps. Idempotent; every later call throws. */
   close(): void;
 
@@ -135,7 +137,9 @@ export declare class Channel {
    * request is sent to it (external: it is only counted). setEndpoint(…, 'starting', …) begins anew. */
   hung(ref: Ref): number;
 
-  attachServer(server: string, livePath: string): number;
+  /** @param live Path of the server's live file; or descriptors, of which `live` belongs to the
+   * channel afterwards and `cells` stays the caller's. */
+  attachServer(server: string, live: string | { cells: number; live: number }): number;
   detachServer(handle: number): void;
   settle(handle: number): ServerInfo;
   generationLives(handle: number, generation: number): boolean;
