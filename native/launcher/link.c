@@ -2,6 +2,7 @@
 #include "launcher/link.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,12 @@
 typedef struct waiting waiting_t;
 struct waiting {
     waiting_t *next;
+    int descriptors[LINK_DESCRIPTORS_MAX]; /* its own; -1 behind the last */
     size_t length;
     char bytes[];
 };
 
+static const int no_descriptors[] = {-1};
 static waiting_t *waiting_first, **waiting_end = &waiting_first;
 static uint64_t dropped_bytes;
 static void (*handle_message)(const message_t *message);
@@ -35,34 +38,65 @@ static alarm_t dropped_alarm = {.on_due = on_dropped_due};
 
 /* ---- sending ------------------------------------------------------------------------------- */
 
-static ssize_t send_packet(const char *bytes, size_t length, int descriptor) {
+static size_t count_descriptors(const int *descriptors) {
+    size_t count = 0;
+    while (count < LINK_DESCRIPTORS_MAX && descriptors[count] >= 0)
+        count++;
+    return count;
+}
+
+static ssize_t send_packet(const char *bytes, size_t length, const int *descriptors) {
     struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = length};
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(LINK_DESCRIPTORS_MAX * sizeof(int))];
     } control;
-    if (descriptor >= 0) {
+    size_t count = count_descriptors(descriptors);
+    if (count > 0) {
         memset(&control, 0, sizeof(control));
         header.msg_control = control.bytes;
-        header.msg_controllen = sizeof(control.bytes);
+        header.msg_controllen = CMSG_SPACE(count * sizeof(int));
         struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
         rights->cmsg_level = SOL_SOCKET;
         rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(rights), &descriptor, sizeof(int));
+        rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(rights), descriptors, count * sizeof(int));
     }
     return sendmsg(link_watch.fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static bool is_full(void) {
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM ||
+           errno == ETOOMANYREFS; /* descriptors that the manager has not taken yet */
 }
 
-static void keep_waiting(const message_t *message) {
+static void release(waiting_t *entry) {
+    for (size_t i = 0; i < LINK_DESCRIPTORS_MAX && entry->descriptors[i] >= 0; i++)
+        close(entry->descriptors[i]);
+    free(entry);
+}
+
+/* The caller closes its descriptors: what waits has copies. */
+static bool copy_descriptors(waiting_t *entry, const int *descriptors) {
+    size_t count = count_descriptors(descriptors);
+    for (size_t i = 0; i < LINK_DESCRIPTORS_MAX; i++)
+        entry->descriptors[i] = -1;
+    for (size_t i = 0; i < count; i++) {
+        entry->descriptors[i] = fcntl(descriptors[i], F_DUPFD_CLOEXEC, 0);
+        if (entry->descriptors[i] < 0)
+            return false;
+    }
+    return true;
+}
+
+static void keep_waiting(const message_t *message, const int *descriptors) {
     waiting_t *entry = malloc(sizeof(*entry) + message->length);
-    if (entry == NULL) {
-        log_error("link.failed", "error", "no memory for a message to the manager", NULL);
+    if (entry == NULL || !copy_descriptors(entry, descriptors)) {
+        log_error("link.failed", "verb", message_verb(message), "error",
+                  entry == NULL ? "no memory for a message to the manager" : strerror(errno), NULL);
+        if (entry != NULL)
+            release(entry);
         return;
     }
     entry->next = NULL;
@@ -74,18 +108,18 @@ static void keep_waiting(const message_t *message) {
     waiting_end = &entry->next;
 }
 
-void link_send_with(const message_t *message, int descriptor) {
+void link_send_with(const message_t *message, const int *descriptors) {
     if (link_watch.fd < 0)
         return;
-    if (waiting_first == NULL && send_packet(message->bytes, message->length, descriptor) >= 0)
+    if (waiting_first == NULL && send_packet(message->bytes, message->length, descriptors) >= 0)
         return;
     /* any other error means that the manager is gone: its death is seen elsewhere */
     if (waiting_first != NULL || is_full())
-        keep_waiting(message);
+        keep_waiting(message, descriptors);
 }
 
 void link_send(const message_t *message) {
-    link_send_with(message, -1);
+    link_send_with(message, no_descriptors);
 }
 
 static waiting_t *take_first(void) {
@@ -98,9 +132,10 @@ static waiting_t *take_first(void) {
 
 static void send_waiting(void) {
     while (waiting_first != NULL) {
-        if (send_packet(waiting_first->bytes, waiting_first->length, -1) < 0 && is_full())
+        const waiting_t *first = waiting_first;
+        if (send_packet(first->bytes, first->length, first->descriptors) < 0 && is_full())
             return;
-        free(take_first());
+        release(take_first());
         if (waiting_first == NULL)
             watch_writable(&link_watch, false);
     }
@@ -117,14 +152,14 @@ void link_count_dropped(size_t bytes) {
 void link_send_output(const message_t *message, size_t bytes) {
     if (link_watch.fd < 0)
         return;
-    if (waiting_first != NULL || send_packet(message->bytes, message->length, -1) < 0)
+    if (waiting_first != NULL || send_packet(message->bytes, message->length, no_descriptors) < 0)
         link_count_dropped(bytes);
 }
 
 static void on_dropped_due(alarm_t *alarm) {
     message_t *message = message_begin("dropped");
     message_add_number(message, "bytes", (int64_t)dropped_bytes);
-    if (waiting_first == NULL && send_packet(message->bytes, message->length, -1) >= 0)
+    if (waiting_first == NULL && send_packet(message->bytes, message->length, no_descriptors) >= 0)
         dropped_bytes = 0;
     else
         alarm_set(alarm, usher_os_now_ns() + DROPPED_REPORT_NS);
@@ -197,7 +232,7 @@ void link_close(void) {
     close(link_watch.fd);
     link_watch.fd = -1;
     while (waiting_first != NULL)
-        free(take_first());
+        release(take_first());
     dropped_bytes = 0;
     alarm_cancel(&dropped_alarm);
 }

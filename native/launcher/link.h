@@ -19,10 +19,13 @@ void link_read_rest(void);
 /* Forget what has not been sent. */
 void link_close(void);
 
-/* Without a manager it is not sent at all: the next one is given lists. `descriptor` goes with it
- * unless it is -1; only the first message of a manager's life may carry one. */
+/* The most descriptors one message carries. */
+#define LINK_DESCRIPTORS_MAX 4
+
+/* Without a manager it is not sent at all: the next one is given lists. `descriptors`, ended by -1
+ * where there are fewer than the most, go with it and stay the caller's. */
 void link_send(const message_t *message);
-void link_send_with(const message_t *message, int descriptor);
+void link_send_with(const message_t *message, const int *descriptors);
 /* Send a message of `bytes` of output, or count them as dropped. */
 void link_send_output(const message_t *message, size_t bytes);
 /* Output that was not even offered. */
