@@ -8,6 +8,7 @@
 
 #include "launcher/directory.h"
 #include "launcher/endpoints.h"
+#include "launcher/files.h"
 #include "launcher/instances.h"
 #include "launcher/link.h"
 #include "launcher/log.h"
@@ -21,6 +22,10 @@
 #define FINISH_RETRY_NS (20 * NS_PER_MS)
 #define START_TIMEOUT_MS 60000
 #define DAY_MS 86400000
+
+static void refuse(int64_t id, const failure_t *failure) {
+    link_send(message_begin_failed(id, failure));
+}
 
 static void answer(const char *verb, int64_t id) {
     message_t *message = message_begin(verb);
@@ -84,7 +89,7 @@ static void run_bind(const message_t *message, int64_t id) {
     failure_t failure;
     const endpoint_t *endpoint = bind_endpoint(message, id, &failure);
     if (endpoint == NULL) {
-        link_send(message_begin_failed(id, &failure));
+        refuse(id, &failure);
         return;
     }
     message_t *bound = message_begin("bound");
@@ -97,7 +102,7 @@ static void run_link(const message_t *message, int64_t id) {
     failure_t failure;
     endpoint_t *endpoint = find_endpoint(id, &failure);
     if (endpoint == NULL || endpoint_link(endpoint, text_or(message, "server", ""), &failure) < 0)
-        link_send(message_begin_failed(id, &failure));
+        refuse(id, &failure);
     else
         answer("linked", id);
 }
@@ -184,7 +189,7 @@ static void run_start(const message_t *message, int64_t id) {
         result = fill_request(message, &request, &failure);
     }
     if (result < 0 || instance_start(&request, &failure) < 0)
-        link_send(message_begin_failed(id, &failure));
+        refuse(id, &failure);
     free(arguments);
     free(environment);
 }
@@ -200,7 +205,7 @@ static void run_signal(const message_t *message, int64_t id) {
 static void fail_unknown_instance(int64_t id) {
     failure_t failure;
     fail(&failure, "instance", ENOENT, "there is no instance with id %lld", (long long)id);
-    link_send(message_begin_failed(id, &failure));
+    refuse(id, &failure);
 }
 
 static void run_look(const message_t *message, int64_t id) {
@@ -220,6 +225,60 @@ static void run_snapshot(const message_t *message, int64_t id) {
 static void run_forget(const message_t *message, int64_t id) {
     (void)message;
     instance_forget(id);
+}
+
+/* ---- files of the runtime directory -------------------------------------------------------- */
+
+static void add_name(const char *name, void *message) {
+    message_add(message, "name", name);
+}
+
+static void run_registrations(const message_t *message, int64_t id) {
+    (void)message;
+    failure_t failure;
+    message_t *list = message_begin("registrations");
+    message_add_number(list, "id", id);
+    if (files_each_registration(add_name, list, &failure) < 0)
+        refuse(id, &failure);
+    else
+        link_send(list);
+}
+
+/* `descriptors`, ended by -1, are closed. */
+static void answer_with(const char *verb, int64_t id, int *descriptors, size_t count) {
+    message_t *message = message_begin(verb);
+    message_add_number(message, "id", id);
+    link_send_with(message, descriptors);
+    files_close(descriptors, count);
+}
+
+static void run_registration(const message_t *message, int64_t id) {
+    failure_t failure;
+    int fd = files_open_registration(text_or(message, "name", ""), &failure);
+    if (fd < 0)
+        refuse(id, &failure);
+    else
+        answer_with("registration", id, (int[]){fd, -1}, 1);
+}
+
+static void run_attach(const message_t *message, int64_t id) {
+    failure_t failure;
+    int cells, live;
+    if (files_open_server(text_or(message, "server", ""), &cells, &live, &failure) < 0)
+        refuse(id, &failure);
+    else
+        answer_with("attached", id, (int[]){cells, live, -1}, 2);
+}
+
+static void run_remove(const message_t *message, int64_t id) {
+    (void)id;
+    failure_t failure;
+    const char *registration = message_text(message, "registration");
+    const char *server = message_text(message, "server");
+    if (registration != NULL && files_remove_registration(registration, &failure) < 0)
+        log_warn("remove.failed", "error", failure.text, NULL);
+    if (server != NULL && files_remove_server(server, &failure) < 0)
+        log_warn("remove.failed", "error", failure.text, NULL);
 }
 
 /* ---- the manager itself -------------------------------------------------------------------- */
@@ -265,10 +324,22 @@ static const struct {
     void (*run)(const message_t *message, int64_t id);
     bool needs_id;
 } commands[] = {
-    {"refuse", run_refuse, true}, {"bind", run_bind, true},         {"link", run_link, true},
-    {"close", run_close, true},   {"start", run_start, true},       {"signal", run_signal, true},
-    {"look", run_look, true},     {"snapshot", run_snapshot, true}, {"forget", run_forget, true},
-    {"ready", run_ready, false},  {"finish", run_finish, false},    {"resume", run_resume, false},
+    {"refuse", run_refuse, true},
+    {"bind", run_bind, true},
+    {"link", run_link, true},
+    {"close", run_close, true},
+    {"start", run_start, true},
+    {"signal", run_signal, true},
+    {"look", run_look, true},
+    {"snapshot", run_snapshot, true},
+    {"forget", run_forget, true},
+    {"registrations", run_registrations, true},
+    {"registration", run_registration, true},
+    {"attach", run_attach, true},
+    {"remove", run_remove, false},
+    {"ready", run_ready, false},
+    {"finish", run_finish, false},
+    {"resume", run_resume, false},
     {"quit", run_quit, false},
 };
 

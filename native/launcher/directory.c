@@ -212,6 +212,10 @@ static void make_writable(int folder) {
         fchmod(folder, 0700);
 }
 
+int directory_open_folder(const char *name) {
+    return open_folder(runtime_fd, name);
+}
+
 int directory_open_server(const char *server) {
     int folder = open_folder(runtime_fd, server);
     if (folder >= 0)
@@ -271,6 +275,10 @@ static void remove_server(const entry_t *entry, void *context) {
         return;
     close(live);
     remove_folder(entry->folder_fd, entry->name);
+}
+
+void directory_remove_server(const char *server) {
+    remove_folder(runtime_fd, server);
 }
 
 void directory_remove(void) {

@@ -24,6 +24,8 @@ int directory_sockets_fd(void);
 const char *directory_path(void);
 
 bool directory_is_server_name(const char *name);
+/* Open a folder of the runtime directory; -1 with errno. */
+int directory_open_folder(const char *name);
 /* Open <runtime>/SERVER for linking into it; -1 with errno. */
 int directory_open_server(const char *server);
 
@@ -35,6 +37,8 @@ void directory_resume(void);
 bool directory_has_live_server(void);
 /* Remove control.sock and what stands in sockets/. */
 void directory_remove_sockets(void);
+/* Remove <runtime>/SERVER, whatever is in it. */
+void directory_remove_server(const char *server);
 /* Remove everything of ours, the locks last; then the directory itself when nothing is left. */
 void directory_remove(void);
 

@@ -14,6 +14,7 @@
 
 #include "launcher/directory.h"
 #include "launcher/endpoints.h"
+#include "launcher/files.h"
 #include "launcher/instances.h"
 #include "launcher/link.h"
 #include "launcher/log.h"
@@ -71,6 +72,17 @@ int manager_open(const launch_options_t *launch_options, const manager_events_t 
 
 /* ---- starting ------------------------------------------------------------------------------ */
 
+/* What it may not open itself, in the order of protocol.h. Without the channel it is told no more:
+ * it says what it lacks and dies. */
+static void send_hello(const message_t *hello) {
+    int descriptors[LINK_DESCRIPTORS_MAX] = {control_fd, -1, -1, -1};
+    failure_t failure;
+    if (files_open_channel(options->config, descriptors + 1, &failure) < 0)
+        log_error("channel.failed", "step", failure.step, "error", failure.text, NULL);
+    link_send_with(hello, descriptors);
+    files_close(descriptors + 1, LINK_DESCRIPTORS_MAX - 1);
+}
+
 static void greet(void) {
     message_t *message = message_begin("hello");
     message_add(message, "runtime_dir", directory_path());
@@ -82,7 +94,7 @@ static void greet(void) {
     if (options->log != NULL)
         message_add(message, "log", options->log);
     message_add(message, "mode", mode_name(options->mode));
-    link_send_with(message, control_fd);
+    send_hello(message);
     endpoints_list();
     instances_list();
     int64_t endpoints = endpoints_highest_id(), instances = instances_highest_id();
