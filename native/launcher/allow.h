@@ -20,12 +20,49 @@
  *
  *   both                    env=NAME=VALUE … user=NAME group=NAME nice=N limit=NAME=N … log=/PATH setuid=1
  *
- * A start is allowed when one block has: the same arguments (or the path), cwd, user, group and nice
- * (missing = missing), each of the start's env, limit, log and setuid. The manager's own
- * PATH=/usr/local/bin:/usr/bin:/bin is always allowed. Blocks of all files count together, but a
- * dynamic path is looked for in the newest generation of each server only.
+ * A start is allowed when one block has the same arguments (or the path), cwd, user, group, nice, env,
+ * limits and log (missing = missing), and setuid if the start has it. PATH=/usr/local/bin:/usr/bin:/bin
+ * is always allowed where the block says no PATH. `bind listen=` is allowed when a program has the
+ * same listen, user and group. Blocks of all files count together, but a dynamic path is looked for
+ * in the newest generation of each server only.
  */
 #ifndef USHER_LAUNCHER_ALLOW_H
 #define USHER_LAUNCHER_ALLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "launcher/failure.h"
+#include "launcher/message.h"
+
+#define ALLOW_BYTES_MAX ((size_t)64 << 20)
+
+typedef struct {
+    bool is_dynamic;
+    const char *const *lines; /* NAME=VALUE, unescaped */
+    size_t count;
+} allow_block_t;
+
+typedef struct {
+    allow_block_t *blocks;
+    size_t count;
+    const char **lines;
+    char *text;
+} allow_list_t;
+
+/* 0, or -1 with what is wrong: nothing of such a text is allowed. Anything may be given. */
+int allow_parse(const char *bytes, size_t length, allow_list_t *list, failure_t *failure);
+void allow_free(allow_list_t *list);
+
+/* The first value of a field, NULL = missing. */
+const char *allow_text(const allow_block_t *block, const char *name);
+/* Values of a repeated field: begin with *cursor = 0; NULL at the end. */
+const char *allow_next(const allow_block_t *block, const char *name, size_t *cursor);
+
+/* Does the block have all that the `start` says but what a dynamic path must be? */
+bool allow_has_start(const allow_block_t *block, const message_t *start);
+/* Is it the program of the block, which is no dynamic one? */
+bool allow_has_program(const allow_block_t *block, const char *path);
+bool allow_has_listen(const allow_block_t *block, const message_t *bind);
 
 #endif

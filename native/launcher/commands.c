@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "launcher/directory.h"
 #include "launcher/endpoints.h"
@@ -14,6 +17,7 @@
 #include "launcher/log.h"
 #include "launcher/loop.h"
 #include "launcher/manager.h"
+#include "launcher/permit.h"
 #include "launcher/spawn.h"
 #include "launcher/stop.h"
 #include "os/os.h"
@@ -229,7 +233,8 @@ static void run_forget(const message_t *message, int64_t id) {
 
 /* ---- files of the runtime directory -------------------------------------------------------- */
 
-static void add_name(const char *name, void *message) {
+static void add_name(int folder, const char *name, void *message) {
+    (void)folder;
     message_add(message, "name", name);
 }
 
@@ -238,7 +243,7 @@ static void run_registrations(const message_t *message, int64_t id) {
     failure_t failure;
     message_t *list = message_begin("registrations");
     message_add_number(list, "id", id);
-    if (files_each_registration(add_name, list, &failure) < 0)
+    if (files_each(".conf", add_name, list, &failure) < 0)
         refuse(id, &failure);
     else
         link_send(list);
@@ -279,6 +284,44 @@ static void run_remove(const message_t *message, int64_t id) {
         log_warn("remove.failed", "error", failure.text, NULL);
     if (server != NULL && files_remove_server(server, &failure) < 0)
         log_warn("remove.failed", "error", failure.text, NULL);
+}
+
+/* ---- programs' files ------------------------------------------------------------------------ */
+
+static void run_resolve(const message_t *message, int64_t id) {
+    failure_t failure;
+    char real[PATH_MAX];
+    if (permit_resolve(text_or(message, "server", ""), text_or(message, "path", ""), real,
+                       &failure) < 0) {
+        refuse(id, &failure);
+        return;
+    }
+    message_t *resolved = message_begin("resolved");
+    message_add_number(resolved, "id", id);
+    message_add(resolved, "real", real);
+    link_send(resolved);
+}
+
+static void run_identify(const message_t *message, int64_t id) {
+    failure_t failure;
+    struct stat status;
+    char identity[96] = "", real[PATH_MAX];
+    const char *path = text_or(message, "path", "");
+    if (permit_identify(path, &failure) < 0) {
+        refuse(id, &failure);
+        return;
+    }
+    bool is_there = stat(path, &status) == 0;
+    if (is_there)
+        snprintf(identity, sizeof(identity), "%ju.%ju.%lld%09ld.%jd", (uintmax_t)status.st_dev,
+                 (uintmax_t)status.st_ino, (long long)status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
+                 (intmax_t)status.st_size);
+    message_t *identified = message_begin("identified");
+    message_add_number(identified, "id", id);
+    message_add(identified, "identity", identity);
+    if (is_there && realpath(path, real) != NULL)
+        message_add(identified, "real", real);
+    link_send(identified);
 }
 
 /* ---- the manager itself -------------------------------------------------------------------- */
@@ -337,6 +380,8 @@ static const struct {
     {"registration", run_registration, true},
     {"attach", run_attach, true},
     {"remove", run_remove, false},
+    {"resolve", run_resolve, true},
+    {"identify", run_identify, true},
     {"ready", run_ready, false},
     {"finish", run_finish, false},
     {"resume", run_resume, false},

@@ -79,8 +79,8 @@ static int open_registrations(failure_t *failure) {
     return folder;
 }
 
-int files_each_registration(void (*on_name)(const char *name, void *context), void *context,
-                            failure_t *failure) {
+int files_each(const char *suffix, void (*on_file)(int folder, const char *name, void *context),
+               void *context, failure_t *failure) {
     int folder = open_registrations(failure);
     DIR *entries = folder < 0 ? NULL : fdopendir(folder);
     if (entries == NULL) {
@@ -92,8 +92,8 @@ int files_each_registration(void (*on_name)(const char *name, void *context), vo
     }
     const struct dirent *entry;
     while ((entry = readdir(entries)) != NULL) {
-        if (files_is_registration(entry->d_name, ".conf"))
-            on_name(entry->d_name, context);
+        if (files_is_registration(entry->d_name, suffix))
+            on_file(folder, entry->d_name, context);
     }
     closedir(entries);
     return 0;

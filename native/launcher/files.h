@@ -16,10 +16,10 @@
  * opened into descriptors[0 … 2], -1 where there is no configuration or it cannot be read. */
 int files_open_channel(const char *config, int *descriptors, failure_t *failure);
 
-/* Call `on_name` for each SERVER.GENERATION.conf in servers/. */
-int files_each_registration(void (*on_name)(const char *name, void *context), void *context,
-                            failure_t *failure);
-/* SERVER.GENERATION and `suffix` (".conf")? */
+/* Call `on_file` for each SERVER.GENERATION with this suffix (".conf") in servers/. */
+int files_each(const char *suffix, void (*on_file)(int folder, const char *name, void *context),
+               void *context, failure_t *failure);
+/* Is it the name of such a file? */
 bool files_is_registration(const char *name, const char *suffix);
 /* A descriptor for reading, -1 with `failure`. */
 int files_open_registration(const char *name, failure_t *failure);
