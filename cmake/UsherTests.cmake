@@ -5,7 +5,7 @@
 # native/test/*.c otherwise  a library that each of them may use
 # native/fuzz/NAME_fuzz.c    a libFuzzer target:             build-fuzz/fuzz/NAME_fuzz
 
-set(usher_test_uses registration channel options os launcher)
+set(usher_test_uses registration channel options fastcgi os launcher)
 
 file(GLOB test_programs CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/native/test/*_test.c"
     "${CMAKE_SOURCE_DIR}/native/test/*_helper.c")

@@ -134,6 +134,10 @@ ngx_http_usher_peer_t *ngx_http_usher_find_peer(ngx_http_request_t *r);
 ngx_int_t ngx_http_usher_admit(ngx_http_usher_peer_t *peer);
 void ngx_http_usher_go_on(ngx_event_t *ev);
 
+/* ngx_http_usher_proxy.c */
+
+ngx_int_t ngx_http_usher_drop_proxy(ngx_http_request_t *r);
+
 /* ngx_http_usher_connect.c */
 
 ngx_int_t ngx_http_usher_connect(ngx_http_usher_peer_t *peer);

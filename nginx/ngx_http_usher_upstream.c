@@ -69,7 +69,9 @@ ngx_http_usher_init_peer(ngx_http_request_t *r,
 
     cln->handler = ngx_http_usher_cleanup;
 
-    if (ngx_http_usher_set_key(peer) != NGX_OK) {
+    if (ngx_http_usher_set_key(peer) != NGX_OK
+        || ngx_http_usher_drop_proxy(r) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

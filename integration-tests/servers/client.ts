@@ -279,17 +279,18 @@ export interface Http2Answer {
   body: Buffer;
 }
 
-/** HTTP/2 without TLS, all paths at once over one connection. */
+/** HTTP/2 without TLS, all paths at once over one connection; a list is a header given repeatedly. */
 export async function requestHttp2(
   port: number,
   paths: string[],
   body?: Buffer,
+  sent: Record<string, string | string[]> = {},
 ): Promise<Http2Answer[]> {
   const session = http2.connect(`http://127.0.0.1:${port}`);
   const one = (path: string): Promise<Http2Answer> =>
     new Promise((resolve, reject) => {
       const method = body === undefined ? 'GET' : 'POST';
-      const stream = session.request({ ':path': path, ':method': method });
+      const stream = session.request({ ':path': path, ':method': method, ...sent });
       const pieces: Buffer[] = [];
       let headers: http2.IncomingHttpHeaders = {};
       stream.on('response', (received) => {

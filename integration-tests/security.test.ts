@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import t from 'tap';
+import { httpoxy } from './behaviours/httpoxy.ts';
+import { servers } from './servers/index.ts';
+import { nothingLeft } from './servers/leftovers.ts';
+
+for (const server of servers) {
+  t.test(server.name, async (t) => {
+    await t.test('httpoxy', (t) => httpoxy(t, server));
+  });
+}
+t.test('after the end', nothingLeft);
