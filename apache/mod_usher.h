@@ -204,7 +204,7 @@ int usher_script_is_class(request_rec *r);
 int usher_script_class(usher_call *call, const usher_server_conf *conf);
 /* The request's environment as FastCGI will send it: fills call->head. */
 void usher_script_environment(usher_call *call);
-/* What r->subprocess_env lacks of -pass-header and -initial-env, then call->head (script.c). */
+/* call->head, of r->subprocess_env and what -pass-header and -initial-env add to it (script.c). */
 void usher_script_head(usher_call *call);
 
 /* A call without a class (call.c). */

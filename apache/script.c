@@ -280,7 +280,7 @@ static const char *variable_name(apr_pool_t *p, const char *header)
 }
 
 /* -pass-header: under CGI's name, and under the header's own as mod_fastcgi did. */
-static void pass_headers(usher_call *call)
+static void pass_headers(usher_call *call, apr_table_t *env)
 {
     request_rec *r = call->r;
     int i;
@@ -290,8 +290,8 @@ static void pass_headers(usher_call *call)
         const char *value = apr_table_get(r->headers_in, header);
 
         if (value && strcasecmp(header, "Proxy")) {
-            apr_table_setn(r->subprocess_env, variable_name(r->pool, header), value);
-            apr_table_setn(r->subprocess_env, header, value);
+            apr_table_setn(env, variable_name(r->pool, header), value);
+            apr_table_setn(env, header, value);
         }
     }
 }
@@ -317,12 +317,17 @@ static void set_content_length(usher_call *call)
 void usher_script_head(usher_call *call)
 {
     request_rec *r = call->r;
+    apr_table_t *env = r->subprocess_env;
 
-    pass_headers(call);
-    /* programs built on libfcgi or CGI::Fast forget their own environment at every request */
-    apr_table_do(set_unless_there, r->subprocess_env, call->class->initial_env, NULL);
-
-    call->head = usher_fcgi_head(r->pool, r->subprocess_env, call->role, &call->head_length);
+    if (call->class->pass_headers->nelts || !apr_is_empty_table(call->class->initial_env)) {
+        /* For this program alone: after an internal redirect (ErrorDocument, Location) httpd gives
+         * the request's variables to another one, as REDIRECT_. */
+        env = apr_table_copy(r->pool, env);
+        pass_headers(call, env);
+        /* programs built on libfcgi or CGI::Fast forget their own environment at every request */
+        apr_table_do(set_unless_there, env, call->class->initial_env, NULL);
+    }
+    call->head = usher_fcgi_head(r->pool, env, call->role, &call->head_length);
 }
 
 void usher_script_environment(usher_call *call)

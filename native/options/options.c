@@ -5,6 +5,8 @@
  */
 #include "options/options.h"
 
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "options/checks.h"
@@ -23,10 +25,24 @@ typedef struct {
     size_t error_size;
 } parser_t;
 
+/* The rest of a variable's value that holds a blank looks like an option: it is not told. */
+static bool follows_variable(const parser_t *parser) {
+    const usher_option_values_t *values = parser->values;
+    return values->count > 0 && values->values[values->count - 1].option->type == USHER_TYPE_ENV;
+}
+
 static int fail_unknown(const parser_t *parser, const char *word, size_t name_length) {
-    char quoted[USHER_QUOTED_MAX], hint[PIECE_MAX];
-    usher_text_quote(word, name_length, quoted, sizeof quoted);
+    char quoted[USHER_QUOTED_MAX], hint[PIECE_MAX], variable[USHER_SPELLING_MAX];
     usher_option_suggest(parser->scope, parser->host, word, name_length, hint, sizeof hint);
+    if (follows_variable(parser)) {
+        usher_option_spell(parser->host, &usher_option_table[USHER_OPTION_initialEnv], variable,
+                           sizeof variable);
+        return usher_text_fail(parser->error, parser->error_size,
+                               "the word after %s is no option (a value that holds a blank is put "
+                               "in quotes as a whole)%s",
+                               variable, hint);
+    }
+    usher_text_quote(word, name_length, quoted, sizeof quoted);
     return usher_text_fail(parser->error, parser->error_size, "unknown option %s%s", quoted, hint);
 }
 
@@ -64,6 +80,24 @@ static int check_place(const parser_t *parser, const usher_option_t *option) {
                            usher_scope_directive(parser->host, parser->scope));
 }
 
+/* What an error shows of a setting. A variable's value may be a secret, and errors go to logs: of
+ * NAME=value only the name is told, and nothing where the word may be the secret itself. */
+static void show_setting(const parser_t *parser, const usher_option_t *option, const char *text,
+                         char *setting, size_t size) {
+    if (option->type != USHER_TYPE_ENV) {
+        usher_option_setting(parser->host, option, text, setting, size);
+        return;
+    }
+    char spelling[USHER_SPELLING_MAX], name[USHER_QUOTED_MAX] = "";
+    const char *sign = strchr(text, '=');
+    usher_option_spell(parser->host, option, spelling, sizeof spelling);
+    if (sign != NULL && sign[strspn(sign, "=")] != '\0')
+        usher_text_quote(text, (size_t)(sign - text), name, sizeof name);
+    const char *joint = parser->host == USHER_HOST_NGINX ? "=" : " ";
+    snprintf(setting, size, "%s%s%s%s", spelling, *name != '\0' ? joint : "", name,
+             *name != '\0' ? "=..." : "");
+}
+
 static int add_value(const parser_t *parser, const usher_option_t *option, const char *text) {
     usher_option_values_t *values = parser->values;
     if (!option->repeatable)
@@ -82,7 +116,7 @@ static int add_value(const parser_t *parser, const usher_option_t *option, const
     char expected[PIECE_MAX];
     if (usher_value_parse(option, text, &value.number, expected, sizeof expected) < 0) {
         char setting[PIECE_MAX];
-        usher_option_setting(parser->host, option, text, setting, sizeof setting);
+        show_setting(parser, option, text, setting, sizeof setting);
         return usher_text_fail(parser->error, parser->error_size, "%s: %s", setting, expected);
     }
     values->values[values->count++] = value;

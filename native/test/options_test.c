@@ -305,6 +305,44 @@ static void test_refused(void) {
     }
 }
 
+/* Values of -initial-env may be secrets: whatever is wrong with one, no error says it. */
+static void test_secrets(void) {
+    static char long_value[20000] = "A=s3cret";
+    memset(long_value + 8, 'x', sizeof long_value - 9);
+    static const struct {
+        unsigned host;
+        const char *words[WORDS_MAX];
+        const char *error;
+    } cases[] = {
+        {HTTPD, {"-initial-env", "1A=s3cret"}, "-initial-env 1A=...: expected NAME=value"},
+        {NGINX, {"initial_env=1A=s3cret"}, "initial_env=1A=...: expected NAME=value"},
+        {HTTPD, {"-initial-env", "s3cret=="}, NULL},
+        {HTTPD, {"-initial-env", "5s3cret=="}, "-initial-env: expected NAME=value"},
+        {NGINX, {"initial_env=1s3cret"}, "initial_env: expected NAME=value"},
+        {HTTPD, {"-initial-env", "A=s3cret\x01"}, "-initial-env A=...: control characters"},
+        {HTTPD, {"-initial-env", long_value}, "-initial-env A=...: 19999 bytes long"},
+        {HTTPD,
+         {"-initial-env", "A=very", "s3cret"},
+         "the word after -initial-env is no option (a value that holds a blank is put in quotes"},
+        {NGINX, {"initial_env=A=very", "s3cret=x"}, "the word after initial_env is no option"},
+        {HTTPD, {"-initial-env", "A=very", "-s3cret"}, "the word after -initial-env is no option"},
+        {HTTPD, {"-initial-env", "A=s3cret", "-procesess", "1"}, "did you mean -processes COUNT?"},
+        {HTTPD, {"-initial-env", "A=s3cret", "-processes", "0"}, "never start the program"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        usher_option_values_t values;
+        char error[512] = "";
+        int result =
+            usher_options_parse((usher_scope_t)S, (usher_host_t)cases[i].host, cases[i].words,
+                                count_words(cases[i].words), &values, error, sizeof error);
+        bool told = cases[i].error == NULL ? result == 0
+                                           : result == -1 && strstr(error, cases[i].error) != NULL;
+        if (!ok(told && strstr(error, "s3cret") == NULL, "%s: %s", cases[i].words[0],
+                cases[i].error != NULL ? cases[i].error : "taken"))
+            printf("# got %d: %s\n", result, error);
+    }
+}
+
 static void test_long_values(void) {
     static char value[20000];
     const char *words[] = {"-cwd", value};
@@ -525,6 +563,7 @@ int main(void) {
     test_accepted();
     test_order_and_texts();
     test_refused();
+    test_secrets();
     test_long_values();
     test_many_values();
     test_further_types();

@@ -190,11 +190,11 @@ t.test('errors name file, line and what is allowed', (t) => {
       2,
       'usher.conf:2: Foo is no directive; expected one of AppClass, ExternalAppClass',
     ],
-    ['A "b', 1, 'usher.conf:1: a quote is not closed: "b'],
-    ['A "b\\"', 1, 'usher.conf:1: a quote is not closed: "b\\"'],
-    ["A 'b", 1, "a quote is not closed: 'b"],
-    ['A "b"c', 1, 'no blank after the closing quote: "b"c'],
-    ['A b"c"', 1, 'a quote inside a word: b"c"; quote the whole word'],
+    ['A "b', 1, 'usher.conf:1: the quote at column 3 is not closed'],
+    ['A  "b\\"', 1, 'usher.conf:1: the quote at column 4 is not closed'],
+    ["A 'b", 1, 'the quote at column 3 is not closed'],
+    ['A "b"c', 1, 'no blank after the closing quote of the word at column 3'],
+    ['A b"c"', 1, 'a quote inside the word at column 3; quote the whole word'],
     ['A \x01', 1, 'a control character (0x01)'],
     ['AppClass', 1, 'AppClass needs a name or path'],
     ['AppClass a\nFastCgiServer a', 2, 'class a is defined already at usher.conf:1'],
@@ -212,6 +212,15 @@ t.test('errors name file, line and what is allowed', (t) => {
     const error = errorOf(text);
     t.match(error.message, message);
     t.match(error, { file: 'usher.conf', line, name: 'ConfigError' });
+  }
+  t.end();
+});
+
+t.test('no error of a line says what stands in it: it may be a secret', (t) => {
+  for (const word of ['A="s3cret"', '"A=s3cret', "'A=s3cret", '"A=s3cret"x', 'A=s3cret\x01']) {
+    const { message } = errorOf(`AppClass x -initial-env ${word} -processes 2`);
+    t.notMatch(message, 's3cret', word);
+    t.match(message, /^usher.conf:1: ./);
   }
   t.end();
 });
@@ -256,7 +265,7 @@ AppClass last -command x
   );
   t.same(registration.broken, [
     { name: 'bad', reason: '/etc/n.conf:2: -processes: no value' },
-    { name: 'open', reason: '/etc/n.conf:3: a quote is not closed: "-host a:1' },
+    { name: 'open', reason: '/etc/n.conf:3: the quote at column 23 is not closed' },
   ]);
   t.same(registration.roots, ['/srv']);
   t.same(registration.dynamic?.options.words, ['-maxProcesses', '5', '-restart', '1']);

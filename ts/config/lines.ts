@@ -75,7 +75,11 @@ function splitWords(content: string, place: Place): string[] {
   while (token.lastIndex < end) {
     const position = token.lastIndex;
     const match = token.exec(content);
-    if (match === null) throw new ConfigError(place, whatIsWrong(content.slice(position).trim()));
+    if (match === null) {
+      const rest = content.slice(position).trim();
+      const column = content.indexOf(rest, position) + 1;
+      throw new ConfigError(place, whatIsWrong(rest, column));
+    }
     const [, double, single, plain] = match;
     if (double !== undefined) words.push(double.replace(/\\(["\\])/g, '$1'));
     else if (single !== undefined) words.push(single.replace(/\\(['\\])/g, '$1'));
@@ -84,11 +88,15 @@ function splitWords(content: string, place: Place): string[] {
   return words;
 }
 
-function whatIsWrong(rest: string): string {
+/** Where, and not the text: what stands there may be a secret, and errors go to logs. */
+function whatIsWrong(rest: string, column: number): string {
   const quote = rest[0];
+  const at = `at column ${column}`;
   if (quote !== '"' && quote !== "'") {
-    return `a quote inside a word: ${rest}; quote the whole word`;
+    return `a quote inside the word ${at}; quote the whole word`;
   }
   const isClosed = new RegExp(`^${quote}(?:\\\\.|[^${quote}\\\\])*${quote}`).test(rest);
-  return isClosed ? `no blank after the closing quote: ${rest}` : `a quote is not closed: ${rest}`;
+  return isClosed
+    ? `no blank after the closing quote of the word ${at}`
+    : `the quote ${at} is not closed`;
 }
