@@ -20,7 +20,7 @@ function link(path: string): string {
   }
 }
 
-function pids(): number[] {
+export function processIds(): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number);
@@ -29,6 +29,11 @@ function pids(): number[] {
 export function commandLine(pid: number): string {
   const words = read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim();
   return words || `[${read(`/proc/${pid}/comm`).trim()}]`;
+}
+
+/** NAME=value, sorted; empty when the process is gone. */
+export function environmentOf(pid: number): string[] {
+  return read(`/proc/${pid}/environ`).split('\0').filter(Boolean).sort();
 }
 
 /** The fields of /proc/PID/stat behind the name: index 0 is the state, 1 the parent. */
@@ -48,7 +53,7 @@ export function parentOf(pid: number): number {
 }
 
 export function childrenOf(pid: number): number[] {
-  return pids().filter((candidate) => parentOf(candidate) === pid && isRunning(candidate));
+  return processIds().filter((candidate) => parentOf(candidate) === pid && isRunning(candidate));
 }
 
 export function userOf(pid: number): number {
@@ -116,7 +121,7 @@ export interface TiedProcess {
 /** Running processes, ourselves excepted, that have to do with `directory`. */
 export function processesOf(directory: string): TiedProcess[] {
   const sockets = socketsIn(directory);
-  return pids()
+  return processIds()
     .filter((pid) => pid !== process.pid && pid !== process.ppid && isRunning(pid))
     .map((pid) => ({ pid, command: commandLine(pid), tie: tieTo(directory, sockets, pid) }))
     .filter((found): found is TiedProcess => found.tie !== undefined);
