@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "options/options.h"
+#include "registration/allow.h"
 #include "registration/dialect.h"
 #include "registration/directories.h"
 #include "registration/embedded.h"
@@ -37,6 +38,7 @@ struct usher_registration {
     usher_channel_t *channel;
     uint32_t generation;
     usher_dialect_t dialect;
+    usher_allow_t allow;
 };
 
 /* ---- begin ------------------------------------------------------------------------------------ */
@@ -115,6 +117,8 @@ static usher_status_t write_head(usher_registration_t *registration, const usher
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     name_user(server, user, sizeof user);
     name_group(server, group, sizeof group);
+    if (!usher_allow_begin(&registration->allow, user, group))
+        return usher_registration_fail_errno(error, "no memory");
     const char *words[] = {"UsherServer",    registration->name,
                            "-generation",    generation,
                            "-kind",          server->kind,
@@ -170,6 +174,7 @@ void usher_registration_abandon(usher_registration_t *registration) {
     usher_channel_close(registration->channel);
     usher_runtime_close(&registration->runtime);
     usher_dialect_free(&registration->dialect);
+    usher_allow_free(&registration->allow);
     free(registration->runtime_dir);
     free(registration->log_file);
     free(registration);
@@ -230,6 +235,8 @@ usher_status_t usher_registration_add(usher_registration_t *registration, const 
         status = usher_dialect_comment(&registration->dialect, source, error);
     if (status == USHER_OK)
         status = usher_dialect_line(&registration->dialect, written, written_count, error);
+    if (status == USHER_OK && !usher_allow_add(&registration->allow, written, written_count))
+        status = usher_registration_fail_errno(error, "no memory");
     if (status != USHER_OK)
         registration->dialect.length = before;
     for (size_t i = 0; i < owned_count; i++)
@@ -252,9 +259,12 @@ static int write_all(int fd, const char *bytes, size_t length) {
     return 0;
 }
 
-static usher_status_t write_file(const usher_registration_t *registration, usher_error_t *error) {
+/* servers/SERVER.GENERATION and `suffix`. */
+static usher_status_t write_file(const usher_registration_t *registration, const char *suffix,
+                                 const char *bytes, size_t length, usher_error_t *error) {
     char name[USHER_SERVER_NAME_MAX + 64], temporary[sizeof name + 8];
-    snprintf(name, sizeof name, "servers/%s.%u.conf", registration->name, registration->generation);
+    snprintf(name, sizeof name, "servers/%s.%u%s", registration->name, registration->generation,
+             suffix);
     snprintf(temporary, sizeof temporary, "%s.tmp", name);
     int directory = registration->runtime.fd;
     unlinkat(directory, temporary, 0); /* left by a server that died here */
@@ -263,7 +273,7 @@ static usher_status_t write_file(const usher_registration_t *registration, usher
     if (fd < 0)
         return usher_registration_fail_errno(error, "cannot create %s/%s",
                                              registration->runtime_dir, temporary);
-    int result = write_all(fd, registration->dialect.bytes, registration->dialect.length);
+    int result = write_all(fd, bytes, length);
     int cause = errno;
     if (close(fd) < 0 && result == 0) {
         result = -1;
@@ -279,6 +289,18 @@ static usher_status_t write_file(const usher_registration_t *registration, usher
     errno = cause;
     return usher_registration_fail_errno(error, "cannot write %s/%s", registration->runtime_dir,
                                          name);
+}
+
+/* Whoever reads the registration finds there already what it allows. */
+static usher_status_t write_files(usher_registration_t *registration, usher_error_t *error) {
+    usher_allow_t *allow = &registration->allow;
+    const usher_dialect_t *dialect = &registration->dialect;
+    if (!usher_allow_finish(allow))
+        return usher_registration_fail_errno(error, "no memory");
+    usher_status_t status = write_file(registration, ".allow", allow->bytes, allow->length, error);
+    if (status == USHER_OK)
+        status = write_file(registration, ".conf", dialect->bytes, dialect->length, error);
+    return status;
 }
 
 static usher_status_t start_manager(const usher_registration_t *registration,
@@ -303,7 +325,7 @@ usher_status_t usher_registration_commit(usher_registration_t *registration,
         status = usher_registration_fail(
             error, USHER_INVALID, "no room for the path of live (%zu bytes)", live_path_size);
     else
-        status = write_file(registration, error);
+        status = write_files(registration, error);
     if (status == USHER_OK) {
         *channel = registration->channel;
         *generation = registration->generation;

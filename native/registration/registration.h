@@ -10,7 +10,7 @@
  *     control.sock                       the manager's control socket, bound by the launcher
  *     channel/                           0700: table, places, <server>.cells
  *     sockets/                           0700: the instances' sockets, bound by the launcher
- *     servers/                           0700: <server>.<generation>.conf
+ *     servers/                           0700: <server>.<generation>.conf, and beside it .allow
  *     <server>/                          0500, owner = the server's worker user
  *       live                             0600, same owner: one byte locked by each living worker
  *       …                                hard links to the sockets in sockets/
@@ -68,7 +68,8 @@ usher_status_t usher_registration_add(usher_registration_t *registration, const 
                                       const char *const *words, size_t count, usher_error_t *error);
 
 /*
- * Write <server>.<generation>.conf (atomic rename), ring the doorbell, start the manager in
+ * Write <server>.<generation>.allow, what it allows a launcher that is root to start
+ * (launcher/allow.h), and <server>.<generation>.conf (atomic renames), ring the doorbell, start the manager in
  * embedded mode when none runs, give the lock back. The registration is freed in any case;
  * `*channel` is the caller's: workers inherit it and attach with `live_path`. It is NULL when the
  * registration failed; when it stands and only the manager could not be started, the error is
