@@ -16,8 +16,8 @@ export type Probe = (address: Address) => Promise<Look>;
 const TIMEOUT_MS = 2_000;
 /** Looks under way at once, those of all classes together. */
 const PROBES_MAX = 32;
-/** We have no descriptor or memory left. */
-const OUR_OWN = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS']);
+/** We have no descriptor or memory left; or the socket is for the web server's user, not for ours. */
+const OUR_OWN = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EACCES', 'EPERM']);
 
 /** Looks at most `max` addresses at once; the others wait for their turn. */
 export function createProbe(max = PROBES_MAX, timeoutMs = TIMEOUT_MS): Probe {

@@ -22,6 +22,8 @@ export interface ClassContext {
     port: number,
     onlyWaiting: boolean,
   ): { waiting: number; accepted: number } | null;
+  /** Programs.identity. */
+  programIdentity(path: string): string | null;
   /** A new id for the launcher. */
   nextId(): number;
   /** Events of this instance go to the class; until disown. */

@@ -2,7 +2,6 @@
 // What went wrong with a class lately, and when it may be tried again. The rules are in
 // ts/policy/restart.ts; this remembers between two of them.
 import { afterEnd, type EndFacts, type EndVerdict } from '../policy/restart.ts';
-import { programIdentity } from './revision.ts';
 
 /** What requests of a class that cannot start are told. */
 export interface Refusal {
@@ -19,7 +18,8 @@ export class Failures {
   #untilMs: number | null = null;
   #reason = '';
   /** The program's file when the class failed: another one is tried at once. */
-  #program = '';
+  /** null = it could not be looked at. */
+  #program: string | null = '';
   #notBeforeMs = 0;
   #delayed = 0;
 
@@ -72,18 +72,18 @@ export class Failures {
     return verdict;
   }
 
-  /** @param path Of the program. */
-  fail(reason: string, path: string, untilMs: number): void {
+  /** @param program Programs.identity of the program's file. */
+  fail(reason: string, program: string | null, untilMs: number): void {
     this.#untilMs = untilMs;
     this.#reason = reason;
-    this.#program = programIdentity(path);
+    this.#program = program;
   }
 
   /** Has the class failed with another program than the one that is there now? */
-  hasOtherProgram(path: string): boolean {
+  hasOtherProgram(program: string | null): boolean {
     if (this.#untilMs === null) return false;
-    const program = programIdentity(path);
-    return program !== '' && program !== this.#program;
+    this.#program ??= program; // it could not be looked at when the class failed
+    return program !== null && program !== '' && program !== this.#program;
   }
 
   refusal(label: string, nowMs: number): Refusal {

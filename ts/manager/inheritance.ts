@@ -128,6 +128,7 @@ export class Inheritance {
       journey,
       ...newInstanceMarks(),
       wasReady,
+      worn: endpoint.isDetached ? 'listens on a socket that a former launcher took with it' : '',
     });
     this.#channel.setEndpoint(at.ref, isLeaving ? 'draining' : current, instance.pid);
   }
@@ -156,5 +157,6 @@ function endpointOf(kept: KeptEndpoint, info: EndpointInfo): Endpoint {
     ref: info.ref,
     linked: new Set(kept.servers),
     isShared: false,
+    isDetached: kept.isDetached,
   };
 }

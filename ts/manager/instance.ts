@@ -15,6 +15,8 @@ export interface Endpoint {
   linked: Set<string>;
   /** A public address: `ref` is the instance's share of it, the socket is the class's. */
   isShared: boolean;
+  /** A former launcher's socket, on which nothing new can be started. */
+  isDetached: boolean;
 }
 
 export interface Instance extends Endpoint {

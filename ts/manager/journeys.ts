@@ -25,7 +25,8 @@ export function signalName(signal: number): string {
 /** "exited with status 1", "was killed by SIGSEGV". */
 export function describeExit(exit: Exit): string {
   if (exit.exitSignal !== null) return `was killed by ${signalName(exit.exitSignal)}`;
-  return `exited with status ${exit.exitCode ?? '?'}`;
+  if (exit.exitCode === null) return 'ended while nobody watched it (its status is not known)';
+  return `exited with status ${exit.exitCode}`;
 }
 
 /** The last non-empty line of a program's output, cut to fit one log line. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // usherd: the manager. Started by the launcher with descriptor 3 as its link; not run by hand.
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { createControlServer } from '../control/server.ts';
 import { native } from '../native/native.ts';
 import { Launcher } from '../process/launcher.ts';
@@ -35,7 +35,9 @@ if (!existsSync(welcome.runtimeDir)) {
   launcher.quit(true);
   await new Promise(() => undefined); // until the launcher ends, and we with it
 }
-const channel = new native.Channel(welcome.runtimeDir);
+const { tableFd, placesFd } = welcome;
+const channel = new native.Channel(welcome.runtimeDir, { table: tableFd, places: placesFd });
+for (const fd of [tableFd, placesFd]) closeSync(fd);
 const manager = new Manager({
   channel,
   launcher,
@@ -44,7 +46,7 @@ const manager = new Manager({
   version: version(),
 });
 try {
-  manager.start();
+  await manager.start();
 } catch (error) {
   if (!(error instanceof Error) || error.name !== 'ConfigError') throw error;
   log('error', 'config.invalid', { text: error.message });

@@ -22,7 +22,7 @@ import { Orphans } from './orphans.ts';
 import { rssBytes, treeRssBytes } from './proc.ts';
 import { PublicSockets } from './public-sockets.ts';
 import { Retirement } from './retirement.ts';
-import { programIdentity, type Revision } from './revision.ts';
+import type { Revision } from './revision.ts';
 import { rolloutStep } from './rollout.ts';
 import { type FailedStart, Starter } from './starter.ts';
 import { totalsOf } from './totals.ts';
@@ -94,7 +94,7 @@ export class ManagedClass {
     this.label = label;
     this.server = server;
     this.ref = ref;
-    this.#revision = { config, epoch: 0, program: watchedProgram(config) };
+    this.#revision = { config, epoch: 0, program: this.#watchedProgram(config) };
     this.#activeAtMs = context.now();
     this.#load = context.channel.load(ref);
     this.#published = '';
@@ -166,6 +166,7 @@ export class ManagedClass {
     if (started.epoch > this.#revision.epoch) {
       this.#revision = { ...this.#revision, epoch: started.epoch };
     }
+    this.#learnProgram(started.program);
     const { epoch, program } = this.#revision;
     const isCurrent =
       started.epoch === epoch && (!config.autoUpdate || started.program === program);
@@ -429,13 +430,33 @@ export class ManagedClass {
   #watchProgram(): void {
     const { config } = this;
     const path = config.args[0] ?? '';
-    if (this.#failures.hasOtherProgram(path)) {
+    if (!config.autoUpdate && this.#failures.untilMs === null) return;
+    const program = this.#context.programIdentity(path);
+    if (this.#failures.hasOtherProgram(program)) {
       this.#forgetFailures();
       this.#note('info', 'class.retried', { command: path }, 'its program has changed');
     }
-    if (config.autoUpdate && this.#updates.hasChanged(watchedProgram(config), this.#revision)) {
+    if (!config.autoUpdate || program === null) return;
+    this.#learnProgram(program);
+    if (this.#updates.hasChanged(program, this.#revision)) {
       this.#beginRevision(config, this.#revision.epoch, `${path} has changed (-autoUpdate)`);
     }
+  }
+
+  /** The program of the revision, where it could not be looked at when that began. */
+  #learnProgram(program: string): void {
+    const former = this.#revision;
+    const { config, epoch } = former;
+    if (former.program !== '' || program === '') return;
+    this.#revision = { config, epoch, program };
+    for (const instance of this.#instances.values()) {
+      if (instance.revision === former) instance.revision = this.#revision;
+    }
+  }
+
+  /** '' where nobody wants to know. */
+  #watchedProgram(config: ClassConfig): string {
+    return config.autoUpdate ? (this.#context.programIdentity(config.args[0] ?? '') ?? '') : '';
   }
 
   /** The public address, where there is one. */
@@ -635,9 +656,10 @@ export class ManagedClass {
     for (const endpoint of this.#orphans.takeQueued()) this.#replaceAt(endpoint);
   }
 
-  /** A shared one stays in any case; a class at a public address starts nothing elsewhere. */
+  /** A shared one stays in any case, one of a former launcher takes no program; a class at a public
+   * address starts nothing elsewhere. */
   #isReusable(endpoint: Endpoint): boolean {
-    return !endpoint.isShared && !this.#sockets.isPublic;
+    return !endpoint.isShared && !endpoint.isDetached && !this.#sockets.isPublic;
   }
 
   /** On the same socket, where it is the instance's own: nobody who waits in it notices. */
@@ -658,7 +680,8 @@ export class ManagedClass {
   }
 
   #fail(journey: Journey, now: number, delayMs: number): void {
-    this.#failures.fail(journey.explanation, this.config.args[0] ?? '', now + delayMs);
+    const program = this.#context.programIdentity(this.config.args[0] ?? '');
+    this.#failures.fail(journey.explanation, program, now + delayMs);
     this.#noteFailure('class.failed', journey, delayMs, journey.explanation);
     this.#updates.fail(journey.explanation);
     const refusal = this.#failures.refusal(this.label, now);
@@ -680,7 +703,7 @@ export class ManagedClass {
 
   #beginRevision(config: ClassConfig, epoch: number, why: string): void {
     this.#sockets.reconfigure(config);
-    this.#revision = { config, epoch, program: watchedProgram(config) };
+    this.#revision = { config, epoch, program: this.#watchedProgram(config) };
     this.#forgetFailures();
     this.#updates.begin();
     const instances = this.#serving().length;
@@ -750,11 +773,6 @@ export class ManagedClass {
     const { command, steps, output } = journey;
     this.#note('error', event, { command, retryMs, steps, output }, text);
   }
-}
-
-/** '' where nobody wants to know. */
-function watchedProgram(config: ClassConfig): string {
-  return config.autoUpdate ? programIdentity(config.args[0] ?? '') : '';
 }
 
 function count(instances: readonly Instance[], state: 'ready' | 'starting'): number {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Joins everything: servers' registrations → classes → instances → table. One pass per ring of the
 // doorbell, at least ten a second; all state changes happen in passes and in launcher events.
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { parseDialect, type Registration } from '../config/dialect.ts';
 import type { ClassAsked, ClassChanged, Status, Stopping } from '../control/messages.ts';
 import { ControlError, type ControlHandlers } from '../control/server.ts';
@@ -10,16 +10,17 @@ import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launche
 import { type ClassConfig, fingerprint, runHash } from './class-config.ts';
 import type { ClassContext } from './context.ts';
 import { desiredClasses } from './desired.ts';
-import { resolveDynamic } from './dynamic.ts';
+import { type DynamicAnswer, type Refusal, resolveDynamic } from './dynamic.ts';
 import { ExternalClass } from './external-class.ts';
 import { Inheritance } from './inheritance.ts';
 import type { Log } from './log.ts';
 import { ManagedClass } from './managed-class.ts';
 import { DynamicPool } from './pool.ts';
+import { Programs } from './programs.ts';
 import { Refusals } from './refusals.ts';
 import type { Revision } from './revision.ts';
 import { newestOf, type Server, Servers } from './servers.ts';
-import type { Tag } from './tag.ts';
+import { parseTag, type Tag } from './tag.ts';
 
 /** Look whether workers live at most this often. */
 const SETTLE_MS = 200;
@@ -27,10 +28,15 @@ const SETTLE_MS = 200;
 const FORGET_MS = 600_000;
 /** Requests get this long to end when classes are stopped while servers live. */
 const STOP_DRAIN_MS = 5_000;
+/** So often the launcher hears that the manager does not hang. */
+const ALIVE_MS = 500;
 /** An embedded manager waits this long for the server that started it. */
 const FIRST_SERVER_MS = 15_000;
 
 type AnyClass = ManagedClass | ExternalClass;
+
+/** What each server says to a path as a dynamic class, by server. */
+type Answers = ReadonlyMap<string, DynamicAnswer>;
 
 export interface ManagerParts {
   channel: Channel;
@@ -58,11 +64,16 @@ export class Manager implements ControlHandlers {
   #pool = new DynamicPool(() => this.#dynamicClasses(), native.nowMs);
   #inheritance: Inheritance | null = null;
   #context: ClassContext;
-  #nextId: number;
+  /** Paths of start requests that the launcher is looking at, and what came of it. */
+  #asking = new Set<string>();
+  /** Registrations read so far: an answer to an older question does not count. */
+  #registered = 0;
+  #aliveMs = 0;
   #settledMs = 0;
   #forgotMs = 0;
   #stopping: { remove: boolean } | null = null;
   #lastLook: 'no' | 'asked' = 'no';
+  #isRunning = false;
 
   constructor(parts: ManagerParts) {
     this.#channel = parts.channel;
@@ -70,17 +81,22 @@ export class Manager implements ControlHandlers {
     this.#welcome = parts.welcome;
     this.#log = parts.log;
     this.#version = parts.version;
-    this.#nextId = parts.welcome.nextId;
-    this.#servers = new Servers(parts.channel, parts.welcome.runtimeDir, parts.log);
+    const { channel, launcher, welcome, log } = parts;
+    this.#servers = new Servers(channel, launcher, welcome.runtimeDir, log, () => {
+      this.#registered += 1;
+      if (this.#isRunning && !this.#stopping) this.#sync();
+    });
+    const programs = new Programs((path) => launcher.identify(path));
     this.#refusals = new Refusals(parts.channel);
     this.#context = {
-      channel: parts.channel,
-      launcher: parts.launcher,
-      log: parts.log,
+      channel,
+      launcher,
+      log,
       now: native.nowMs,
       acceptQueue: native.acceptQueue,
       connections: native.connections,
-      nextId: () => this.#nextId++,
+      programIdentity: (path) => programs.identity(path),
+      nextId: () => launcher.nextId(),
       own: (id, owner) => this.#owners.set(id, owner),
       disown: (id) => this.#owners.delete(id),
       serversOf: (asker) => (asker.server ? [asker.server] : [...this.#servers.byName.keys()]),
@@ -91,16 +107,21 @@ export class Manager implements ControlHandlers {
     };
   }
 
-  /** Take over what a former manager left, read the configuration, begin. Throws a ConfigError
+  /** Take over what a former manager left, read the configuration, begin. Rejects with a ConfigError
    * when usher.conf is wrong. */
-  start(): void {
-    const now = native.nowMs();
-    const { config } = this.#welcome;
-    if (config !== null) this.#own = parseDialect(readFileSync(config, 'utf8'), config, native);
+  async start(): Promise<void> {
+    const { config, configFd } = this.#welcome;
+    if (config !== null && configFd >= 0) {
+      const text = readFileSync(configFd, 'utf8');
+      closeSync(configFd);
+      this.#own = parseDialect(text, config, native);
+    }
     this.#inheritance = new Inheritance(this.#channel, this.#launcher, this.#welcome);
-    this.#servers.scan(now);
+    await this.#servers.refresh(native.nowMs());
+    const answers = await this.#answersForTags();
+    this.#isRunning = true;
     this.#sync();
-    this.#inheritance.handOver((tag) => this.#ownerOfTag(tag));
+    this.#inheritance.handOver((tag) => this.#ownerOfTag(tag, answers));
     this.#launcher.subscribe(this.#events());
     this.#channel.setManagerState('running', process.pid);
     this.#channel.beat();
@@ -174,16 +195,17 @@ export class Manager implements ControlHandlers {
     const now = native.nowMs();
     this.#channel.beat();
     this.#launcher.flush();
-    const scanned = this.#servers.scan(now);
-    if (scanned === 'gone') this.#beginStop('the runtime directory was removed', 0);
-    let changed = scanned === 'changed';
+    if (now - this.#aliveMs >= ALIVE_MS) {
+      this.#aliveMs = now;
+      this.#launcher.alive();
+    }
+    if (!this.#servers.look(now)) this.#beginStop('the runtime directory was removed', 0);
     if (now - this.#settledMs >= SETTLE_MS) {
       this.#settledMs = now;
-      changed = this.#servers.settle(now) || changed;
+      if (this.#servers.settle(now) && !this.#stopping) this.#sync();
     }
-    if (changed && !this.#stopping) this.#sync();
     const indices = new Set(this.#channel.changed());
-    if (!this.#stopping) this.#answerStartRequests(now);
+    this.#answerStartRequests();
     for (const one of this.#classes.values()) one.pass(indices.has(one.ref.index));
     this.#refusals.expire(now);
     this.#removeGone();
@@ -209,8 +231,8 @@ export class Manager implements ControlHandlers {
     }
     for (const [label, one] of this.#classes) {
       if (one.isRetiring || desired.classes.has(label)) continue;
-      if (one.config.kind === 'dynamic' && this.#mayStay(one)) continue;
-      this.#retire(one, Number.POSITIVE_INFINITY);
+      if (one.config.kind === 'dynamic') void this.#review(one);
+      else this.#retire(one, Number.POSITIVE_INFINITY);
     }
     this.#linkServers();
   }
@@ -264,57 +286,83 @@ export class Manager implements ControlHandlers {
 
   // ---- dynamic classes
 
-  #answerStartRequests(now: number): void {
+  #answerStartRequests(): void {
+    if (this.#stopping) return;
     for (const server of this.#servers.byName.values()) {
       for (const { entry, key } of this.#channel.startRequests(server.handle)) {
-        if (this.#answerStartRequest(server, key, now)) {
-          this.#channel.finishStartRequest(server.handle, entry);
-        }
+        if (this.#isAnswered(server, key)) this.#channel.finishStartRequest(server.handle, entry);
+        else void this.#askForClass(server, key);
       }
     }
   }
 
-  /** False when it must be asked again: a class of that key is just ending. */
-  #answerStartRequest(server: Server, key: string, now: number): boolean {
+  /** False also while a class of that key is just ending: then it must be asked again. */
+  #isAnswered(server: Server, key: string): boolean {
     const known = this.#classes.get(`${key}@${server.name}`) ?? this.#classes.get(key);
     if (known) return !known.isRetiring;
-    if (this.#refusals.has(key, server.name)) return true;
-    const answer = resolveDynamic(key, newestOf(server));
-    if ('refusal' in answer) {
-      this.#log('warn', 'class.refused', {
-        server: server.name,
-        class: key,
-        status: answer.refusal.status,
-        text: answer.refusal.reason,
-      });
-      this.#refusals.add(key, server.name, answer.refusal, now);
-      return true;
-    }
-    const shared = this.#agreeOn(key, answer.config);
-    const label = shared ? key : `${key}@${server.name}`;
-    this.#askers.set(label, server.name);
-    const created = this.#create(label, shared ? null : server.name, answer.config);
-    if (created instanceof ManagedClass) created.askedFor();
-    else this.#askers.delete(label);
-    return true;
+    return this.#refusals.has(key, server.name);
   }
 
-  /** Would every server run this path the same way? */
-  #agreeOn(key: string, config: ClassConfig): boolean {
-    const print = fingerprint(config);
-    return [...this.#servers.byName.values()].every((server) => {
-      const answer = resolveDynamic(key, newestOf(server));
-      return 'config' in answer && fingerprint(answer.config) === print;
-    });
+  /** Find out whether the class may be, and make it. */
+  async #askForClass(server: Server, key: string): Promise<void> {
+    const question = `${server.name} ${key}`;
+    if (this.#asking.has(question)) return;
+    const known = this.#classes.get(`${key}@${server.name}`) ?? this.#classes.get(key);
+    if (known) return; // it is ending
+    this.#asking.add(question);
+    const answers = await this.#answersFor(key);
+    this.#asking.delete(question);
+    const answer = answers.get(server.name);
+    if (this.#stopping || !answer) return; // the server is gone, or it is asked again
+    if (this.#isAnswered(server, key)) return this.#answerStartRequests();
+    if ('refusal' in answer) this.#refuse(server, key, answer.refusal);
+    else this.#createDynamic(server, key, answer.config, answers);
+    this.#answerStartRequests();
+  }
+
+  #refuse(server: Server, key: string, refusal: Refusal): void {
+    const { status, reason } = refusal;
+    this.#log('warn', 'class.refused', { server: server.name, class: key, status, text: reason });
+    this.#refusals.add(key, server.name, refusal, native.nowMs());
+  }
+
+  #createDynamic(server: Server, key: string, config: ClassConfig, answers: Answers): void {
+    const shared = agree(answers, config);
+    const label = shared ? key : `${key}@${server.name}`;
+    this.#askers.set(label, server.name);
+    const created = this.#create(label, shared ? null : server.name, config);
+    if (created instanceof ManagedClass) created.askedFor();
+    else this.#askers.delete(label);
+  }
+
+  /** What every server says to the path; empty when registrations changed meanwhile. */
+  async #answersFor(key: string): Promise<Answers> {
+    const registered = this.#registered;
+    const answers = new Map<string, DynamicAnswer>();
+    for (const server of [...this.#servers.byName.values()]) {
+      answers.set(server.name, await this.#answerOf(server, key));
+    }
+    return registered === this.#registered ? answers : new Map();
+  }
+
+  #answerOf(server: Server, key: string): Promise<DynamicAnswer> {
+    return resolveDynamic(key, newestOf(server), (path) =>
+      this.#launcher.resolve(server.name, path),
+    );
   }
 
   /** Is a dynamic class still what its server, or all servers, would run? */
-  #mayStay(one: AnyClass): boolean {
-    const server = this.#servers.byName.get(this.#askers.get(one.label) ?? '');
-    if (one.server === null) return this.#agreeOn(one.config.key, one.config);
-    if (!server) return false;
-    const answer = resolveDynamic(one.config.key, newestOf(server));
-    return 'config' in answer && fingerprint(answer.config) === fingerprint(one.config);
+  async #review(one: AnyClass): Promise<void> {
+    const registered = this.#registered;
+    const answers = await this.#answersFor(one.config.key);
+    // A newer registration has its own review.
+    if (registered !== this.#registered || one.isRetiring || this.#stopping) return;
+    const answer = answers.get(one.server ?? '');
+    const mayStay =
+      one.server === null
+        ? agree(answers, one.config)
+        : answer !== undefined && isSame(answer, one.config);
+    if (!mayStay) this.#retire(one, Number.POSITIVE_INFINITY);
   }
 
   #dynamicClasses(): ManagedClass[] {
@@ -325,16 +373,27 @@ export class Manager implements ControlHandlers {
 
   // ---- a former manager's instances
 
-  #ownerOfTag(tag: Tag): ManagedClass | null {
+  /** For the dynamic classes that it left: what their askers say to them today, by label. */
+  async #answersForTags(): Promise<Answers> {
+    const { endpoints, instances } = this.#welcome;
+    const answers = new Map<string, DynamicAnswer>();
+    for (const { tag: text } of [...endpoints, ...instances]) {
+      const tag = parseTag(text);
+      const server = this.#servers.byName.get(tag?.asker ?? '');
+      if (!tag || !server || tag.kind !== 'dynamic' || answers.has(tag.label)) continue;
+      answers.set(tag.label, await this.#answerOf(server, tag.key));
+    }
+    return answers;
+  }
+
+  #ownerOfTag(tag: Tag, answers: Answers): ManagedClass | null {
     const known = this.#classes.get(tag.label);
     if (known) return known instanceof ManagedClass ? known : null;
-    const server = this.#servers.byName.get(tag.asker ?? '');
-    if (tag.kind !== 'dynamic' || !server) return null;
-    const answer = resolveDynamic(tag.key, newestOf(server));
-    if ('refusal' in answer) return null;
+    const answer = answers.get(tag.label);
+    if (!answer || 'refusal' in answer) return null;
     const created = this.#create(tag.label, tag.server, answer.config);
     if (!(created instanceof ManagedClass)) return null;
-    this.#askers.set(tag.label, server.name);
+    this.#askers.set(tag.label, tag.asker ?? '');
     return created;
   }
 
@@ -368,7 +427,7 @@ export class Manager implements ControlHandlers {
       },
       onDropped: (bytes) => this.#log('warn', 'output.dropped', { bytes }),
       onTerminate: () => this.#beginStop('the launcher was asked to terminate', STOP_DRAIN_MS),
-      onLastLook: () => this.#onLastLook(),
+      onLastLook: () => void this.#onLastLook(),
       onSnapshot: (id, text) => this.#owners.get(id)?.onSnapshot(id, text),
     };
   }
@@ -398,13 +457,14 @@ export class Manager implements ControlHandlers {
   }
 
   /** The runtime directory is ours alone: no server can register between this look and what follows. */
-  #onLastLook(): void {
+  async #onLastLook(): Promise<void> {
+    await this.#servers.refresh(native.nowMs());
     const now = native.nowMs();
-    this.#servers.scan(now);
     this.#servers.settle(now);
     for (const server of this.#servers.gone(now)) this.#servers.remove(server);
     this.#lastLook = 'no';
     if (this.#servers.byName.size === 0 && this.#welcome.mode === 'embedded') {
+      if (this.#stopping) return;
       this.#stopping = { remove: true };
       this.#log('info', 'manager.stopping', { text: 'the last server is gone' });
       this.#channel.setManagerState('stopped', process.pid);
@@ -412,7 +472,7 @@ export class Manager implements ControlHandlers {
       return; // the lock is kept until the end
     }
     this.#launcher.resume();
-    this.#sync();
+    if (!this.#stopping) this.#sync();
   }
 
   #beginStop(text: string, drainMs: number): void {
@@ -436,6 +496,15 @@ export class Manager implements ControlHandlers {
     this.#log('info', 'manager.stopped', { removesRuntimeDir: remove });
     this.#launcher.quit(remove);
   }
+}
+
+/** Would every server run this path the same way? */
+function agree(answers: Answers, config: ClassConfig): boolean {
+  return answers.size > 0 && [...answers.values()].every((answer) => isSame(answer, config));
+}
+
+function isSame(answer: DynamicAnswer, config: ClassConfig): boolean {
+  return 'config' in answer && fingerprint(answer.config) === fingerprint(config);
 }
 
 function pidsOf(one: ManagedClass): number[] {

@@ -63,7 +63,7 @@ export class PublicSockets {
       'starting',
       0,
     );
-    return { ...socket, ref, linked: new Set(), isShared: true };
+    return { ...socket, ref, linked: new Set(), isShared: true, isDetached: false };
   }
 
   /** Where a new instance listens. Rejects with a LauncherError. */

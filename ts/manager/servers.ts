@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The web servers that registered in the runtime directory: their files, which generations of them
 // live, and what they ask for.
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Registration, readDialect } from '../config/dialect.ts';
 import type { ServerStatus } from '../control/messages.ts';
 import { type Channel, native, type ServerInfo } from '../native/native.ts';
+import type { Launcher } from '../process/launcher.ts';
 import type { Log } from './log.ts';
 
 /** A server without a living worker is gone after this; a new one has longer to fork its first. */
 const GONE_AFTER_MS = 3_000;
 const FIRST_WORKER_MS = 10_000;
+/** Two changes of a folder so close together can have the same time. */
+const SAME_TIME_MS = 50;
 
 export interface Server {
   readonly name: string;
@@ -23,37 +26,76 @@ export interface Server {
   graceMs: number;
 }
 
+/** What the launcher does for us: the runtime directory is closed to the manager. */
+export type Registry = Pick<
+  Launcher,
+  'registrations' | 'registration' | 'attach' | 'removeRegistration' | 'removeServer'
+>;
+
 export class Servers {
   readonly byName = new Map<string, Server>();
   #channel: Channel;
+  #registry: Registry;
   #folder: string;
-  #runtimeDir: string;
   #log: Log;
+  #onChange: () => void;
   #seen = new Set<string>();
   #folderMtimeMs = 0;
+  #refreshing: Promise<void> | null = null;
 
-  constructor(channel: Channel, runtimeDir: string, log: Log) {
+  /** @param onChange Called when a registration was read that is new. */
+  constructor(
+    channel: Channel,
+    registry: Registry,
+    runtimeDir: string,
+    log: Log,
+    onChange: () => void,
+  ) {
     this.#channel = channel;
-    this.#runtimeDir = runtimeDir;
+    this.#registry = registry;
     this.#folder = join(runtimeDir, 'servers');
     this.#log = log;
+    this.#onChange = onChange;
   }
 
-  /** Read what was registered since the last look: `changed` when anything was, `gone` when
-   * somebody removed the runtime directory under us. */
-  scan(nowMs: number): 'same' | 'changed' | 'gone' {
+  /** Have what was registered since the last look read. False when somebody removed the runtime
+   * directory under us. */
+  look(nowMs: number): boolean {
     const stats = statSync(this.#folder, { throwIfNoEntry: false });
-    if (!stats) return 'gone';
-    if (stats.mtimeMs === this.#folderMtimeMs) return 'same';
-    this.#folderMtimeMs = stats.mtimeMs;
+    if (!stats) return false;
+    if (stats.mtimeMs === this.#folderMtimeMs || this.#refreshing) return true;
+    this.#folderMtimeMs = Date.now() - stats.mtimeMs < SAME_TIME_MS ? -1 : stats.mtimeMs;
+    void this.refresh(nowMs);
+    return true;
+  }
+
+  /** Read what is new now. */
+  async refresh(nowMs: number): Promise<void> {
+    while (this.#refreshing) await this.#refreshing; // what it listed may be older than the question
+    this.#refreshing = this.#readNew(nowMs).finally(() => {
+      this.#refreshing = null;
+    });
+    await this.#refreshing;
+  }
+
+  async #readNew(nowMs: number): Promise<void> {
     let changed = false;
-    for (const file of readdirSync(this.#folder).sort()) {
-      const match = /^(.+)\.(\d+)\.conf$/.exec(file);
-      if (!match?.[1] || this.#seen.has(file)) continue;
+    for (const file of [...(await this.#list())].sort()) {
+      const name = nameOf(file);
+      if (!name || this.#seen.has(file)) continue;
       this.#seen.add(file);
-      changed = this.#load(file, match[1], Number(match[2]), nowMs) || changed;
+      changed = (await this.#load(file, name.server, name.generation, nowMs)) || changed;
     }
-    return changed ? 'changed' : 'same';
+    if (changed) this.#onChange();
+  }
+
+  async #list(): Promise<readonly string[]> {
+    try {
+      return await this.#registry.registrations();
+    } catch (error) {
+      this.#log('warn', 'registrations.unreadable', { text: messageOf(error) });
+      return [];
+    }
   }
 
   /** Look which workers live. True when a generation ended, so that its classes may go. */
@@ -75,7 +117,7 @@ export class Servers {
         // Workers of the newest generation must have come before an older one may go.
         if (!this.#channel.generationLives(server.handle, newest)) continue;
         server.generations.delete(generation);
-        this.#forget(`${server.name}.${generation}.conf`);
+        this.#registry.removeRegistration(fileOf(server.name, generation));
         ended = true;
       }
     }
@@ -95,10 +137,12 @@ export class Servers {
     this.byName.delete(server.name);
     this.#channel.detachServer(server.handle);
     for (const generation of server.generations.keys()) {
-      this.#forget(`${server.name}.${generation}.conf`);
+      this.#registry.removeRegistration(fileOf(server.name, generation));
     }
-    rmSync(join(this.#runtimeDir, 'channel', `${server.name}.cells`), { force: true });
-    rmSync(join(this.#runtimeDir, server.name), { recursive: true, force: true });
+    this.#registry.removeServer(server.name);
+    // When it comes back it counts its generations from 1 again.
+    for (const file of this.#seen)
+      if (nameOf(file)?.server === server.name) this.#seen.delete(file);
   }
 
   status(): ServerStatus[] {
@@ -115,17 +159,17 @@ export class Servers {
     });
   }
 
-  #load(file: string, name: string, generation: number, nowMs: number): boolean {
+  async #load(file: string, name: string, generation: number, nowMs: number): Promise<boolean> {
     const path = join(this.#folder, file);
     try {
-      const registration = this.#read(path, name, generation);
+      const registration = await this.#read(file, name, generation);
       const known = this.byName.get(name);
       if (known) {
         known.generations.set(generation, registration);
         known.aliveAtMs = nowMs;
         if (known.info.workers === 0) known.graceMs = FIRST_WORKER_MS;
       } else {
-        const handle = this.#channel.attachServer(name, join(this.#runtimeDir, name, 'live'));
+        const handle = await this.#attach(name);
         this.byName.set(name, {
           name,
           handle,
@@ -138,15 +182,31 @@ export class Servers {
       this.#log('info', 'server.registered', { server: name, generation });
       return true;
     } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
-      this.#log('error', 'registration.invalid', { server: name, file: path, text });
+      this.#log('error', 'registration.invalid', {
+        server: name,
+        file: path,
+        text: messageOf(error),
+      });
       return false;
     }
   }
 
+  async #attach(name: string): Promise<number> {
+    const { cells, live } = await this.#registry.attach(name);
+    try {
+      return this.#channel.attachServer(name, { cells, live });
+    } finally {
+      closeSync(cells);
+    }
+  }
+
   /** What can be used of a registration; throws when it does not say whose it is. */
-  #read(path: string, name: string, generation: number): Registration {
-    const { registration, errors } = readDialect(readFileSync(path, 'utf8'), path, native);
+  async #read(file: string, name: string, generation: number): Promise<Registration> {
+    const path = join(this.#folder, file);
+    const fd = await this.#registry.registration(file);
+    const text = readFileSync(fd, 'utf8');
+    closeSync(fd);
+    const { registration, errors } = readDialect(text, path, native);
     for (const { message } of errors) {
       this.#log('error', 'registration.error', { server: name, file: path, text: message });
     }
@@ -158,11 +218,19 @@ export class Servers {
     }
     return registration;
   }
+}
 
-  #forget(file: string): void {
-    this.#seen.delete(file);
-    rmSync(join(this.#folder, file), { force: true });
-  }
+function fileOf(server: string, generation: number): string {
+  return `${server}.${generation}.conf`;
+}
+
+function nameOf(file: string): { server: string; generation: number } | null {
+  const match = /^(.+)\.(\d+)\.conf$/.exec(file);
+  return match?.[1] === undefined ? null : { server: match[1], generation: Number(match[2]) };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** The registration in force. */

@@ -78,9 +78,9 @@ export class Starter {
     journey: Journey,
     startedAtMs: number,
   ): Instance {
-    const { endpointId, inode, ref, linked, isShared } = endpoint;
+    const { endpointId, inode, ref, linked, isShared, isDetached } = endpoint;
     return {
-      ...{ endpointId, inode, ref, linked, isShared },
+      ...{ endpointId, inode, ref, linked, isShared, isDetached },
       id: this.#context.nextId(),
       revision,
       pid: 0,
@@ -94,11 +94,22 @@ export class Starter {
 
   #launch(instance: Instance): Promise<void> {
     const { args, env, cwd, user, group, nice, startTimeoutMs } = instance.revision.config;
-    const { resourceLimits, logFile } = instance.revision.config;
+    const { resourceLimits, logFile, allowSetuid } = instance.revision.config;
     return this.#context.launcher.start(instance.id, {
       endpointId: instance.endpointId,
       tag: this.#context.tagOf(this.#owner, instance.revision),
-      ...{ args, env, cwd, user, group, nice, resourceLimits, logFile, startTimeoutMs },
+      ...{
+        args,
+        env,
+        cwd,
+        user,
+        group,
+        nice,
+        resourceLimits,
+        logFile,
+        allowSetuid,
+        startTimeoutMs,
+      },
     });
   }
 
@@ -115,7 +126,14 @@ export class Starter {
       const address = { kind: 'serverSocket', name } as const;
       const { concurrency } = revision.config;
       const ref = channel.addEndpoint(this.#owner.ref, address, concurrency, 'starting', 0);
-      return { endpointId, inode, ref, linked: new Set(servers), isShared: false };
+      return {
+        endpointId,
+        inode,
+        ref,
+        linked: new Set(servers),
+        isShared: false,
+        isDetached: false,
+      };
     } catch (error) {
       await launcher.closeEndpoint(endpointId);
       throw error;

@@ -26,11 +26,12 @@ export class Updates {
   #waiters: Waiter[] = [];
 
   /** Is the program's file another than the revision's? Only when two looks agree: it may be half
-   * written. A file that is missing for a moment changes nothing. */
+   * written. A file that is missing for a moment changes nothing, nor does one that is seen for the
+   * first time. */
   hasChanged(program: string, revision: Revision): boolean {
     const isStable = program === this.#seenProgram;
     this.#seenProgram = program;
-    return program !== '' && program !== revision.program && isStable;
+    return program !== '' && revision.program !== '' && program !== revision.program && isStable;
   }
 
   /** Resolves at reached(what), rejects with an UpdateError at fail(). */

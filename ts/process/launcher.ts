@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The manager's view of the launcher: requests with their answers, events of instances.
+import { closeSync } from 'node:fs';
 import type { LauncherLink } from '../native/native.ts';
 import {
   decodeMessage,
@@ -30,6 +31,8 @@ export interface KeptEndpoint {
   inode: number;
   /** Of a public address: unix:/PATH or tcp:…; null = a socket in the runtime directory. */
   listen: string | null;
+  /** A former launcher's that could not be got back: what is there serves, nothing new can start on it. */
+  isDetached: boolean;
   servers: readonly string[];
 }
 
@@ -43,7 +46,7 @@ export interface KeptInstance {
   exit: Exit | null;
 }
 
-/** How an instance ended. */
+/** How an instance ended; neither code nor signal: it was a former launcher's child. */
 export interface Exit {
   exitCode: number | null;
   exitSignal: number | null;
@@ -56,13 +59,16 @@ export interface Welcome {
   runtimeDir: string;
   mode: 'embedded' | 'external' | 'run';
   config: string | null;
-  /** Descriptor of the listening control socket, -1 = none. */
+  /** Descriptors, ours to close: the listening control socket; table and places of the channel; the
+   * configuration file. -1 = none. */
   controlFd: number;
+  tableFd: number;
+  placesFd: number;
+  configFd: number;
   launcherPid: number;
   uid: number;
   endpoints: KeptEndpoint[];
   instances: KeptInstance[];
-  nextId: number;
 }
 
 export interface LauncherEvents {
@@ -91,13 +97,33 @@ export interface StartSpec {
   resourceLimits: readonly string[];
   /** Gets the program's output as well. */
   logFile: string | null;
+  allowSetuid: boolean;
   startTimeoutMs: number;
 }
 
+interface Answer {
+  message: Message;
+  /** The receiver's to close. */
+  descriptors: readonly number[];
+}
+
 interface Pending {
-  resolve(message: Message): void;
+  resolve(answer: Answer): void;
   reject(error: Error): void;
 }
+
+/** What was asked for, by the verb of the answer. */
+const askedBy: Readonly<Record<string, string>> = {
+  bound: 'bind',
+  linked: 'link',
+  closed: 'close',
+  started: 'start',
+  registrations: 'registrations',
+  registration: 'registration',
+  attached: 'attach',
+  resolved: 'resolve',
+  identified: 'identify',
+};
 
 export type OpenLink = (
   onMessage: (packet: Buffer, descriptors: number[]) => void,
@@ -115,7 +141,11 @@ export class Launcher {
     endpoints: [],
     instances: [],
     controlFd: -1,
+    tableFd: -1,
+    placesFd: -1,
+    configFd: -1,
   };
+  #nextId = 1;
   #onWelcome: ((welcome: Welcome) => void) | null = null;
 
   /** Opens the link; the promise resolves with what the launcher keeps from a former manager. */
@@ -145,6 +175,16 @@ export class Launcher {
     this.#send('ready', {});
   }
 
+  /** Says that the manager does not hang. */
+  alive(): void {
+    this.#send('alive', {});
+  }
+
+  /** A new id, of an endpoint, an instance or a question. */
+  nextId(): number {
+    return this.#nextId++;
+  }
+
   /** Inode of the listening socket. Rejects with a LauncherError. */
   async bind(
     id: number,
@@ -154,7 +194,7 @@ export class Launcher {
     servers: readonly string[],
   ): Promise<number> {
     const answer = await this.#ask('bind', id, { name, tag, backlog, server: servers });
-    return numberOf(answer, 'inode');
+    return numberOf(answer.message, 'inode');
   }
 
   /** Inode of the listening socket at a public address.
@@ -170,7 +210,7 @@ export class Launcher {
     const user = owner.user ?? undefined;
     const group = owner.group ?? undefined;
     const answer = await this.#ask('bind', id, { name, tag, backlog: 0, listen, user, group });
-    return numberOf(answer, 'inode');
+    return numberOf(answer.message, 'inode');
   }
 
   async linkServer(id: number, server: string): Promise<void> {
@@ -208,6 +248,7 @@ export class Launcher {
       nice: spec.nice === 0 ? undefined : spec.nice,
       limit: spec.resourceLimits,
       log: spec.logFile ?? undefined,
+      setuid: spec.allowSetuid ? 1 : undefined,
       start_timeout_ms: spec.startTimeoutMs,
     });
   }
@@ -230,6 +271,53 @@ export class Launcher {
 
   forget(id: number): void {
     this.#send('forget', { id });
+  }
+
+  /** Names of the files SERVER.GENERATION.conf in the runtime directory. Rejects with a LauncherError
+   * when that is gone. */
+  async registrations(): Promise<readonly string[]> {
+    const { message } = await this.#ask('registrations', this.nextId(), {});
+    return listOf(message, 'name');
+  }
+
+  /** A descriptor for reading one of them. Rejects with a LauncherError. */
+  async registration(name: string): Promise<number> {
+    const [fd = -1] = (await this.#ask('registration', this.nextId(), { name })).descriptors;
+    return fd;
+  }
+
+  /** Descriptors of a server's cells and live file. Rejects with a LauncherError. */
+  async attach(server: string): Promise<{ cells: number; live: number }> {
+    const answer = await this.#ask('attach', this.nextId(), { server });
+    const [cells = -1, live = -1] = answer.descriptors;
+    return { cells, live };
+  }
+
+  removeRegistration(name: string): void {
+    this.#send('remove', { registration: name });
+  }
+
+  /** Its folder and its cells. */
+  removeServer(server: string): void {
+    this.#send('remove', { server });
+  }
+
+  /** May the server's newest registration have this file started as a dynamic class? Resolves with the
+   * path without symbolic links; rejects with a LauncherError of step "missing" or "path". */
+  async resolve(server: string, path: string): Promise<string> {
+    const { message } = await this.#ask('resolve', this.nextId(), { server, path });
+    return textOf(message, 'real');
+  }
+
+  /** A text that changes with the file; '' = there is none. */
+  async identify(path: string): Promise<string> {
+    const { message } = await this.#ask('identify', this.nextId(), { path });
+    return textOf(message, 'identity');
+  }
+
+  /** The launcher begins its program anew in its place, and then the manager that is installed now. */
+  upgrade(): void {
+    this.#send('upgrade', {});
   }
 
   finish(): void {
@@ -262,7 +350,7 @@ export class Launcher {
     this.flush();
   }
 
-  #ask(verb: string, id: number, fields: Record<string, FieldValue>): Promise<Message> {
+  #ask(verb: string, id: number, fields: Record<string, FieldValue>): Promise<Answer> {
     return new Promise((resolve, reject) => {
       try {
         this.#send(verb, { id, ...fields });
@@ -277,6 +365,8 @@ export class Launcher {
   #receive(packet: Buffer, descriptors: number[]): void {
     const message = decodeMessage(packet);
     if (this.#onWelcome) this.#greet(message, descriptors);
+    else if (message.verb === 'failed') this.#fail(message);
+    else if (this.#settle(message, descriptors)) return;
     else if (this.#events) this.#dispatch(message);
     else this.#early.push(message);
   }
@@ -289,7 +379,8 @@ export class Launcher {
         const mode = textOf(message, 'mode');
         welcome.mode = mode === 'run' || mode === 'external' ? mode : 'embedded';
         welcome.config = textOf(message, 'config') || null;
-        welcome.controlFd = descriptors[0] ?? -1;
+        const [controlFd = -1, tableFd = -1, placesFd = -1, configFd = -1] = descriptors;
+        Object.assign(welcome, { controlFd, tableFd, placesFd, configFd });
         welcome.launcherPid = numberOf(message, 'launcher_pid');
         welcome.uid = numberOf(message, 'uid');
         break;
@@ -301,6 +392,7 @@ export class Launcher {
           tag: textOf(message, 'tag'),
           inode: numberOf(message, 'inode'),
           listen: textOf(message, 'listen') || null,
+          isDetached: textOf(message, 'detached') === '1',
           servers: listOf(message, 'server'),
         });
         break;
@@ -318,7 +410,7 @@ export class Launcher {
         break;
       }
       case 'welcome':
-        welcome.nextId = Math.max(1, numberOf(message, 'next_id'));
+        this.#nextId = Math.max(1, numberOf(message, 'next_id'));
         this.#onWelcome?.(welcome as Welcome);
         this.#onWelcome = null;
         break;
@@ -331,24 +423,8 @@ export class Launcher {
     const id = numberOf(message, 'id');
     const events = this.#events;
     switch (message.verb) {
-      case 'bound':
-        this.#settle('bind', id, message);
-        break;
-      case 'linked':
-        this.#settle('link', id, message);
-        break;
-      case 'closed':
-        this.#settle('close', id, message);
-        break;
       case 'looked':
         this.#endLook(id, numberOf(message, 'idle') === 1);
-        break;
-      case 'started':
-        events?.onStarted(id, numberOf(message, 'pid'));
-        this.#settle('start', id, message);
-        break;
-      case 'failed':
-        this.#fail(id, message);
         break;
       case 'ready':
         events?.onReady(id);
@@ -376,10 +452,17 @@ export class Launcher {
     }
   }
 
-  #settle(verb: string, id: number, message: Message): void {
+  /** False when the message is no answer to a question. */
+  #settle(message: Message, descriptors: readonly number[]): boolean {
+    const verb = askedBy[message.verb];
+    if (verb === undefined) return false;
+    const id = numberOf(message, 'id');
+    if (message.verb === 'started') this.#events?.onStarted(id, numberOf(message, 'pid'));
     const pending = this.#pending.get(`${verb} ${id}`);
     this.#pending.delete(`${verb} ${id}`);
-    pending?.resolve(message);
+    if (pending) pending.resolve({ message, descriptors });
+    else for (const fd of descriptors) closeSync(fd);
+    return true;
   }
 
   #endLook(id: number, idle: boolean): void {
@@ -388,9 +471,10 @@ export class Launcher {
     onLooked?.(idle);
   }
 
-  #fail(id: number, message: Message): void {
+  #fail(message: Message): void {
+    const id = numberOf(message, 'id');
     // Ids of endpoints and instances come from one sequence, so one question per id can be open.
-    for (const verb of ['bind', 'start', 'link', 'close']) {
+    for (const verb of Object.values(askedBy)) {
       const pending = this.#pending.get(`${verb} ${id}`);
       if (!pending) continue;
       this.#pending.delete(`${verb} ${id}`);

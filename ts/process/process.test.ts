@@ -78,7 +78,6 @@ t.test('launcher', async (t) => {
     mode: 'embedded',
     config: null,
     controlFd: 9,
-    nextId: 4,
   });
   t.match(welcome.endpoints, [
     { id: 1, name: 'e1', inode: 44, listen: null, servers: ['a', 'b'] },
@@ -115,6 +114,7 @@ t.test('launcher', async (t) => {
     nice: 0,
     resourceLimits: ['nofile=64', 'core=0'],
     logFile: '/var/log/x.log',
+    allowSetuid: false,
     startTimeoutMs: 1,
   };
   const failed = launcher.start(5, spec);

@@ -13,6 +13,7 @@ import { type Exit, type Launcher, LauncherError, type StartSpec } from '../../p
 import { type ClassConfig, dynamicConfig, staticConfig } from '../class-config.ts';
 import type { ClassContext } from '../context.ts';
 import { ManagedClass } from '../managed-class.ts';
+import { Programs } from '../programs.ts';
 
 const nothing: Load = {
   arrivals: 0,
@@ -63,6 +64,7 @@ export class FakeWorld {
   /** Set to make the next start fail at this step. */
   failStep: { step: string; errno: number; text: string } | null = null;
   readonly managed: ManagedClass;
+  #programs = new Programs(async () => '');
   #nextId = 1;
   #nextRef = 1;
 
@@ -117,6 +119,7 @@ export class FakeWorld {
       now: () => this.nowMs,
       acceptQueue: () => this.acceptQueue,
       connections: () => this.connections,
+      programIdentity: (path) => this.#programs.identity(path),
       nextId: () => this.#nextId++,
       own: () => undefined,
       disown: () => undefined,
