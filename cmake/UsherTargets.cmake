@@ -108,6 +108,9 @@ endfunction()
 # usher_program(NAME FOLDER FOLDER [USES FOLDER...]): native/FOLDER/*.c as program NAME.
 function(usher_program name)
     cmake_parse_arguments(ARG "" "FOLDER" "USES" ${ARGN})
+    if(USHER_SANITIZE STREQUAL "fuzz") # its targets are made of libraries and single files
+        return()
+    endif()
     file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/native/${ARG_FOLDER}/*.c")
     if(NOT sources)
         message(STATUS "${name}: left out, native/${ARG_FOLDER} holds no sources")

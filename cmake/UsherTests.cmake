@@ -3,7 +3,6 @@
 # native/test/NAME_test.c    a test program that prints TAP: build/test/NAME_test
 # native/test/NAME_helper.c  a program that tests start:     build/test/NAME_helper
 # native/test/*.c otherwise  a library that each of them may use
-# native/fuzz/NAME_fuzz.c    a libFuzzer target:             build-fuzz/fuzz/NAME_fuzz
 
 set(usher_test_uses registration channel options fastcgi os launcher)
 
@@ -31,15 +30,3 @@ foreach(program IN LISTS test_programs)
         add_dependencies(${name} usher-launcher)
     endif()
 endforeach()
-
-if(USHER_SANITIZE STREQUAL "fuzz")
-    file(GLOB fuzz_programs CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/native/fuzz/*_fuzz.c")
-    foreach(program IN LISTS fuzz_programs)
-        get_filename_component(name "${program}" NAME_WE)
-        add_executable(${name} "${program}")
-        set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${USHER_OUT}/fuzz")
-        target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-        usher_own(${name})
-        usher_uses(${name} PRIVATE ${usher_test_uses})
-    endforeach()
-endif()
