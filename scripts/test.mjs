@@ -6,6 +6,7 @@
 //   check         scripts/check.mjs
 //   unit          ts/**/*.test.ts
 //   native        C tests of the plain build; asan, tsan: the same under a sanitizer
+//   fuzz          native/fuzz: known inputs, and two seconds of new ones for each target
 //   integration   integration-tests/**/*.test.ts, two at a time: they wait most of the time
 //   containers    the integration tests inside containers: scripts/containers.mjs has its words
 //
@@ -16,6 +17,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { buildSanitized } from './build.mjs';
 import { check } from './check.mjs';
 import { testInContainers } from './containers.mjs';
+import { fuzzShortly } from './fuzz.mjs';
 import { isMain, root } from './run.mjs';
 import { setup } from './setup.mjs';
 import { runTap, Tally } from './tap.mjs';
@@ -60,6 +62,7 @@ const stages = {
     buildSanitized('tsan');
     return runNative('build-tsan');
   },
+  fuzz: fuzzShortly,
   integration: (files) =>
     runFiles(files.length > 0 ? files : testFiles('integration-tests'), {
       flags: ['--jobs=2', '--timeout=600'],
