@@ -9,10 +9,11 @@ import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
 import { addStatus } from './commands/status.ts';
 import { addStop } from './commands/stop.ts';
+import { addUpgrade } from './commands/upgrade.ts';
 import { type Context, exitCodes, SilentExit, UsageError } from './context.ts';
 import { installed } from './launch.ts';
 
-const commands = [addStatus, addRestart, addRetry, addStop, addRun, addConfigCheck];
+const commands = [addStatus, addRestart, addRetry, addStop, addUpgrade, addRun, addConfigCheck];
 
 /**
  * Runs one command line.

@@ -11,6 +11,7 @@ import type {
   Status,
   Stopping,
   StopRequest,
+  Upgrading,
 } from './messages.ts';
 
 export const controlSocketName = 'control.sock';
@@ -73,6 +74,26 @@ export class ControlClient {
   /** Resolves when the class serves again. @param timeoutMs How long that may take. */
   retry(request: ClassAsked, timeoutMs: number): Promise<ClassChanged> {
     return this.#ask<ClassChanged>('POST', '/v1/retry', request, timeoutMs);
+  }
+
+  /** Replaces launcher and manager by what is installed now. Resolves with the new manager. */
+  async upgrade(timeoutMs: number): Promise<{ before: Upgrading; after: Pong }> {
+    const before = await this.#ask<Upgrading>('POST', '/v1/upgrade');
+    return { before, after: await this.#successor(before.pid, timeoutMs) };
+  }
+
+  /** @throws RequestFailedError "timeout" when no other manager answers within `timeoutMs`. */
+  async #successor(pid: number, timeoutMs: number, intervalMs = 20): Promise<Pong> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const pong = await this.ping(Math.max(deadline - Date.now(), intervalMs)).catch(() => null);
+      if (pong && pong.pid !== pid) return pong;
+      if (Date.now() >= deadline) {
+        const message = `no new manager answered on ${this.socketPath} within ${timeoutMs / 1000} s`;
+        throw new RequestFailedError('timeout', message);
+      }
+      await sleep(intervalMs);
+    }
   }
 
   /**

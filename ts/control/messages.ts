@@ -166,6 +166,12 @@ export interface Stopping {
   instances: number;
 }
 
+/** Launcher and manager begin anew with what is installed now; the next answer to a ping is another's. */
+export interface Upgrading {
+  pid: number;
+  version: string;
+}
+
 /** The body of every answer that is not 2xx. */
 export interface ErrorBody {
   error: { code: string; message: string };

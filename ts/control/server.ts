@@ -10,6 +10,7 @@ import type {
   Status,
   Stopping,
   StopRequest,
+  Upgrading,
 } from './messages.ts';
 
 export const bodyBytesMax = 65_536;
@@ -25,6 +26,8 @@ export interface ControlHandlers {
   restart(request: ClassAsked): Promise<ClassChanged>;
   /** Tries a failed class now. Resolves when an instance is ready; fails with "retry-failed". */
   retry(request: ClassAsked): Promise<ClassChanged>;
+  /** Begins to replace launcher and manager by what is installed now; instances stay. */
+  upgrade(): Upgrading;
 }
 
 /** An answer other than 2xx. */
@@ -65,6 +68,7 @@ const routes: Route[] = [
     path: '/v1/retry',
     answer: (handlers, body) => handlers.retry(classAsked(body)),
   },
+  { method: 'POST', path: '/v1/upgrade', answer: (handlers) => handlers.upgrade() },
 ];
 
 /** The server; the caller calls listen({ fd }) or listen(path). */

@@ -68,7 +68,7 @@ export function ownerOf(registration: Registration): Owner {
   };
 }
 
-function configsOf(registration: Registration): ClassConfig[] {
+export function configsOf(registration: Registration): ClassConfig[] {
   const owner = ownerOf(registration);
   return registration.classes.map((directive: ClassDirective) =>
     directive.scope === 'static'

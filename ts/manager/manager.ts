@@ -3,7 +3,7 @@
 // doorbell, at least ten a second; all state changes happen in passes and in launcher events.
 import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { parseDialect, type Registration } from '../config/dialect.ts';
-import type { ClassAsked, ClassChanged, Status, Stopping } from '../control/messages.ts';
+import type { ClassAsked, ClassChanged, Status, Stopping, Upgrading } from '../control/messages.ts';
 import { ControlError, type ControlHandlers } from '../control/server.ts';
 import { type Channel, native } from '../native/native.ts';
 import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
@@ -30,6 +30,8 @@ const FORGET_MS = 600_000;
 const STOP_DRAIN_MS = 5_000;
 /** So often the launcher hears that the manager does not hang. */
 const ALIVE_MS = 500;
+/** The answer to `usher upgrade` gets so long to leave. */
+const UPGRADE_AFTER_MS = 50;
 /** An embedded manager waits this long for the server that started it. */
 const FIRST_SERVER_MS = 15_000;
 
@@ -161,6 +163,14 @@ export class Manager implements ControlHandlers {
 
   retry(request: ClassAsked): Promise<ClassChanged> {
     return this.#change(request, 'retry');
+  }
+
+  /** After the answer has left: nothing of ours is sent once the launcher has been told. */
+  upgrade(): Upgrading {
+    if (this.#stopping) throw new ControlError(409, 'stopping', 'everything is being stopped');
+    this.#log('info', 'manager.upgrading', { pid: process.pid, version: this.#version });
+    setTimeout(() => this.#launcher.upgrade(), UPGRADE_AFTER_MS);
+    return this.ping();
   }
 
   async #change(

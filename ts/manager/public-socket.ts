@@ -125,7 +125,8 @@ export class PublicSocket {
   }
 }
 
-function listenOf(address: PublicAddress): string {
+/** As the launcher is told it. */
+export function listenOf(address: PublicAddress): string {
   return address.kind === 'unix' ? `unix:${address.path}` : `tcp:${address.listen}`;
 }
 

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// usher upgrade: launcher and manager begin anew with what is installed now; programs go on.
+import type { Command } from 'commander';
+import { ControlClient } from '../../control/client.ts';
+import { parseSeconds } from '../class-command.ts';
+import type { Context } from '../context.ts';
+import { type CommonOptions, withCommonOptions } from '../options.ts';
+import { findRuntimeDir } from '../runtime-dir.ts';
+
+interface UpgradeOptions extends CommonOptions {
+  /** Seconds. */
+  timeout: number;
+}
+
+export function addUpgrade(program: Command, context: Context): void {
+  withCommonOptions(program.command('upgrade'))
+    .summary('replace launcher and manager by what is installed now; programs go on')
+    .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 30)
+    .action(async (options: UpgradeOptions) => {
+      const client = new ControlClient(findRuntimeDir(options.runtimeDir, context));
+      const { before, after } = await client.upgrade(options.timeout * 1000);
+      if (options.json) context.out(`${JSON.stringify({ before, after })}\n`);
+      else {
+        const from = `manager ${before.pid} (version ${before.version})`;
+        context.out(`replaced ${from} by manager ${after.pid} (version ${after.version})\n`);
+      }
+    });
+}
