@@ -97,6 +97,29 @@ t.test('restart and retry', async (t) => {
   t.match(await usher(['retry', 'app', ...at]), { exitCode: 0, out: 'app: running: pid 201\n' });
 });
 
+t.test('upgrade waits for the next manager', async (t) => {
+  let pid = 99;
+  const { runtimeDir } = await startManager(t, {
+    ping: () => ({ pid, version: pid === 99 ? '0.1.0' : '0.2.0' }),
+    upgrade: () => {
+      setTimeout(() => {
+        pid = 100;
+      }, 30);
+      return { pid, version: '0.1.0' };
+    },
+  });
+  const at = ['--runtime-dir', runtimeDir];
+  t.match(await usher(['upgrade', ...at]), {
+    exitCode: 0,
+    out: 'replaced manager 99 (version 0.1.0) by manager 100 (version 0.2.0)\n',
+  });
+  const stuck = await startManager(t, {});
+  t.match(await usher(['upgrade', '--timeout', '0.2', '--runtime-dir', stuck.runtimeDir]), {
+    exitCode: 1,
+    err: /no new manager answered/,
+  });
+});
+
 t.test('status for people', (t) => {
   const status = sampleStatus({
     classes: [

@@ -32,11 +32,11 @@ function blockOf(config: ClassConfig): string {
     ['setuid', [allowSetuid ? 1 : null]],
   ];
   const lines = fields.flatMap(([name, values]) =>
-    values.filter((value) => value !== null).map((value) => `${name}=${escape(String(value))}`),
+    values.filter((value) => value !== null).map((value) => `${name}=${escaped(String(value))}`),
   );
   return `${['program', ...lines].join('\n')}\n`;
 }
 
-function escape(value: string): string {
+function escaped(value: string): string {
   return value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
 }
