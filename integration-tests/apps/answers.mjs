@@ -2,11 +2,13 @@
 // A FastCGI program in Node that serves many requests at once, on the socket that is its descriptor 0.
 // Answers the parameters, its process id, how many requests it has had, length and checksum of the
 // body, one per line; with ?sleep=MS it takes its time. When asked by TERM to end, it takes no more
-// connections and ends with the last request.
+// connections and ends with the last request. With a file named by NOTES in its environment, each
+// request adds process id and query string to that.
 //
 // It listens by net.Server, which makes the socket non-blocking for all who hold it: right for an
 // endpoint of its own, not for one it would share with other programs.
 
+import { appendFileSync } from 'node:fs';
 import net from 'node:net';
 import { crc32 } from 'node:zlib';
 
@@ -132,10 +134,17 @@ function begin({ socket, requests }, id, content) {
   requests.set(id, { keeps, paramBytes: [], params: [], bodyBytes: 0, bodyCrc32: 0 });
 }
 
+const queryOf = ({ params }) => params.find(([name]) => name === 'QUERY_STRING')?.[1] ?? '';
+
+function paramsEnded(request) {
+  request.params = pairs(Buffer.concat(request.paramBytes));
+  const { NOTES } = process.env;
+  if (NOTES !== undefined) appendFileSync(NOTES, `${process.pid} ${queryOf(request)}\n`);
+}
+
 function bodyEnded(connection, id, request) {
   served += 1;
-  const query = request.params.find(([name]) => name === 'QUERY_STRING')?.[1] ?? '';
-  const sleepMs = Number(/\bsleep=(\d+)/.exec(query)?.[1] ?? 0);
+  const sleepMs = Number(/\bsleep=(\d+)/.exec(queryOf(request))?.[1] ?? 0);
   if (sleepMs === 0) finish(connection, id, request);
   else setTimeout(finish, sleepMs, connection, id, request);
 }
@@ -153,7 +162,7 @@ function take(connection, { type, id, content }) {
     // Of a request that has ended, as when its body comes late: to be ignored.
   } else if (type === types.params) {
     if (content.length > 0) request.paramBytes.push(content);
-    else request.params = pairs(Buffer.concat(request.paramBytes));
+    else paramsEnded(request);
   } else if (type === types.stdin && content.length > 0) {
     request.bodyBytes += content.length;
     request.bodyCrc32 = crc32(content, request.bodyCrc32);

@@ -17,7 +17,8 @@
  *   exit=N     ends with that status without a word more     abort   dies by SIGABRT
  *   raw        from here on no head is written: the text given is all there is
  *
- * When it starts, it adds a line with its process id to <program>.starts, if that file exists.
+ * When it starts, it adds a line with its process id to <program>.starts, if that file exists. With a
+ * file named by NOTES in its environment, each request adds its process id and query string to that.
  * Started as `echo --start-ms N` it needs that long before its first accept; as `echo --abrupt` it
  * dies at once of TERM, whatever it does, while libfcgi would let it end its request.
  */
@@ -233,8 +234,29 @@ static void act(request_t *request, const char *word, const char *value) {
     }
 }
 
+/* Adds a line to a file that is there, whole beside those of others. */
+static void add_line(const char *path, const char *line) {
+    int file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (file >= 0) {
+        if (write(file, line, strlen(line)) != (ssize_t)strlen(line)) {
+            perror(path);
+        }
+        close(file);
+    }
+}
+
+static void note(const char *query) {
+    const char *notes = getenv("NOTES");
+    if (notes != NULL) {
+        char line[4096];
+        snprintf(line, sizeof line, "%d %.4000s\n", (int)getpid(), query == NULL ? "" : query);
+        add_line(notes, line);
+    }
+}
+
 static void answer(request_t *request) {
     const char *query = FCGX_GetParam("QUERY_STRING", request->params);
+    note(query);
     char *words = strdup(query == NULL ? "" : query);
     char *rest = words;
     for (char *word; (word = strsep(&rest, "&")) != NULL;) {
@@ -257,14 +279,8 @@ static void tell_start(const char *program) {
     char path[4096];
     char line[16];
     snprintf(path, sizeof path, "%s.starts", program);
-    int file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (file >= 0) {
-        int length = snprintf(line, sizeof line, "%d\n", (int)getpid());
-        if (write(file, line, (size_t)length) != length) {
-            perror(path);
-        }
-        close(file);
-    }
+    snprintf(line, sizeof line, "%d\n", (int)getpid());
+    add_line(path, line);
 }
 
 int main(int argc, char **argv) {

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: Apache-2.0
 # A FastCGI program over FCGI.pm: its parameters, length and checksum of the body, and how often it
-# ran; with ?sleep=MS it takes its time.
+# ran; with ?sleep=MS it takes its time. With a file named by NOTES in its environment, each request
+# adds process id and query string to that.
 use strict;
 use warnings;
 use Compress::Raw::Zlib qw(crc32);
@@ -9,9 +10,16 @@ use FCGI;
 
 my $request  = FCGI::Request();
 my $requests = 0;
+my $notes    = $ENV{NOTES};
+
+sub note {
+    open(my $file, '>>', $notes) or return;
+    syswrite($file, "$$ $ENV{QUERY_STRING}\n");
+}
 
 while ($request->Accept() >= 0) {
     $requests++;
+    note() if defined $notes;
     my $body = '';
     my $length = $ENV{CONTENT_LENGTH} || 0;
     while (length($body) < $length) {

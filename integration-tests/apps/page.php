@@ -1,12 +1,16 @@
 <?php
 // SPDX-License-Identifier: Apache-2.0
 // A PHP page: what PHP was given, and what a form sent; with ?as=text for programs to read,
-// and &sleep=MS to take its time.
+// and &sleep=MS to take its time. With a file named by NOTES in PHP's environment, each request adds
+// process id and query string to that.
 
 $names = ['SCRIPT_FILENAME', 'SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING', 'REQUEST_METHOD',
           'REQUEST_URI', 'PHP_SELF', 'DOCUMENT_ROOT', 'SERVER_SOFTWARE'];
 $given = array_intersect_key($_SERVER, array_flip($names));
 
+if (getenv('NOTES') !== false) {
+    file_put_contents(getenv('NOTES'), getmypid() . " {$_SERVER['QUERY_STRING']}\n", FILE_APPEND);
+}
 if (($_GET['as'] ?? '') === 'text') {
     usleep(1000 * (int) ($_GET['sleep'] ?? 0));
     header('Content-Type: text/plain');

@@ -7,6 +7,7 @@ import type { Test } from 'tap';
 import { eventually } from '../servers/eventually.ts';
 import { type Outcomes, underLoad } from '../servers/load.ts';
 import { childrenOf, commandLine, isRunning, signal, userOf } from '../servers/processes.ts';
+import { readAgain } from '../servers/reading-again.ts';
 import { isRoot, Site, type Texts } from '../servers/site.ts';
 import { usherCommand } from '../servers/usher.ts';
 import { files, type WebServer } from '../servers/web-server.ts';
@@ -66,24 +67,6 @@ async function underLoads(
     answered: all.reduce((sum, { answered }) => sum + answered, 0),
     lost: all.flatMap(({ lost }) => lost),
   };
-}
-
-/** How often Apache's master has been ready: between two times a signal would end it. */
-function timesReady(site: Site): number {
-  const log = readFileSync(files.errorLog(site), 'utf8');
-  return log.match(/resuming normal operations/g)?.length ?? 0;
-}
-
-/** Has the configuration read again by `act`, and waits for new workers. */
-async function readAgain(site: Site, act: () => unknown): Promise<void> {
-  const { workers } = site;
-  const times = timesReady(site);
-  act();
-  await eventually('workers of the new configuration', () =>
-    site.server.kind === 'apache'
-      ? timesReady(site) > times
-      : site.workers.some((pid) => !workers.includes(pid)),
-  );
 }
 
 export async function reload(t: Test, server: WebServer): Promise<void> {

@@ -24,6 +24,8 @@ export interface RequestOptions {
   /** Sends the body in pieces, without Content-Length. */
   isChunked?: boolean;
   agent?: http.Agent;
+  /** Hears of our port when the connection stands. */
+  onConnected?: (localPort: number) => void;
 }
 
 export class Answer {
@@ -128,6 +130,9 @@ function begin(port: number, path: string, options: RequestOptions): Promise<htt
   return new Promise((resolve, reject) => {
     const request = open(port, path, options);
     let answered = false;
+    request.on('socket', (socket) => {
+      socket.once('connect', () => options.onConnected?.(socket.localPort ?? 0));
+    });
     request.on('response', (response) => {
       answered = true;
       resolve(response);

@@ -21,6 +21,9 @@ export interface Loss {
   /** 0 when there was no answer at all. */
   status: number;
   text: string;
+  /** By performance.now(). */
+  beganMs: number;
+  endedMs: number;
 }
 
 const keptLosses = 50;
@@ -30,7 +33,11 @@ const afterLossMs = 20;
 /** As many clients as asked for, each making one request after the other. */
 export class Load {
   readonly port: number;
+  /** The first ones; more when keptLosses says so. */
   readonly losses: Loss[] = [];
+  keptLosses = keptLosses;
+  /** What each client waits between two requests. */
+  pauseMs = 0;
   asked = 0;
   answered = 0;
   lost = 0;
@@ -57,6 +64,11 @@ export class Load {
     }
   }
 
+  /** How many requests have no answer yet. */
+  get underWay(): number {
+    return this.#underWay.size;
+  }
+
   /** Lets every request that was begun end. */
   async stop(): Promise<void> {
     this.clients = 0;
@@ -69,13 +81,20 @@ export class Load {
     const ask = this.#next(index);
     this.#underWay.add(index);
     const at = new Date().toISOString();
+    const beganMs = performance.now();
+    const lose = (status: number, text: string): void => {
+      const { path, options } = ask;
+      const endedMs = performance.now();
+      const method = options?.method ?? 'GET';
+      this.#lose({ at, method, path, status, text, beganMs, endedMs });
+    };
     try {
       const answer = await request(this.port, ask.path, ask.options);
       const problem = problemIn(answer) ?? ask.problemOf?.(answer);
       if (problem === undefined) this.answered += 1;
-      else this.#lose(ask, at, answer.status, problem);
+      else lose(answer.status, problem);
     } catch (error) {
-      this.#lose(ask, at, 0, (error as Error).message);
+      lose(0, (error as Error).message);
     } finally {
       this.#underWay.delete(index);
     }
@@ -91,14 +110,14 @@ export class Load {
       const { lost } = this;
       await this.one();
       if (this.lost > lost) await sleep(afterLossMs);
+      else if (this.pauseMs > 0) await sleep(this.pauseMs);
     } while (this.#active <= this.#wanted);
     this.#active -= 1;
   }
 
-  #lose({ path, options }: Ask, at: string, status: number, text: string): void {
+  #lose(loss: Loss): void {
     this.lost += 1;
-    if (this.losses.length >= keptLosses) return;
-    this.losses.push({ at, method: options?.method ?? 'GET', path, status, text });
+    if (this.losses.length < this.keptLosses) this.losses.push(loss);
   }
 }
 

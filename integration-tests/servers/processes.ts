@@ -60,6 +60,11 @@ export function userOf(pid: number): number {
   return Number(/^Uid:\t(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? Number.NaN);
 }
 
+/** Whether a process stands still after SIGSTOP. */
+export function isStopped(pid: number): boolean {
+  return statFields(pid)[0] === 'T';
+}
+
 /** The process's own resident memory, without what it maps from files. */
 export function memoryBytes(pid: number): number {
   return Number(/^RssAnon:\s*(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024;
@@ -87,6 +92,97 @@ export function socketsIn(directory: string): Map<string, string> {
     if (inode && path?.startsWith(`${directory}/`)) found.set(inode, path);
   }
   return found;
+}
+
+function descriptorTargets(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((descriptor) =>
+      link(`/proc/${pid}/fd/${descriptor}`),
+    );
+  } catch {
+    return []; // gone
+  }
+}
+
+function socketInodes(pid: number): Set<string> {
+  const numbers = descriptorTargets(pid).map(
+    (target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? '',
+  );
+  return new Set(numbers.filter(Boolean));
+}
+
+interface UnixSocket {
+  /** "0" of a connection that nobody has accepted yet. */
+  inode: string;
+  path: string;
+  listens: boolean;
+}
+
+const listening = 0x10000;
+
+function unixSockets(directory: string): UnixSocket[] {
+  return read('/proc/net/unix')
+    .split('\n')
+    .map((line) => line.split(/\s+/))
+    .filter((fields) => fields[7]?.startsWith(`${directory}/`))
+    .map(([, , , flags = '', , , inode = '', path = '']) => ({
+      inode,
+      path,
+      listens: (Number.parseInt(flags, 16) & listening) !== 0,
+    }));
+}
+
+/** How many connections to sockets in `directory` a process has taken and holds. */
+export function takenConnections(pid: number, directory: string): number {
+  const held = socketInodes(pid);
+  return unixSockets(directory).filter(({ inode, listens }) => !listens && held.has(inode)).length;
+}
+
+/**
+ * How many connections that nobody has taken yet wait in sockets of `directory` that end with these
+ * processes: nobody else listens there.
+ */
+export function waitingOnlyFor(among: readonly number[], directory: string): number {
+  const others = processIds().filter((pid) => !among.includes(pid));
+  const lasting = listenedTo(others, directory);
+  return unixSockets(directory).filter(({ inode, path }) => inode === '0' && !lasting.has(path))
+    .length;
+}
+
+/** The sockets in `directory` that these processes listen on, by path. */
+export function listenedTo(among: readonly number[], directory: string): Set<string> {
+  const held = new Set(among.flatMap((pid) => [...socketInodes(pid)]));
+  return new Set(
+    unixSockets(directory)
+      .filter(({ inode, listens }) => listens && held.has(inode))
+      .map(({ path }) => path),
+  );
+}
+
+/** The ports of the clients at 127.0.0.1 whose connections to `port` a process holds. */
+export function clientPorts(pid: number, port: number): number[] {
+  const held = socketInodes(pid);
+  const localEnd = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return read('/proc/net/tcp')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local, , , , , , , , inode = '']) => local === localEnd && held.has(inode))
+    .map(([, , remote = '']) => Number.parseInt(remote.split(':')[1] ?? '', 16));
+}
+
+/** How many parts of a process's memory are files of `directory`. */
+export function mappingCount(pid: number, directory: string): number {
+  return read(`/proc/${pid}/maps`)
+    .split('\n')
+    .filter((line) => line.includes(` ${directory}/`)).length;
+}
+
+/** All running processes with these words in their command, in this order. */
+export function processesWith(...words: string[]): number[] {
+  const part = `\0${words.join('\0')}\0`;
+  return processIds().filter(
+    (pid) => read(`/proc/${pid}/cmdline`).includes(part) && isRunning(pid),
+  );
 }
 
 /** How a process is tied to `directory`, in one line; undefined when it is not. */

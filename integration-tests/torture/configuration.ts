@@ -3,6 +3,7 @@
 // path of its own.
 
 import type { Site, Texts } from '../servers/site.ts';
+import type { WebServer } from '../servers/web-server.ts';
 import type { ClassOptions, Program } from './programs.ts';
 
 export interface TorturedClass {
@@ -36,18 +37,28 @@ function flat(options: ClassOptions): Word[] {
   });
 }
 
-function nginxClass({ name }: TorturedClass, options: ClassOptions): string {
-  const words = flat(options).map(({ name: option, value }) =>
-    value === undefined ? nginxName(option) : quoted(`${nginxName(option)}=${value}`),
-  );
-  return `  usher_app ${name} ${words.join(' ')};`;
-}
+const directives = {
+  static: { nginx: 'usher_app', apache: 'AppClass' },
+  external: { nginx: 'usher_external_app', apache: 'ExternalAppClass' },
+  dynamic: { nginx: 'usher_config', apache: 'FCGIConfig' },
+};
 
-function apacheClass({ name }: TorturedClass, options: ClassOptions): string {
-  const words = flat(options).map(({ name: option, value }) =>
-    value === undefined ? `-${option}` : `-${option} ${quoted(value)}`,
-  );
-  return `AppClass ${name} ${words.join(' ')}`;
+/** The directive that defines a class; `name` is empty for dynamic ones, which have none. */
+export function classLine(
+  server: WebServer['kind'],
+  kind: keyof typeof directives,
+  name: string,
+  options: ClassOptions,
+): string {
+  const words = flat(options).map(({ name: option, value }) => {
+    if (server === 'nginx') {
+      const spelled = nginxName(option);
+      return value === undefined ? spelled : quoted(`${spelled}=${value}`);
+    }
+    return value === undefined ? `-${option}` : `-${option} ${quoted(value)}`;
+  });
+  const line = [directives[kind][server], name, ...words].filter(Boolean).join(' ');
+  return server === 'nginx' ? `  ${line};` : line;
 }
 
 export function configurationFor(
@@ -62,8 +73,10 @@ export function configurationFor(
     ...program.options,
     ...own,
   });
+  const lines = (server: WebServer['kind']): string =>
+    classes.map((one) => classLine(server, 'static', one.name, optionsOf(one))).join('\n');
   return {
-    nginx: `${classes.map((one) => nginxClass(one, optionsOf(one))).join('\n')}
+    nginx: `${lines('nginx')}
   server {
     listen 127.0.0.1:${site.port} backlog=4096;
     root ${site.docs};
@@ -72,7 +85,7 @@ export function configurationFor(
     fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
 ${classes.map(({ name }) => `    location /${name}/ { usher_pass ${name}; }`).join('\n')}
   }`,
-    apache: `${classes.map((one) => apacheClass(one, optionsOf(one))).join('\n')}
+    apache: `${lines('apache')}
 ListenBacklog 4096
 ServerLimit 20
 MaxRequestWorkers 500

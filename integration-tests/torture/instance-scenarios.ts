@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../servers/eventually.ts';
 import { signal } from '../servers/processes.ts';
 import { usherCommand } from '../servers/usher.ts';
-import { type ClassOptions, programNames } from './programs.ts';
+import { lastingPhp, programNames } from './programs.ts';
 import type { Scenario } from './scenario.ts';
 import { processes, saturating } from './server-scenarios.ts';
 import { patienceMs, type Tortured } from './tortured.ts';
@@ -155,10 +155,6 @@ async function growAndShrink(
     tortured.events = retired();
   });
 }
-
-/** php-cgi that does not end itself: what ends is to be what was given up. */
-const lastingPhp = (name: string): ClassOptions =>
-  name === 'php' ? { 'initial-env': 'PHP_FCGI_MAX_REQUESTS=1000000' } : {};
 
 export const instanceScenarios: readonly Scenario[] = [
   {

@@ -2,6 +2,7 @@
 // `npm run torture [-- NAME… --server NAME --program NAME --count N --short --json FILE]`: every
 // scenario in its full form under nginx and Apache event, one at a time. Prints what was lost, and
 // fails when anything was that may not be. --count: how often, instead of the scenario's own number.
+// `npm run torture -- chaos …` is another run altogether: see chaos/main.ts.
 
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -9,6 +10,7 @@ import { apacheEvent, apachePrefork, nginx } from '../servers/index.ts';
 import { verdictsOnEndings } from '../servers/leftovers.ts';
 import type { SiteOwner } from '../servers/site.ts';
 import type { WebServer } from '../servers/web-server.ts';
+import { chaosMain } from './chaos/main.ts';
 import { hasHeld, type Result, torture } from './driver.ts';
 import { type ProgramName, programNames, programs } from './programs.ts';
 import { fullCount, type Scenario } from './scenario.ts';
@@ -137,6 +139,17 @@ async function runOne({ scenario, server, program, count }: Run): Promise<Result
   }
 }
 
+/** One run of its own kind: many things to all servers and programs at once. */
+async function mainOfChaos(args: string[]): Promise<void> {
+  current = new Owner('chaos');
+  const held = await chaosMain(args, current as unknown as SiteOwner).finally(() => current?.end());
+  const left = (await verdictsOnEndings()).filter((verdict) => verdict.left.length > 0);
+  for (const { title, left: all } of left) {
+    console.log(`left by ${title}: ${all.length} things: ${all.slice(0, 10).join('; ')}`);
+  }
+  process.exitCode = held && left.length === 0 ? 0 : 1;
+}
+
 async function main(args: string[]): Promise<void> {
   const { runs, json } = plan(args);
   const results: Result[] = [];
@@ -166,7 +179,9 @@ async function main(args: string[]): Promise<void> {
 process.once('SIGINT', () => void interrupted());
 process.once('SIGTERM', () => void interrupted());
 try {
-  await main(process.argv.slice(2));
+  const [first, ...rest] = process.argv.slice(2);
+  if (first === 'chaos') await mainOfChaos(rest);
+  else await main(process.argv.slice(2));
 } catch (error) {
   console.error(`torture: ${(error as Error).message}`);
   process.exitCode = 1;

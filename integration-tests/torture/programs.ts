@@ -73,3 +73,7 @@ export const programs: Record<ProgramName, Program> = {
 };
 
 export const programNames = Object.keys(programs) as ProgramName[];
+
+/** php-cgi that does not end itself: what ends is to be what was ended. */
+export const lastingPhp = (name: string): ClassOptions =>
+  name === 'php' ? { 'initial-env': 'PHP_FCGI_MAX_REQUESTS=1000000' } : {};

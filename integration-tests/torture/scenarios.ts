@@ -5,9 +5,11 @@ import { instanceScenarios } from './instance-scenarios.ts';
 import { queueScenarios } from './queue-scenarios.ts';
 import type { Scenario } from './scenario.ts';
 import { serverScenarios } from './server-scenarios.ts';
+import { usherScenarios } from './usher-scenarios.ts';
 
 export const scenarios: readonly Scenario[] = [
   ...serverScenarios,
+  ...usherScenarios,
   ...instanceScenarios,
   ...queueScenarios,
 ];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What happens to the web server and to the manager.
+// What happens to the web server.
 
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,13 +11,13 @@ import type { Scenario } from './scenario.ts';
 import { patienceMs, type Tortured } from './tortured.ts';
 
 export const processes = 4;
-const kept = (): ClassOptions => ({ processes });
+export const kept = (): ClassOptions => ({ processes });
 
 /** Three requests for each place: two of them wait. */
 export const saturating = ({ concurrency }: Program): number => 3 * processes * concurrency;
 
 /** Runs `event` so many times; the instances that were there before are those that are there after. */
-async function sparingInstances(
+export async function sparingInstances(
   tortured: Tortured,
   count: number,
   event: () => Promise<unknown>,
@@ -57,16 +57,6 @@ async function upgradeBinary({ site }: Tortured): Promise<void> {
   await eventually('the old master has ended', () => !isRunning(old), patienceMs);
 }
 
-async function killManager(tortured: Tortured): Promise<void> {
-  const { pid } = (await tortured.statusSoon()).manager;
-  signal(pid, 'SIGKILL');
-  await eventually(
-    'another manager answers',
-    async () => (await tortured.statusSoon()).manager.pid !== pid,
-    patienceMs,
-  );
-}
-
 export const serverScenarios: readonly Scenario[] = [
   {
     name: 'reload',
@@ -96,17 +86,5 @@ export const serverScenarios: readonly Scenario[] = [
     full: 20,
     short: 2,
     run: (tortured, count) => sparingInstances(tortured, count, () => upgradeBinary(tortured)),
-  },
-  {
-    name: 'kill-manager',
-    title: 'The manager is killed with -9; no instance is started again.',
-    programs: ['c', 'node', 'perl', 'php', 'php-children'],
-    options: kept,
-    clients: saturating,
-    methods: 'both',
-    sleepMs: 5,
-    full: 100,
-    short: 3,
-    run: (tortured, count) => sparingInstances(tortured, count, () => killManager(tortured)),
   },
 ];

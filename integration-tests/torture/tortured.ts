@@ -2,8 +2,6 @@
 // One server under load with one program, as a scenario sees it: what it can do to it, and what it can
 // wait for.
 
-import { randomInt } from 'node:crypto';
-import { type Answer, checksum, fieldsOf, hex, pattern } from '../servers/client.ts';
 import { eventually } from '../servers/eventually.ts';
 import { type Ask, Load } from '../servers/load.ts';
 import { descriptorCount, parentOf } from '../servers/processes.ts';
@@ -13,29 +11,12 @@ import type { WebServer } from '../servers/web-server.ts';
 import { configurationFor, type TorturedClass } from './configuration.ts';
 import { EventCounts, managerStatus, pidsIn } from './manager.ts';
 import type { ClassOptions, Program } from './programs.ts';
+import { requestTo } from './requests.ts';
 
 /** How long something may take on a machine that has much else to do. */
 export const patienceMs = 60_000;
 
 export type Methods = 'GET' | 'POST' | 'both';
-
-const bodies = [100, 5_000, 40_000].map((bytes) => {
-  const body = pattern(bytes);
-  return { body, bytes: `${bytes}`, crc32: hex(checksum(body)) };
-});
-
-function problemOf(
-  answer: Answer,
-  query: string,
-  bytes: string,
-  crc32: string,
-): string | undefined {
-  const fields = fieldsOf(answer.text);
-  if (fields.QUERY_STRING !== query) return `answer to "${fields.QUERY_STRING}", not to "${query}"`;
-  if (fields.body_bytes !== bytes) return `saw a body of ${fields.body_bytes} bytes, not ${bytes}`;
-  if (fields.body_crc32 !== crc32) return 'saw another body than was sent';
-  return undefined;
-}
 
 export interface Setting {
   server: WebServer;
@@ -88,17 +69,8 @@ export class Tortured {
   /** The request of this number; the classes take turns. */
   ask(index: number, { name } = this.classes[index % this.classes.length]!): Ask {
     const { methods, sleepMs } = this.setting;
-    const query = `as=text&sleep=${sleepMs}&token=${index}-${randomInt(1e9)}`;
-    const path = `/${name}/page.php?${query}`;
     const hasBody = methods === 'POST' || (methods === 'both' && index % 4 === 3);
-    if (!hasBody) return { path, problemOf: (answer) => problemOf(answer, query, '0', '00000000') };
-    const { body, bytes, crc32 } = bodies[index % bodies.length]!;
-    const headers: [string, string][] = [['Content-Type', 'application/octet-stream']];
-    return {
-      path,
-      options: { method: 'POST', body, headers },
-      problemOf: (answer) => problemOf(answer, query, bytes, crc32),
-    };
+    return requestTo(`/${name}/page.php`, index, hasBody, sleepMs);
   }
 
   /** A load on one class alone, counted together with the others' by the driver. */
