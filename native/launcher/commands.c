@@ -73,7 +73,8 @@ static endpoint_t *bind_endpoint(const message_t *message, int64_t id, failure_t
                                   .name = text_or(message, "name", ""),
                                   .tag = text_or(message, "tag", ""),
                                   .listen = message_text(message, "listen")};
-    if (optional_number(message, "backlog", 0, INT_MAX, &backlog, failure) < 0 ||
+    if ((request.listen != NULL && permit_listen(message, failure) < 0) ||
+        optional_number(message, "backlog", 0, INT_MAX, &backlog, failure) < 0 ||
         spawn_find_user(message_text(message, "user"), message_text(message, "group"),
                         &request.owner, failure) < 0)
         return NULL;
@@ -173,6 +174,7 @@ static int fill_request(const message_t *message, instance_request_t *request, f
         return fail(failure, "log", EINVAL, "log %s: an absolute path is expected", request->log);
     if (add_limits(message, &request->program.limits, failure) < 0)
         return -1;
+    request->program.may_gain_privileges = strcmp(text_or(message, "setuid", "0"), "1") == 0;
     request->program.listener = request->endpoint->fd;
     request->program.nice = (int)nice;
     return spawn_find_user(message_text(message, "user"), message_text(message, "group"),
@@ -181,7 +183,12 @@ static int fill_request(const message_t *message, instance_request_t *request, f
 
 static void run_start(const message_t *message, int64_t id) {
     failure_t failure;
+    checked_path_t checked;
     instance_request_t request = {.id = id};
+    if (permit_start(message, &checked, &failure) < 0) {
+        refuse(id, &failure);
+        return;
+    }
     const char **arguments = list_of(message, "arg");
     const char **environment = list_of(message, "env");
     int result;
@@ -190,12 +197,14 @@ static void run_start(const message_t *message, int64_t id) {
     } else {
         request.program.arguments = arguments;
         request.program.environment = environment;
+        request.program.checked = checked.folder >= 0 ? &checked : NULL;
         result = fill_request(message, &request, &failure);
     }
     if (result < 0 || instance_start(&request, &failure) < 0)
         refuse(id, &failure);
     free(arguments);
     free(environment);
+    files_close(&checked.folder, 1);
 }
 
 static void run_signal(const message_t *message, int64_t id) {

@@ -22,6 +22,7 @@
 #include "launcher/manager.h"
 #include "launcher/notify.h"
 #include "launcher/options.h"
+#include "launcher/permit.h"
 #include "launcher/spawn.h"
 #include "launcher/stop.h"
 #include "os/os.h"
@@ -149,6 +150,8 @@ static int prepare(failure_t *failure) {
     raise_file_limit();
     notify_open();
     usher_os_become_subreaper();
+    if (permit_read_config(&options, failure) < 0)
+        return -1;
     return directory_prepare(failure) < 0 ? -1 : manager_open(&options, &events, failure);
 }
 

@@ -64,8 +64,12 @@ static int find_user(const char *user, spawn_user_t *found, failure_t *failure) 
     if (entry != NULL) {
         found->uid = entry->pw_uid;
         found->gid = entry->pw_gid;
-        snprintf(found->name, sizeof(found->name), "%s", entry->pw_name);
-        return 0;
+        /* a name that is cut would be another's, with its groups */
+        if ((size_t)snprintf(found->name, sizeof(found->name), "%s", entry->pw_name) <
+            sizeof(found->name))
+            return 0;
+        return fail(failure, "user", ENAMETOOLONG, "user %s: its name is longer than %zu bytes",
+                    user, sizeof(found->name) - 1);
     }
     if (!is_number) {
         int error = errno != 0 ? errno : ENOENT;
@@ -185,7 +189,10 @@ static int arrange_descriptors(int listener, int output, int status, failure_t *
     return 0;
 }
 
-static int become(const spawn_user_t *user, failure_t *failure) {
+/* setuid() from root to another user clears the capabilities, unless the launcher was started with
+ * securebits that keep them: they are dropped by name. The bounding set stays: it only limits what
+ * executing a file can give, and that is nothing under no_new_privs, or what -allow-setuid wants. */
+int spawn_become(const spawn_user_t *user, failure_t *failure) {
     if (!user->is_other)
         return 0;
     int groups =
@@ -199,15 +206,46 @@ static int become(const spawn_user_t *user, failure_t *failure) {
     if (setuid(user->uid) < 0)
         return fail(failure, "setuid", errno, "become uid %u: %s", (unsigned)user->uid,
                     strerror(errno));
-    if (user->uid != 0 && (setuid(0) == 0 || seteuid(0) == 0))
+    if (user->uid == 0)
+        return 0;
+    if (usher_os_drop_capabilities() < 0)
+        return fail(failure, "setuid", errno, "drop capabilities as uid %u: %s",
+                    (unsigned)user->uid, strerror(errno));
+    if (setuid(0) == 0 || seteuid(0) == 0)
         return fail(failure, "setuid", EPERM, "become uid %u: the way back to root stays open",
                     (unsigned)user->uid);
     return 0;
 }
 
-/* Everything before exec. `*status_fd` follows the status pipe to where it is moved. */
+/* The directory of a file that was checked is ours already: may the user be in it? */
+static int enter_folder(const spawn_program_t *program, failure_t *failure) {
+    const char *folder = program->checked != NULL ? "." : program->cwd;
+    if (chdir(folder) == 0)
+        return 0;
+    return fail(failure, "cwd", errno, "change to directory %s as uid %u: %s", program->cwd,
+                (unsigned)geteuid(), strerror(errno));
+}
+
+/* Is what the path leads to now the file that was checked? What is left is the moment until exec,
+ * for those who may rename what stands above the root. */
+static int check_again(const spawn_program_t *program, failure_t *failure) {
+    struct stat status;
+    const checked_path_t *checked = program->checked;
+    if (checked == NULL || stat(program->arguments[0], &status) < 0 ||
+        (status.st_dev == checked->device && status.st_ino == checked->inode))
+        return 0; /* a file that cannot be seen cannot be executed, which says why */
+    return fail(failure, "path", EACCES, "%s is not started: another file has taken its place",
+                program->arguments[0]);
+}
+
+/* Everything before exec. `*status_fd` follows the status pipe to where it is moved. The order: what
+ * needs descriptors of the launcher, what needs root, becoming the user, what the user must be
+ * allowed to do. */
 static int prepare(const spawn_program_t *program, int output, int *status_fd, failure_t *failure) {
     setsid(); /* own session and group: no terminal, and one kill() reaches all of it */
+    if (program->checked != NULL && fchdir(program->checked->folder) < 0)
+        return fail(failure, "cwd", errno, "change to directory %s: %s", program->cwd,
+                    strerror(errno));
     if (arrange_descriptors(program->listener, output, *status_fd, failure) < 0)
         return -1;
     *status_fd = STATUS_FD;
@@ -219,12 +257,13 @@ static int prepare(const spawn_program_t *program, int output, int *status_fd, f
     errno = 0;
     if (program->nice != 0 && nice(program->nice) == -1 && errno != 0)
         return fail(failure, "nice", errno, "nice %d: %s", program->nice, strerror(errno));
-    if (become(&program->user, failure) < 0)
+    if (spawn_become(&program->user, failure) < 0)
         return -1;
-    if (chdir(program->cwd) < 0)
-        return fail(failure, "cwd", errno, "change to directory %s as uid %u: %s", program->cwd,
-                    (unsigned)geteuid(), strerror(errno));
-    return 0;
+    if (!program->may_gain_privileges && usher_os_set_no_new_privs() < 0)
+        return fail(failure, "setuid", errno, "forbid new privileges: %s", strerror(errno));
+    if (enter_folder(program, failure) < 0)
+        return -1;
+    return check_again(program, failure);
 }
 
 static void run(const spawn_program_t *program, int output, int status_fd, failure_t *failure) {

@@ -12,7 +12,9 @@
 
 #include "launcher/failure.h"
 #include "launcher/limits.h"
+#include "launcher/paths.h"
 
+/* Who a program is to be. */
 typedef struct {
     bool is_other; /* false = stay who the launcher is */
     uid_t uid;
@@ -24,6 +26,9 @@ typedef struct {
     const char *const *arguments; /* the first is the program's absolute path */
     const char *const *environment;
     const char *cwd;
+    const checked_path_t
+        *checked; /* a dynamic class's file, to be run in its directory; NULL = not one */
+    bool may_gain_privileges; /* by executing set-user-ID programs */
     spawn_user_t user;
     int nice; /* added to the launcher's */
     limits_t limits;
@@ -44,6 +49,8 @@ void spawn_reset_file_limit(void);
 
 /* Names or "#number"; NULL = not given. Only root can become somebody else. */
 int spawn_find_user(const char *user, const char *group, spawn_user_t *found, failure_t *failure);
+/* Become that user for good, without a way back; steps "group", "setuid". */
+int spawn_become(const spawn_user_t *user, failure_t *failure);
 int spawn(const spawn_program_t *program, spawned_t *spawned, failure_t *failure);
 
 #endif

@@ -33,6 +33,8 @@ int usher_os_pidfd_open(pid_t pid);
 int usher_os_pidfd_send_signal(int pidfd, int signal);
 int usher_os_close_range(unsigned first, unsigned last);
 int usher_os_set_no_new_privs(void);
+/* Give up every capability, also inheritable and ambient ones and their way through setuid(). */
+int usher_os_drop_capabilities(void);
 int usher_os_set_parent_death_signal(int signal);
 int usher_os_become_subreaper(void); /* orphans below this process become its children */
 
