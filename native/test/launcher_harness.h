@@ -12,9 +12,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define PACKET_DESCRIPTORS_MAX 4
+
 typedef struct packet packet_t;
 struct packet {
     packet_t *next;
+    int descriptors[PACKET_DESCRIPTORS_MAX]; /* that came with it; -1 behind the last */
     size_t length;
     char bytes[]; /* verb\0name=value\0… */
 };
@@ -31,6 +34,8 @@ typedef struct {
     int link;          /* the manager's end of the link */
     int control_fd;    /* that came with hello */
     packet_t *queue;   /* received, not yet expected */
+    bool asks_first;   /* `tell` writes no registration that allows what it tells */
+    char *allowed;     /* what that registration says so far */
 } launcher_t;
 
 /* Paths of the programs, where everybody may run them. */
@@ -53,14 +58,18 @@ bool launcher_close(launcher_t *launcher);
 /* Kill what is left and remove the scratch directory. */
 void launcher_remove(launcher_t *launcher);
 
-/* Send verb and fields, "name=value" each, ended by NULL. */
+/* Send verb and fields, "name=value" each, ended by NULL. A launcher that is root finds a
+ * registration that allows it, unless `asks_first`. */
 void tell(launcher_t *launcher, const char *verb, ...) __attribute__((sentinel));
 void tell_bytes(launcher_t *launcher, const char *bytes, size_t length);
 /* "name=" with a formatted value; valid until 16 calls later. */
 const char *f(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Write servers/NAME (SERVER.GENERATION.allow) as a registering web server does. */
+void allow(launcher_t *launcher, const char *name, const char *text);
+
 /* The next packet with this verb and id (0 = any), taken out of the queue; NULL after
- * `timeout_ms`. Valid until 64 packets later. */
+ * `timeout_ms`. Valid, with its descriptors, until 64 packets later. */
 const packet_t *hear_within(launcher_t *launcher, const char *verb, int id, int timeout_ms);
 /* The same within 30 s, or the test program ends. */
 const packet_t *hear(launcher_t *launcher, const char *verb, int id);
