@@ -59,6 +59,19 @@ static int manage(const char *meeting) {
     return got < 0;
 }
 
+/* As `usherd --allow FILE`: what stands in the file is the answer, but for an exit code alone. */
+static int tell_allowed(const char *file) {
+    char text[4096];
+    int code = 0, fd = open(file, O_RDONLY);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (length < 0)
+        return 1;
+    text[length] = '\0';
+    if (sscanf(text, "exit %d", &code) == 1)
+        return code;
+    return write(1, text, (size_t)length) != length;
+}
+
 /* ---- programs ------------------------------------------------------------------------------ */
 
 static void answer(int listener) {
@@ -276,6 +289,8 @@ static void report(char **environment) {
 int main(int count, char **words, char **environment) {
     const char *role = count > 1 ? words[1] : "";
     const char *word = count > 2 ? words[2] : NULL;
+    if (role[0] == '/' && word != NULL && strcmp(word, "--allow") == 0)
+        return tell_allowed(words[3]);
     if (role[0] == '/')
         return manage(role);
     if (strcmp(role, "serve") == 0)
