@@ -265,6 +265,11 @@ static void allow_told(launcher_t *launcher, const char *bytes, size_t length) {
     allow(launcher, "told-1.1.allow", launcher->allowed);
 }
 
+void tell_whole(launcher_t *launcher, const char *bytes, size_t length) {
+    allow_told(launcher, bytes, length);
+    tell_bytes(launcher, bytes, length);
+}
+
 void tell(launcher_t *launcher, const char *verb, ...) {
     static char bytes[PACKET_MAX];
     size_t length = 0;
@@ -275,8 +280,7 @@ void tell(launcher_t *launcher, const char *verb, ...) {
         length += strlen(text) + 1;
     }
     va_end(fields);
-    allow_told(launcher, bytes, length);
-    tell_bytes(launcher, bytes, length);
+    tell_whole(launcher, bytes, length);
 }
 
 const char *field(const packet_t *packet, const char *name) {

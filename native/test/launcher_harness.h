@@ -61,6 +61,8 @@ void launcher_remove(launcher_t *launcher);
 /* Send verb and fields, "name=value" each, ended by NULL. A launcher that is root finds a
  * registration that allows it, unless `asks_first`. */
 void tell(launcher_t *launcher, const char *verb, ...) __attribute__((sentinel));
+/* The same for a message made by the caller; and anything, which nobody allows. */
+void tell_whole(launcher_t *launcher, const char *bytes, size_t length);
 void tell_bytes(launcher_t *launcher, const char *bytes, size_t length);
 /* "name=" with a formatted value; valid until 16 calls later. */
 const char *f(const char *format, ...) __attribute__((format(printf, 1, 2)));

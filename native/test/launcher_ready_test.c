@@ -25,7 +25,7 @@ static int start(int endpoint, const char *const *words) {
             name = "arg";
         length += (size_t)sprintf(bytes + length, "%s=%s%c", name, *words, 0);
     }
-    tell_bytes(&l, bytes, length);
+    tell_whole(&l, bytes, length);
     return last_id;
 }
 
