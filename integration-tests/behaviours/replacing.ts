@@ -7,7 +7,7 @@ import type { Test } from 'tap';
 import { builtApps } from '../servers/checkout.ts';
 import { eventually } from '../servers/eventually.ts';
 import { underLoad } from '../servers/load.ts';
-import { isRunning } from '../servers/processes.ts';
+import { isRunning, signal } from '../servers/processes.ts';
 import { Site, type Texts } from '../servers/site.ts';
 import { usherCommand } from '../servers/usher.ts';
 import type { WebServer } from '../servers/web-server.ts';
@@ -235,6 +235,22 @@ export async function sharing(t: Test, server: WebServer): Promise<void> {
     t.same(outcomes.lost, []);
     const running = (await pidsOf(site, greedy)).length + (await pidsOf(site, poor)).length;
     t.ok(running <= 2, `${running} run together (-maxProcesses 2)`);
+  });
+
+  await site.check('a class that failed is not tried at once by the next manager', async (t) => {
+    t.equal((await site.request('/broken.fcgi')).status, 503);
+    const before = await site.classStatus(broken);
+    t.equal(before?.state, 'failed');
+    const { pid } = (await site.status()).manager;
+    signal(pid, 'SIGKILL');
+    await eventually('another manager answers', async () => {
+      return (await site.status()).manager.pid !== pid;
+    });
+    t.equal((await site.request('/broken.fcgi')).status, 503);
+    const after = await site.classStatus(broken);
+    t.equal(after?.state, 'failed');
+    t.equal(after?.lastFailure?.startedAt, before?.lastFailure?.startedAt);
+    t.match(after?.lastFailure?.explanation, /no database/);
   });
 
   await site.check('usher retry ends the wait of a class that failed', async (t) => {

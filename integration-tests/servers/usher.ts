@@ -22,6 +22,7 @@ export interface ClassStatus {
   waiting: number;
   instances: InstanceStatus[];
   lastEvent: unknown;
+  lastFailure: { startedAt: string; explanation: string } | null;
 }
 
 export interface Status {

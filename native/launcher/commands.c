@@ -17,6 +17,7 @@
 #include "launcher/log.h"
 #include "launcher/loop.h"
 #include "launcher/manager.h"
+#include "launcher/memory.h"
 #include "launcher/permit.h"
 #include "launcher/spawn.h"
 #include "launcher/stop.h"
@@ -235,6 +236,13 @@ static void run_snapshot(const message_t *message, int64_t id) {
         fail_unknown_instance(id);
 }
 
+static void run_remember(const message_t *message, int64_t id) {
+    (void)id;
+    const char *key = text_or(message, "key", "");
+    if (memory_set(key, message_text(message, "text")) < 0)
+        log_warn("memory.refused", "key", key, NULL);
+}
+
 static void run_forget(const message_t *message, int64_t id) {
     (void)message;
     instance_forget(id);
@@ -391,6 +399,7 @@ static const struct {
     {"remove", run_remove, false},
     {"resolve", run_resolve, true},
     {"identify", run_identify, true},
+    {"remember", run_remember, false},
     {"ready", run_ready, false},
     {"finish", run_finish, false},
     {"resume", run_resume, false},

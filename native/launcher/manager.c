@@ -19,6 +19,7 @@
 #include "launcher/link.h"
 #include "launcher/log.h"
 #include "launcher/loop.h"
+#include "launcher/memory.h"
 #include "launcher/notify.h"
 #include "launcher/spawn.h"
 #include "launcher/stopped.h"
@@ -97,6 +98,7 @@ static void greet(void) {
     send_hello(message);
     endpoints_list();
     instances_list();
+    memories_list();
     int64_t endpoints = endpoints_highest_id(), instances = instances_highest_id();
     message = message_begin("welcome");
     message_add_number(message, "next_id", (endpoints > instances ? endpoints : instances) + 1);

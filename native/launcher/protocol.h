@@ -17,6 +17,7 @@
  *   instance  id= endpoint= pid= tag= started_ns= state=starting|ready|exited
  *             [exit_code= | exit_signal= | exit_unknown=1, lived_ms= rss_kb= output=]
  *                                                                    one per kept instance; the last 1000 exited
+ *   memory    key= text=                                               one per text that is remembered
  *   welcome   next_id=                                                end of the list
  *
  * manager → launcher                                   answers
@@ -47,6 +48,7 @@
  *   snapshot  id=                                       snapshot id= text=    | failed …
  *             status, descriptors, and what each thread sleeps in
  *   forget    id=                                       (none; drops an exited instance's status)
+ *   remember  key= text=                                (none; kept for the next manager; empty: dropped)
  *   registrations id=                                   registrations id= [name=…]
  *             the files SERVER.GENERATION.conf in <runtime>/servers/; failed when the folder is gone
  *   registration id= name=                              registration id= + descriptor: the file, for reading | failed …

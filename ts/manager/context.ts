@@ -22,6 +22,8 @@ export interface ClassContext {
     port: number,
     onlyWaiting: boolean,
   ): { waiting: number; accepted: number } | null;
+  /** Have the launcher keep this for the next manager; '' = nothing. */
+  remember(asker: ManagedClass, memory: string): void;
   /** Programs.identity. */
   programIdentity(path: string): string | null;
   /** A new id for the launcher. */

@@ -9,19 +9,55 @@ export interface Refusal {
   retryAfterS: number;
 }
 
+/** What the next manager must know, or a class that loops would be tried at once again. Times as in
+ * Failures, which are the machine's. */
+export interface SavedFailures {
+  count: number;
+  lastMs: number;
+  untilMs: number | null;
+  reason: string;
+  program: string | null;
+  notBeforeMs: number;
+}
+
+/** Longer ago than anything; a number that JSON has. */
+const NEVER_MS = Number.MIN_SAFE_INTEGER;
+
 type OwnFacts = 'failures' | 'sinceFailureMs' | 'precedesFailure';
 
 export class Failures {
   #count = 0;
   /** When the last one was counted. */
-  #lastMs = Number.NEGATIVE_INFINITY;
+  #lastMs = NEVER_MS;
   #untilMs: number | null = null;
   #reason = '';
-  /** The program's file when the class failed: another one is tried at once. */
-  /** null = it could not be looked at. */
+  /** The program's file when the class failed: another one is tried at once. null = it could not be
+   * looked at. */
   #program: string | null = '';
   #notBeforeMs = 0;
   #delayed = 0;
+
+  /** null = there is nothing to be remembered. */
+  save(): SavedFailures | null {
+    if (this.#count === 0 && this.#untilMs === null) return null;
+    return {
+      count: this.#count,
+      lastMs: this.#lastMs,
+      untilMs: this.#untilMs,
+      reason: this.#reason,
+      program: this.#program,
+      notBeforeMs: this.#notBeforeMs,
+    };
+  }
+
+  restore(saved: SavedFailures): void {
+    this.#count = saved.count;
+    this.#lastMs = saved.lastMs;
+    this.#untilMs = saved.untilMs;
+    this.#reason = saved.reason;
+    this.#program = saved.program;
+    this.#notBeforeMs = saved.notBeforeMs;
+  }
 
   /** Until then requests get 503; null = the class has not failed. */
   get untilMs(): number | null {
@@ -98,7 +134,7 @@ export class Failures {
   forget(): void {
     this.#untilMs = null;
     this.#count = 0;
-    this.#lastMs = Number.NEGATIVE_INFINITY;
+    this.#lastMs = NEVER_MS;
     this.#notBeforeMs = 0;
   }
 }

@@ -6,6 +6,7 @@ import type { Exit, KeptEndpoint, KeptInstance, Launcher, Welcome } from '../pro
 import { runHash } from './class-config.ts';
 import type { Endpoint } from './instance.ts';
 import { beginJourney } from './journeys.ts';
+import type { Leftovers } from './leftovers.ts';
 import type { ManagedClass } from './managed-class.ts';
 import { newInstanceMarks } from './starter.ts';
 import { parseTag, type Tag } from './tag.ts';
@@ -23,12 +24,14 @@ export class Inheritance {
   #channel: Channel;
   #launcher: Launcher;
   #welcome: Welcome;
+  #leftovers: Leftovers;
   /** Records of the table that kept sockets belong to, by label. */
   #classes = new Map<string, Ref>();
 
   /** Removes the records that nothing kept belongs to. */
-  constructor(channel: Channel, launcher: Launcher, welcome: Welcome) {
+  constructor(channel: Channel, launcher: Launcher, welcome: Welcome, leftovers: Leftovers) {
     this.#channel = channel;
+    this.#leftovers = leftovers;
     this.#launcher = launcher;
     this.#welcome = welcome;
     const names = new Set(welcome.endpoints.map((one) => one.name));
@@ -70,7 +73,7 @@ export class Inheritance {
       const isTaken = used.has(instance.endpointId) && !isShared && instance.exit !== null;
       if (!socket || !owner || isTaken) {
         if (instance.exit) this.#launcher.forget(instance.id);
-        else this.#launcher.signal(instance.id, 9);
+        else this.#leftovers.end(instance.id, native.nowMs());
         continue;
       }
       used.add(instance.endpointId);

@@ -7,6 +7,7 @@ import { policies } from '../policy/policies.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Exit, KeptEndpoint } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
+import { type ClassMemory, formatMemory } from './class-memory.ts';
 import type { ClassContext } from './context.ts';
 import { Failures, type Refusal } from './failures.ts';
 import { type Endpoint, type Instance, isServing } from './instance.ts';
@@ -58,6 +59,7 @@ export class ManagedClass {
   #retirement: Retirement;
   #orphans: Orphans;
   #sockets: PublicSockets;
+  #remembered = '';
   #revision: Revision;
   #updates = new Updates();
   #instances = new Map<number, Instance>();
@@ -159,6 +161,14 @@ export class ManagedClass {
     return done;
   }
 
+  /** What a former manager knew of it. */
+  recall(memory: ClassMemory): void {
+    if (memory.failures) this.#failures.restore(memory.failures);
+    this.lastFailure = memory.lastFailure;
+    this.#failures.expire(this.#context.now());
+    this.#publish();
+  }
+
   /** The revision of an instance that a former manager started. */
   revisionOf(started: { isOfToday: boolean; epoch: number; program: string }): Revision {
     const { config } = this;
@@ -230,6 +240,7 @@ export class ManagedClass {
     if (!this.#orphans.isEmpty) this.#passOrphans(now);
     this.#decide(now);
     this.#publish();
+    this.#remember();
     this.#settleUpdates();
     const quietMs = this.#instances.size > 0 ? QUIET_MS : COLD_MS;
     this.#quietUntilMs = this.#isQuiet() ? now + quietMs : 0;
@@ -762,6 +773,15 @@ export class ManagedClass {
     if (text === this.#published) return;
     this.#published = text;
     this.#context.channel.setClass(this.ref, state, failed ? 503 : 0, retryS, reason);
+  }
+
+  /** For the next manager. */
+  #remember(): void {
+    const failures = this.#failures.save();
+    const memory = formatMemory({ failures, lastFailure: this.lastFailure });
+    if (memory === this.#remembered) return;
+    this.#remembered = memory;
+    this.#context.remember(this, memory);
   }
 
   #note(level: Level, event: string, fields: Record<string, unknown>, text: string): void {

@@ -8,11 +8,13 @@ import { ControlError, type ControlHandlers } from '../control/server.ts';
 import { type Channel, native } from '../native/native.ts';
 import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
 import { type ClassConfig, fingerprint, runHash } from './class-config.ts';
+import { parseMemory } from './class-memory.ts';
 import type { ClassContext } from './context.ts';
 import { desiredClasses } from './desired.ts';
 import { type DynamicAnswer, type Refusal, resolveDynamic } from './dynamic.ts';
 import { ExternalClass } from './external-class.ts';
 import { Inheritance } from './inheritance.ts';
+import { Leftovers } from './leftovers.ts';
 import type { Log } from './log.ts';
 import { ManagedClass } from './managed-class.ts';
 import { DynamicPool } from './pool.ts';
@@ -65,6 +67,9 @@ export class Manager implements ControlHandlers {
   #refusals: Refusals;
   #pool = new DynamicPool(() => this.#dynamicClasses(), native.nowMs);
   #inheritance: Inheritance | null = null;
+  #leftovers: Leftovers;
+  /** Of classes that a former manager knew, by label; until they are made again. */
+  #memories: Map<string, string>;
   #context: ClassContext;
   /** Paths of start requests that the launcher is looking at, and what came of it. */
   #asking = new Set<string>();
@@ -88,6 +93,8 @@ export class Manager implements ControlHandlers {
       this.#registered += 1;
       if (this.#isRunning && !this.#stopping) this.#sync();
     });
+    this.#leftovers = new Leftovers(launcher);
+    this.#memories = new Map(welcome.memories);
     const programs = new Programs((path) => launcher.identify(path));
     this.#refusals = new Refusals(parts.channel);
     this.#context = {
@@ -97,6 +104,7 @@ export class Manager implements ControlHandlers {
       now: native.nowMs,
       acceptQueue: native.acceptQueue,
       connections: native.connections,
+      remember: (asker, memory) => launcher.remember(asker.label, memory),
       programIdentity: (path) => programs.identity(path),
       nextId: () => launcher.nextId(),
       own: (id, owner) => this.#owners.set(id, owner),
@@ -118,7 +126,12 @@ export class Manager implements ControlHandlers {
       closeSync(configFd);
       this.#own = parseDialect(text, config, native);
     }
-    this.#inheritance = new Inheritance(this.#channel, this.#launcher, this.#welcome);
+    this.#inheritance = new Inheritance(
+      this.#channel,
+      this.#launcher,
+      this.#welcome,
+      this.#leftovers,
+    );
     await this.#servers.refresh(native.nowMs());
     const answers = await this.#answersForTags();
     this.#isRunning = true;
@@ -218,6 +231,7 @@ export class Manager implements ControlHandlers {
     this.#answerStartRequests();
     for (const one of this.#classes.values()) one.pass(indices.has(one.ref.index));
     this.#refusals.expire(now);
+    this.#leftovers.pass(now);
     this.#removeGone();
     this.#finishIfDone(now);
   }
@@ -259,12 +273,19 @@ export class Manager implements ControlHandlers {
           ? new ExternalClass(this.#channel, this.#log, label, server, config, ref)
           : new ManagedClass(this.#context, label, server, config, ref);
       this.#classes.set(label, created);
+      if (created instanceof ManagedClass) this.#recall(created);
       return created;
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       this.#log('error', 'class.not-created', { class: label, source: config.source, text });
       return null;
     }
+  }
+
+  #recall(one: ManagedClass): void {
+    const memory = parseMemory(this.#memories.get(one.label) ?? '');
+    this.#memories.delete(one.label);
+    if (memory) one.recall(memory);
   }
 
   #retire(one: AnyClass, drainMs: number): void {
@@ -279,6 +300,7 @@ export class Manager implements ControlHandlers {
     for (const [label, one] of this.#classes) {
       if (!one.isGone) continue;
       this.#channel.removeClass(one.ref);
+      if (one instanceof ManagedClass) this.#launcher.remember(label, '');
       this.#classes.delete(label);
       this.#askers.delete(label);
       removed = true;
@@ -433,7 +455,10 @@ export class Manager implements ControlHandlers {
       onExited: (id, exit: Exit) => {
         const owner = this.#owners.get(id);
         if (owner) owner.onExited(id, exit);
-        else this.#launcher.forget(id);
+        else {
+          this.#leftovers.forget(id);
+          this.#launcher.forget(id);
+        }
       },
       onDropped: (bytes) => this.#log('warn', 'output.dropped', { bytes }),
       onTerminate: () => this.#beginStop('the launcher was asked to terminate', STOP_DRAIN_MS),

@@ -69,6 +69,8 @@ export interface Welcome {
   uid: number;
   endpoints: KeptEndpoint[];
   instances: KeptInstance[];
+  /** What a former manager wished to be remembered. */
+  memories: ReadonlyMap<string, string>;
 }
 
 export interface LauncherEvents {
@@ -137,9 +139,14 @@ export class Launcher {
   #pending = new Map<string, Pending>();
   #looks = new Map<number, (idle: boolean) => void>();
   #backlog: Buffer[] = [];
-  #welcome: Partial<Welcome> & { endpoints: KeptEndpoint[]; instances: KeptInstance[] } = {
+  #welcome: Partial<Welcome> & {
+    endpoints: KeptEndpoint[];
+    instances: KeptInstance[];
+    memories: Map<string, string>;
+  } = {
     endpoints: [],
     instances: [],
+    memories: new Map(),
     controlFd: -1,
     tableFd: -1,
     placesFd: -1,
@@ -267,6 +274,11 @@ export class Launcher {
   /** Asks for what the instance's processes are doing: onSnapshot follows. */
   snapshot(id: number): void {
     this.#send('snapshot', { id });
+  }
+
+  /** Has a text kept for the next manager. @param text '' = drop it; at most 64 kB. */
+  remember(key: string, text: string): void {
+    this.#send('remember', { key, text });
   }
 
   forget(id: number): void {
@@ -409,6 +421,9 @@ export class Launcher {
         });
         break;
       }
+      case 'memory':
+        welcome.memories.set(textOf(message, 'key'), textOf(message, 'text'));
+        break;
       case 'welcome':
         this.#nextId = Math.max(1, numberOf(message, 'next_id'));
         this.#onWelcome?.(welcome as Welcome);

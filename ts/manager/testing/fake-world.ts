@@ -64,6 +64,7 @@ export class FakeWorld {
   /** Set to make the next start fail at this step. */
   failStep: { step: string; errno: number; text: string } | null = null;
   readonly managed: ManagedClass;
+  readonly memories = new Map<string, string>();
   #programs = new Programs(async () => '');
   #nextId = 1;
   #nextRef = 1;
@@ -119,6 +120,7 @@ export class FakeWorld {
       now: () => this.nowMs,
       acceptQueue: () => this.acceptQueue,
       connections: () => this.connections,
+      remember: (asker, memory) => this.memories.set(asker.label, memory),
       programIdentity: (path) => this.#programs.identity(path),
       nextId: () => this.#nextId++,
       own: () => undefined,

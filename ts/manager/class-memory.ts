@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the launcher keeps of a class for the next manager: how its starts failed, and when it may be
+// tried again.
+import type { Journey } from '../control/messages.ts';
+import type { SavedFailures } from './failures.ts';
+
+export interface ClassMemory {
+  failures: SavedFailures | null;
+  lastFailure: Journey | null;
+}
+
+/** '' when there is nothing to be kept. A journey's snapshot, which can be long, is in the log only. */
+export function formatMemory({ failures, lastFailure }: ClassMemory): string {
+  if (failures === null && lastFailure === null) return '';
+  const { snapshot: _, ...journey } = lastFailure ?? {};
+  return JSON.stringify({ failures, lastFailure: lastFailure && journey });
+}
+
+/** null when the text is not one of ours (another version's, say). */
+export function parseMemory(text: string): ClassMemory | null {
+  try {
+    const { failures, lastFailure } = JSON.parse(text) as Partial<ClassMemory>;
+    if (!isSaved(failures) || !isJourney(lastFailure)) return null;
+    return { failures, lastFailure };
+  } catch {
+    return null; // not JSON
+  }
+}
+
+function isSaved(value: unknown): value is SavedFailures | null {
+  if (value === null) return true;
+  if (typeof value !== 'object') return false;
+  const { count, lastMs, untilMs, reason, program, notBeforeMs } = value as Partial<SavedFailures>;
+  return (
+    typeof count === 'number' &&
+    typeof lastMs === 'number' &&
+    (untilMs === null || typeof untilMs === 'number') &&
+    typeof reason === 'string' &&
+    (program === null || typeof program === 'string') &&
+    typeof notBeforeMs === 'number'
+  );
+}
+
+function isJourney(value: unknown): value is Journey | null {
+  if (value === null) return true;
+  if (typeof value !== 'object') return false;
+  const { outcome, explanation, output, steps } = value as Partial<Journey>;
+  return (
+    typeof outcome === 'string' &&
+    typeof explanation === 'string' &&
+    typeof output === 'string' &&
+    Array.isArray(steps)
+  );
+}
