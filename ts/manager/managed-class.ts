@@ -3,8 +3,6 @@
 // replaced, publishes what workers need to know. Driven by pass() and by the launcher's events.
 import type { ClassEvent, ClassStatus, Journey } from '../control/messages.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
-import { policies } from '../policy/policies.ts';
-import type { Policy } from '../policy/policy.ts';
 import type { Exit, KeptEndpoint } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
 import { type ClassMemory, formatMemory } from './class-memory.ts';
@@ -20,15 +18,16 @@ import {
   timeOut,
 } from './journeys.ts';
 import { Orphans } from './orphans.ts';
-import { rssBytes, treeRssBytes } from './proc.ts';
+import { rssBytes } from './proc.ts';
 import { PublicSockets } from './public-sockets.ts';
 import { Retirement } from './retirement.ts';
 import type { Revision } from './revision.ts';
 import { rolloutStep } from './rollout.ts';
+import { Scaling } from './scaling.ts';
 import { type FailedStart, Starter } from './starter.ts';
 import { totalsOf } from './totals.ts';
 import { Updates } from './updates.ts';
-import { canWear, wornBy } from './wear.ts';
+import { canWear, findWorn } from './wear.ts';
 
 const REPAIR_MS = 1_000;
 /** Memory, age and the program's file are looked at this often. */
@@ -38,9 +37,6 @@ const INSPECT_MS = 1_000;
  * them must cost nothing. */
 const QUIET_MS = 500;
 const COLD_MS = 10_000;
-
-/** Of so many starts the shortest tells how long the program needs; others waited for a processor. */
-const START_TIMES = 5;
 
 type Level = 'info' | 'warn' | 'error';
 
@@ -53,8 +49,7 @@ export class ManagedClass {
   isRetiring = false;
 
   #context: ClassContext;
-  #policy: Policy;
-  #memory: unknown;
+  #scaling: Scaling;
   #starter: Starter;
   #retirement: Retirement;
   #orphans: Orphans;
@@ -63,12 +58,8 @@ export class ManagedClass {
   #revision: Revision;
   #updates = new Updates();
   #instances = new Map<number, Instance>();
-  #wanted = 0;
   #failures = new Failures();
-  #coldSinceMs: number | null = null;
   #activeAtMs: number;
-  /** What the last starts took until they were ready, newest first. */
-  #startTimes: number[] = [];
   #repairedAtMs = 0;
   #inspectedAtMs = 0;
   #quietUntilMs = 0;
@@ -85,8 +76,7 @@ export class ManagedClass {
     ref: Ref,
   ) {
     this.#context = context;
-    this.#policy = policies[config.policy];
-    this.#memory = this.#policy.initial(0, context.now());
+    this.#scaling = new Scaling(config.policy, context.now());
     this.#sockets = new PublicSockets(context, ref, config);
     this.#starter = new Starter(context, this, this.#sockets);
     this.#orphans = new Orphans(context);
@@ -133,8 +123,7 @@ export class ManagedClass {
   reconfigure(config: ClassConfig): void {
     const before = this.config;
     if (config.policy !== before.policy) {
-      this.#policy = policies[config.policy];
-      this.#memory = this.#policy.initial(this.#instances.size, this.#context.now());
+      this.#scaling.beginWith(config.policy, this.#instances.size, this.#context.now());
     }
     this.#context.channel.setLimits(this.ref, config.limits);
     if (runFingerprint(config) === runFingerprint(before)) {
@@ -187,8 +176,7 @@ export class ManagedClass {
   adopt(instance: Instance): void {
     this.#instances.set(instance.id, instance);
     this.#context.own(instance.id, this);
-    // It was needed when it was started: it goes as slowly as if nothing had happened.
-    this.#memory = this.#policy.initial(this.#instances.size, this.#context.now());
+    this.#scaling.beginWith(this.config.policy, this.#instances.size, this.#context.now());
     this.#publish();
   }
 
@@ -290,7 +278,7 @@ export class ManagedClass {
     const ms = this.#context.now() - instance.startedAtMs;
     instance.journey.steps.push({ name: 'ready', ms: round(ms) });
     instance.journey.outcome = 'ready';
-    this.#startTimes = [ms, ...this.#startTimes].slice(0, START_TIMES);
+    this.#scaling.noteStart(ms);
     if (this.#isCurrent(instance)) this.#updates.succeeded();
     this.#note('info', 'instance.ready', { pid: instance.pid, startMs: round(ms) }, 'is ready');
     if (instance.state !== 'starting') return; // it drains, and needed to be ready for that
@@ -349,7 +337,7 @@ export class ManagedClass {
       kind: this.config.kind,
       protocol: 'fastcgi',
       state: this.isRetiring ? 'removed' : this.#state(),
-      wanted: this.#wanted,
+      wanted: this.#scaling.wanted,
       inFlight,
       waiting,
       instances: this.instances.map((instance) => ({
@@ -380,7 +368,7 @@ export class ManagedClass {
   #isQuiet(): boolean {
     if (!this.#orphans.isEmpty) return false;
     if (this.isBusy || this.#failures.untilMs !== null || this.#starter.pending > 0) return false;
-    if (this.#instances.size !== this.#wanted) return false;
+    if (this.#instances.size !== this.#scaling.wanted) return false;
     return this.instances.every((one) => one.state === 'ready' && this.#isCurrent(one));
   }
 
@@ -419,21 +407,10 @@ export class ManagedClass {
   }
 
   #findWorn(now: number, measures: boolean): void {
-    const { config } = this;
-    for (const instance of this.#serving()) {
-      if (instance.worn !== '') continue;
-      const worn = wornBy(
-        {
-          // Who served what is not known where instances share a socket.
-          requests: instance.isShared ? 1 : this.#context.channel.served(instance.ref),
-          livedMs: now - instance.startedAtMs,
-          rssBytes: measures && config.memoryLimitBytes > 0 ? treeRssBytes(instance.pid) : 0,
-        },
-        instance.isShared ? { ...config, maxRequests: 0 } : config,
-      );
-      if (worn === '') continue;
-      instance.worn = worn;
-      this.#note('info', 'instance.worn', { pid: instance.pid }, `is to be replaced: it ${worn}`);
+    const served = (instance: Instance) => this.#context.channel.served(instance.ref);
+    for (const instance of findWorn(this.#serving(), this.config, served, now, measures)) {
+      const text = `is to be replaced: it ${instance.worn}`;
+      this.#note('info', 'instance.worn', { pid: instance.pid }, text);
     }
   }
 
@@ -489,56 +466,39 @@ export class ManagedClass {
 
   #decide(now: number): void {
     const serving = this.#serving();
-    const ready = count(serving, 'ready');
-    const waits = this.#load.waiting + this.#load.inFlight > 0;
-    if (ready > 0 || !waits) this.#coldSinceMs = null;
-    else this.#coldSinceMs ??= now;
-    const decision = this.#policy.decide(
+    this.#scaling.decide(
+      this.config,
       {
-        min: this.config.min,
-        max: this.config.max,
-        concurrency: this.config.concurrency,
-        ready,
+        ready: count(serving, 'ready'),
         starting: count(serving, 'starting') + this.#starter.pending + this.#failures.delayed,
-        inFlight: this.#load.inFlight,
-        waiting: Math.max(
-          this.#load.waiting,
-          this.#isAskedFor || this.#updates.awaitsReady ? 1 : 0,
-        ),
-        arrivals: this.#load.arrivals,
-        completed: this.#load.finished + this.#load.failed,
-        servingMs: this.#load.servingUs / 1000,
-        startMs: this.#startTimes.length > 0 ? Math.min(...this.#startTimes) : 0,
-        classic: this.config.classic,
-        pool: this.config.kind === 'dynamic' ? this.#context.poolFacts(this) : null,
-        coldForMs: this.#coldSinceMs === null ? 0 : now - this.#coldSinceMs,
+        load: this.#load,
+        isAskedFor: this.#isAskedFor || this.#updates.awaitsReady,
         idleForMs: this.idleForMs,
-        idleStopMs: this.config.idleStopMs,
-        startDelayMs: this.config.startDelayMs,
+        pool: this.config.kind === 'dynamic' ? this.#context.poolFacts(this) : null,
       },
-      this.#memory,
       now,
     );
     this.#isAskedFor = false;
-    this.#memory = decision.memory;
-    this.#wanted = decision.wanted;
     const old = serving.filter((instance) => !this.#isCurrent(instance));
     if (old.length > 0) this.#rollOut(serving, old, now);
     else this.#scale(serving, now);
-    this.#failures.limitDelayed(this.#wanted - this.#serving().length - this.#starter.pending);
+    this.#failures.limitDelayed(
+      this.#scaling.wanted - this.#serving().length - this.#starter.pending,
+    );
   }
 
   #scale(serving: readonly Instance[], now: number): void {
-    const missing = this.#wanted - serving.length - this.#starter.pending;
+    const missing = this.#scaling.wanted - serving.length - this.#starter.pending;
     if (missing > 0) this.#startSome(missing, now);
-    if (serving.length > this.#wanted) this.#drainSome(serving, serving.length - this.#wanted);
+    if (serving.length > this.#scaling.wanted)
+      this.#drainSome(serving, serving.length - this.#scaling.wanted);
   }
 
   /** Some instances are to be replaced: new ones first. */
   #rollOut(serving: readonly Instance[], old: readonly Instance[], now: number): void {
     const fresh = serving.filter((instance) => this.#isCurrent(instance));
     const step = rolloutStep({
-      wanted: this.#wanted,
+      wanted: this.#scaling.wanted,
       ready: count(fresh, 'ready'),
       starting: count(fresh, 'starting') + this.#starter.pending,
       oldReady: count(old, 'ready'),

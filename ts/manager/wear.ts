@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // When an instance has served its time: -max-requests, -max-lifetime, -memory-limit.
 import type { ClassConfig } from './class-config.ts';
+import type { Instance } from './instance.ts';
+import { treeRssBytes } from './proc.ts';
 
 export interface WearFacts {
   requests: number;
@@ -30,4 +32,27 @@ export function wornBy(facts: WearFacts, limits: Limits): string {
 
 export function canWear(limits: Limits): boolean {
   return limits.maxRequests > 0 || limits.maxLifetimeMs > 0 || limits.memoryLimitBytes > 0;
+}
+
+/** Those that have served their time now; each is marked with why. `measures`: memory as well. */
+export function findWorn(
+  serving: readonly Instance[],
+  limits: Limits,
+  served: (instance: Instance) => number,
+  nowMs: number,
+  measures: boolean,
+): Instance[] {
+  return serving.filter((instance) => {
+    if (instance.worn !== '') return false;
+    instance.worn = wornBy(
+      {
+        // Who served what is not known where instances share a socket.
+        requests: instance.isShared ? 1 : served(instance),
+        livedMs: nowMs - instance.startedAtMs,
+        rssBytes: measures && limits.memoryLimitBytes > 0 ? treeRssBytes(instance.pid) : 0,
+      },
+      instance.isShared ? { ...limits, maxRequests: 0 } : limits,
+    );
+    return instance.worn !== '';
+  });
 }
