@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 #include "launcher/link.h"
 #include "launcher/log.h"
 #include "launcher/loop.h"
+#include "launcher/manager_user.h"
 #include "launcher/memory.h"
 #include "launcher/notify.h"
 #include "launcher/spawn.h"
@@ -37,7 +39,8 @@ static const uint64_t pauses_ns[] = {200 * NS_PER_MS, 500 * NS_PER_MS, NS_PER_S,
 static const launch_options_t *options;
 static const manager_events_t *events;
 static int control_fd = -1;
-static pid_t pid; /* 0 = does not run */
+static pid_t pid;         /* 0 = does not run */
+static spawn_user_t user; /* who it is; who we are unless is_other */
 static bool ready, ending;
 static unsigned deaths;
 static uint64_t started_ns;
@@ -55,6 +58,8 @@ int manager_open(const launch_options_t *launch_options, const manager_events_t 
                  failure_t *failure) {
     options = launch_options;
     events = manager_events;
+    if (manager_user_open(options, failure) < 0)
+        return -1;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *folder = directory_path();
     if (strlen(folder) + sizeof("/control.sock") > sizeof(address.sun_path))
@@ -90,6 +95,8 @@ static void greet(void) {
     message_add_number(message, "launcher_pid", getpid());
     message_add_number(message, "uid", geteuid());
     message_add(message, "version", USHER_RELEASE);
+    if (user.is_other)
+        message_add(message, "manager_user", user.name);
     if (options->config != NULL)
         message_add(message, "config", options->config);
     if (options->log != NULL)
@@ -108,9 +115,8 @@ static void greet(void) {
 /* In the child. The manager dies with the launcher: its instances go on, a next launcher starts a
  * next manager. */
 static void become_manager(int link, pid_t launcher) {
+    failure_t failure;
     setsid();
-    if (usher_os_set_parent_death_signal(SIGKILL) < 0 || getppid() != launcher)
-        _exit(127);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0)
         _exit(127);
@@ -121,8 +127,17 @@ static void become_manager(int link, pid_t launcher) {
     usher_os_close_range(USHER_MANAGER_LINK_FD + 1, ~0u);
     spawn_reset_signals(false);
     spawn_reset_file_limit();
-    execlp(options->node, options->node, options->usherd, "--runtime-dir", directory_path(),
-           (char *)NULL);
+    if (manager_user_become(&user, &failure) < 0) {
+        log_error("manager.exec-failed", "step", failure.step, "error", failure.text, NULL);
+        _exit(127);
+    }
+    /* last: becoming somebody else takes it back */
+    if (usher_os_set_parent_death_signal(SIGKILL) < 0 || getppid() != launcher)
+        _exit(127);
+    char *words[] = {(char *)(uintptr_t)options->node, (char *)(uintptr_t)options->usherd,
+                     (char *)(uintptr_t) "--runtime-dir", (char *)(uintptr_t)directory_path(),
+                     NULL};
+    execvpe(words[0], words, manager_user_environment());
     log_error("manager.exec-failed", "program", options->node, "error", strerror(errno), NULL);
     _exit(127);
 }
@@ -142,6 +157,7 @@ static int start(failure_t *failure) {
     int bytes = LINK_BUFFER_BYTES;
     setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
     setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    manager_user_choose(options, &user);
     pid_t launcher = getpid();
     pid_t child = fork();
     if (child == 0)

@@ -18,7 +18,9 @@ static void usage(const char *problem) {
     fprintf(stderr,
             "usher-launcher: %s\n"
             "usage: usher-launcher --runtime-dir DIR --node PATH --usherd PATH\n"
-            "           [--mode embedded|external|run] [--config FILE] [--log FILE]\n",
+            "           [--mode embedded|external|run] [--config FILE] [--log FILE]\n"
+            "           [--user NAME]  whom a launcher that is root makes the manager; default:\n"
+            "                          usher where there is such a user, else nobody\n",
             problem);
     exit(2);
 }
@@ -45,13 +47,10 @@ static const char *absolute(const char *path) {
 
 void options_parse(int count, char **words, launch_options_t *options) {
     static const struct option known[] = {
-        {"runtime-dir", required_argument, NULL, 'r'},
-        {"node", required_argument, NULL, 'n'},
-        {"usherd", required_argument, NULL, 'u'},
-        {"mode", required_argument, NULL, 'm'},
-        {"config", required_argument, NULL, 'c'},
-        {"log", required_argument, NULL, 'l'},
-        {NULL, 0, NULL, 0},
+        {"runtime-dir", required_argument, NULL, 'r'}, {"node", required_argument, NULL, 'n'},
+        {"usherd", required_argument, NULL, 'u'},      {"mode", required_argument, NULL, 'm'},
+        {"config", required_argument, NULL, 'c'},      {"log", required_argument, NULL, 'l'},
+        {"user", required_argument, NULL, 'a'},        {NULL, 0, NULL, 0},
     };
     *options = (launch_options_t){.mode = MODE_EMBEDDED};
     int letter;
@@ -74,6 +73,9 @@ void options_parse(int count, char **words, launch_options_t *options) {
             break;
         case 'l':
             options->log = absolute(optarg);
+            break;
+        case 'a':
+            options->user = optarg;
             break;
         default:
             usage("unknown option, or one without its value");

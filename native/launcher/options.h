@@ -12,6 +12,7 @@ typedef struct {
     const char *usherd;
     const char *config; /* NULL = not given */
     const char *log;    /* NULL = stderr as it is */
+    const char *user;   /* the manager's; NULL = usher or nobody */
 } launch_options_t;
 
 /* Exits with 2 and the usage when something is missing or wrong. */

@@ -8,7 +8,8 @@
  * the launcher keeps and gives back to a restarted manager without reading it.
  *
  * launcher → manager, at the beginning of every manager's life
- *   hello     runtime_dir= launcher_pid= uid= version= [config=] [log=] mode=
+ *   hello     runtime_dir= launcher_pid= uid= version= [manager_user=] [config=] [log=] mode=
+ *             manager_user: whom a launcher that is root made it
  *             + descriptors: control socket, listening; table and places of the channel, for reading
  *             and writing; the configuration file, for reading, when config= is there
  *   endpoint  id= name= tag= inode= [listen=] [detached=1] [server=…]  one per kept endpoint; detached:

@@ -460,6 +460,7 @@ void launcher_prepare(launcher_t *launcher) {
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", launcher->meeting);
     launcher->meeting_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (bind(launcher->meeting_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        chmod(launcher->meeting, 0777) < 0 || /* the manager is somebody else */
         listen(launcher->meeting_fd, 16) < 0)
         bail_out("meeting point: %s", strerror(errno));
     launcher->link = launcher->manager_fd = launcher->control_fd = -1;

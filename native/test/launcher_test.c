@@ -583,7 +583,7 @@ static void test_log(void) {
     launcher_meet(&l, 10000);
     is_str(field(hear(&l, "hello", 0), "log"), log, "hello names the log");
     const char *text = read_text(in_runtime(&l, "usher.log"));
-    ok(strncmp(text, "{\"level\":\"info\",\"time\":\"20", 26) == 0 &&
+    ok(strncmp(text, "{\"level\":\"", 10) == 0 && strstr(text, "\",\"time\":\"20") != NULL &&
            strstr(text, "\"event\":\"launcher.started\"") != NULL &&
            strstr(text, "\"event\":\"manager.started\"") != NULL,
        "the launcher's own lines are JSON");

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // usherd: the manager. Started by the launcher with descriptor 3 as its link; not run by hand.
-import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { createControlServer } from '../control/server.ts';
 import { native } from '../native/native.ts';
 import { Launcher } from '../process/launcher.ts';
+import { isGone } from './gone.ts';
 import { createLog } from './log.ts';
 import { Manager } from './manager.ts';
 
@@ -30,7 +31,7 @@ const { launcher, welcome } = await Launcher.connect(
   (onMessage, onClose) => new native.LauncherLink(LINK_FD, onMessage, onClose),
   () => process.exit(0),
 );
-if (!existsSync(welcome.runtimeDir)) {
+if (isGone(welcome.runtimeDir)) {
   log('error', 'manager.stopping', { text: `${welcome.runtimeDir} was removed` });
   launcher.quit(true);
   await new Promise(() => undefined); // until the launcher ends, and we with it

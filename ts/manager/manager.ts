@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Joins everything: servers' registrations → classes → instances → table. One pass per ring of the
 // doorbell, at least ten a second; all state changes happen in passes and in launcher events.
-import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { parseDialect, type Registration } from '../config/dialect.ts';
 import type { ClassAsked, ClassChanged, Status, Stopping, Upgrading } from '../control/messages.ts';
 import { ControlError, type ControlHandlers } from '../control/server.ts';
@@ -13,6 +13,7 @@ import type { ClassContext } from './context.ts';
 import { desiredClasses } from './desired.ts';
 import { type DynamicAnswer, type Refusal, resolveDynamic } from './dynamic.ts';
 import { ExternalClass } from './external-class.ts';
+import { isGone } from './gone.ts';
 import { Inheritance } from './inheritance.ts';
 import { Leftovers } from './leftovers.ts';
 import type { Log } from './log.ts';
@@ -520,7 +521,7 @@ export class Manager implements ControlHandlers {
   }
 
   #isDirectoryGone(): boolean {
-    return !existsSync(this.#welcome.runtimeDir);
+    return isGone(this.#welcome.runtimeDir);
   }
 
   #quit(): void {
