@@ -53,6 +53,7 @@ const groups = {
     'clang-format',
     'libclang-rt-14-dev',
     'apache2-utils',
+    'systemd',
     'procps',
     'iproute2',
   ],
