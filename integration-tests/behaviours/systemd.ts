@@ -77,7 +77,7 @@ class NotifySocket {
 
   constructor(t: Test, path: string) {
     this.path = path;
-    this.child = spawn('python3', [`${apps}/notify-socket.py`, path], {
+    this.child = spawn('/usr/bin/python3', [`${apps}/notify-socket.py`, path], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.lines.push(line));

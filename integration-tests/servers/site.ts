@@ -34,6 +34,8 @@ export interface SiteOptions {
   runtimeDir?: string;
   /** Starts the server as this user, not as whoever runs the tests. */
   startAs?: { uid: number; gid: number };
+  /** Whom root's server runs its workers as, a user and a group of this name; www-data. */
+  workersAs?: string;
 }
 
 /** Whom a site belongs to: a test, or whoever ends it as a test would. */
@@ -73,6 +75,14 @@ function sizeOf(path: string): number {
   return existsSync(path) ? statSync(path).size : 0;
 }
 
+/** A user's number; NaN when there is none of this name. */
+export function uidOf(name: string): number {
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((line) => line.startsWith(`${name}:`));
+  return Number(line?.split(':')[2] ?? Number.NaN);
+}
+
 export class Site implements Place {
   readonly t: SiteOwner;
   readonly server: WebServer;
@@ -98,8 +108,8 @@ export class Site implements Place {
     this.sharesRuntimeDir = options.runtimeDir !== undefined;
     this.runtimeDir = options.runtimeDir ?? `${this.dir}/run`;
     const dropsRoot = isRoot && !this.startAs;
-    this.user = dropsRoot ? 'www-data' : undefined;
-    this.group = dropsRoot ? 'www-data' : undefined;
+    this.user = dropsRoot ? (options.workersAs ?? 'www-data') : undefined;
+    this.group = this.user;
     chmodSync(this.dir, 0o755);
     mkdirSync(this.docs);
     if (this.startAs) chownSync(this.dir, this.startAs.uid, this.startAs.gid);
@@ -312,6 +322,6 @@ export class Site implements Place {
   get instanceUid(): number {
     if (this.startAs) return this.startAs.uid;
     if (!isRoot) return userInfo().uid;
-    return Number(/^www-data:[^:]*:(\d+)/m.exec(readFileSync('/etc/passwd', 'utf8'))?.[1]);
+    return uidOf(this.user ?? '');
   }
 }
