@@ -244,7 +244,7 @@ const procStatus = (pid: number, name: string): string =>
   new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ??
   '';
 
-async function started(t: Test, { site, guestPid, launcher }: Parties): Promise<void> {
+async function started(t: Test, { site, guestPid, launcher, manager }: Parties): Promise<void> {
   const instances = (await site.classStatus(`${site.dir}/bin/echo`))?.instances ?? [];
   const echoPid = instances[0]!.pid;
   const users: [pid: number, user: string, env: string[], cwd: string][] = [
@@ -269,7 +269,15 @@ async function started(t: Test, { site, guestPid, launcher }: Parties): Promise<
     t.equal(readlinkSync(`/proc/${pid}/cwd`), cwd, `${user}: working directory`);
     t.equal(parentOf(pid), launcher, `${user}: child of the launcher`);
   }
-  t.equal(userOf(launcher), 0, 'the launcher alone is root');
+  t.equal(userOf(launcher), 0, 'the launcher is root');
+  t.equal(procStatus(manager, 'Uid'), Array(4).fill(managerUid()).join('\t'), 'not the manager');
+  t.match(procStatus(manager, 'CapPrm'), /^0+$/, 'which has no capability');
+  t.equal(procStatus(manager, 'NoNewPrivs'), '1', 'and can gain none');
+}
+
+/** User usher where there is one, else nobody. */
+function managerUid(): number {
+  return Number.isNaN(uidOf('usher')) ? uidOf('nobody') : uidOf('usher');
 }
 
 // ---- intruders
