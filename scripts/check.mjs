@@ -57,6 +57,17 @@ function checkLockFile() {
   return problems(foreign.map(([name, entry]) => `${name}: comes from ${entry.resolved}`));
 }
 
+/** SECURITY.md names a test for what it claims: in rows "| claim | `file` | test |". */
+function checkSecurityTable() {
+  const rows = [...read('SECURITY.md').matchAll(/^\| [^|]+ \| `([^`|]+)` \| ([^|]+) \|$/gm)];
+  if (rows.length === 0) return problems(['SECURITY.md: no row names a test']);
+  return problems(
+    rows
+      .filter(([, file, test]) => !existsSync(`${root}/${file}`) || !read(file).includes(test))
+      .map(([, file, test]) => `SECURITY.md: ${file} has no test "${test}"`),
+  );
+}
+
 async function checkWarnings() {
   const script = `import { buildNative } from './scripts/build.mjs';
     buildNative('build-check', ['USHER_WERROR=ON']);`;
@@ -81,6 +92,7 @@ const checks = {
   'includes by folder': checkIncludes,
   'licence lines': checkLicenceLines,
   'lock file: registry.npmjs.org only': checkLockFile,
+  'SECURITY.md: its tests exist': checkSecurityTable,
 };
 
 /** Runs every check; one result each: name, whether it passed, what it printed. */
