@@ -24,6 +24,7 @@ static const usher_layout_entry_t entries[] = {
     FIELD("tableHeader", usher_table_header_t, publication),
     FIELD("tableHeader", usher_table_header_t, endpoint_generation),
     FIELD("tableHeader", usher_table_header_t, class_generation),
+    FIELD("tableHeader", usher_table_header_t, recount),
 
     RECORD("classRecord", usher_class_record_t),
     FIELD("classRecord", usher_class_record_t, state),
@@ -88,10 +89,11 @@ static const usher_layout_entry_t entries[] = {
     FIELD("cellsHeader", usher_cells_header_t, generation),
     FIELD("cellsHeader", usher_cells_header_t, master_pid),
     FIELD("cellsHeader", usher_cells_header_t, lock),
-    FIELD("cellsHeader", usher_cells_header_t, start_requests),
+    FIELD("cellsHeader", usher_cells_header_t, asked),
     FIELD("cellsHeader", usher_cells_header_t, start_requests_refused),
     FIELD("cellsHeader", usher_cells_header_t, lock_timeouts),
     FIELD("cellsHeader", usher_cells_header_t, lock_successions),
+    FIELD("cellsHeader", usher_cells_header_t, damages),
     FIELD("cellsHeader", usher_cells_header_t, server),
 
     RECORD("startRequestRecord", usher_start_request_record_t),

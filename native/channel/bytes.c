@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes that others may be writing meanwhile (internal.h). */
 #include <string.h>
+#include <time.h>
 
 #include "channel/internal.h"
+#include "os/os.h"
 
 typedef uint64_t __attribute__((may_alias)) word_t;
 
@@ -48,9 +50,30 @@ bool usher_shared_equal(const void *shared, const char *bytes, size_t length) {
     return at >= length;
 }
 
-uint32_t usher_count_down(_Atomic uint32_t *count) {
+void usher_count_down(_Atomic uint32_t *count) {
     uint32_t was = atomic_load_explicit(count, memory_order_relaxed);
-    while (was > 0 && !atomic_compare_exchange_weak(count, &was, was - 1)) {
+    for (uint32_t i = 0; i < USHER_TRIES_MAX && was > 0; i++) {
+        if (atomic_compare_exchange_weak(count, &was, was - 1)) {
+            return;
+        }
     }
-    return was;
+}
+
+void usher_count_up_to(_Atomic uint32_t *count, uint32_t least) {
+    uint32_t was = atomic_load(count);
+    for (uint32_t i = 0; i < USHER_TRIES_MAX && was < least; i++) {
+        if (atomic_compare_exchange_weak(count, &was, least)) {
+            return;
+        }
+    }
+}
+
+void usher_rest(uint64_t *since_ns, uint64_t rest_ns) {
+    uint64_t now_ns = usher_os_now_ns();
+    if (now_ns - *since_ns < rest_ns) {
+        struct timespec rest = {.tv_nsec = (long)(*since_ns + rest_ns - now_ns)};
+        nanosleep(&rest, NULL);
+        now_ns = usher_os_now_ns();
+    }
+    *since_ns = now_ns;
 }

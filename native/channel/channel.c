@@ -28,7 +28,7 @@ usher_status_t usher_channel_open(const char *runtime_dir, const char *server,
     opened->server_id = usher_hash(server, strlen(server));
     opened->socket_dir_length = (size_t)snprintf(opened->socket_dir, sizeof(opened->socket_dir),
                                                  "%s/%s/", runtime_dir, server);
-    pthread_mutex_init(&opened->succession, NULL);
+    pthread_mutex_init(&opened->lock_mutex, NULL);
 
     usher_table_t *table = NULL;
     status = usher_map_table(runtime_dir, &table, error);
@@ -55,7 +55,7 @@ void usher_channel_close(usher_channel_t *channel) {
     usher_unmap(channel->cells, sizeof(usher_cells_t));
     usher_unmap(channel->places, sizeof(usher_places_t));
     usher_unmap(channel->table, sizeof(usher_table_t));
-    pthread_mutex_destroy(&channel->succession);
+    pthread_mutex_destroy(&channel->lock_mutex);
     free(channel->runtime_dir);
     free(channel);
 }

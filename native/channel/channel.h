@@ -87,7 +87,12 @@ void usher_worker_detach(usher_channel_t *channel);
 /* Sleep until somebody calls this worker, because of a place that a request waiting in it should
  * have; `*heard` is 0 at first. For a thread of its own in a worker that may not block, which then
  * makes the worker call usher_request_admit for those who wait. */
-void usher_worker_sleep(const usher_channel_t *channel, uint32_t *heard);
+void usher_worker_sleep(usher_channel_t *channel, uint32_t *heard);
+
+/* Start a thread that keeps right what this worker counts in shared memory, also while no request
+ * comes, whatever other processes write there. It ends with usher_worker_detach. Errors: SYSTEM,
+ * INVALID (no worker, or it has one). */
+usher_status_t usher_worker_watch(usher_channel_t *channel, usher_error_t *error);
 
 /* How long a request may wait for the manager to know its class: -appConnTimeout of dynamic classes,
  * until told its default, 30 s; 0 = no limit. */
@@ -127,6 +132,9 @@ typedef struct {
     uint32_t marks;
     uint32_t instance;            /* number of the one whose place it holds */
     uint32_t avoided_publication; /* of the table, when the last endpoint was avoided */
+    uint32_t sleeps;              /* of its thread */
+    uint64_t slept_ns;
+    uint64_t deferred_ns; /* since when places were left to others; 0 = none yet */
     uint64_t avoided_ns;
     uint64_t decided_ns;           /* when it was admitted or refused; 0 = not yet */
     uint64_t queued_ns;            /* since when its class was ready and full */

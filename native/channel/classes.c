@@ -107,6 +107,7 @@ usher_status_t usher_manager_add_class(usher_manager_t *manager,
     usher_bucket_insert(manager->table, index);
     USHER_STEP("class: listed");
     usher_set_bit(manager->classes, index, true);
+    usher_count_up_to(&manager->table->header.classes_used, index + 1);
     usher_publish(manager, index);
     *ref = (usher_ref_t){.index = index, .generation = generation};
     return USHER_OK;

@@ -23,24 +23,6 @@ bool usher_class_endpoint(const usher_class_record_t *record, uint32_t slot, uin
     return entry != 0;
 }
 
-uint32_t usher_sum_cells(usher_manager_t *manager, uint32_t endpoint_index) {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
-        if (!manager->servers[i]) {
-            continue;
-        }
-        usher_cells_t *cells = manager->servers[i]->cells;
-        uint32_t slots = usher_worker_slots(cells);
-        for (uint32_t slot = 0; slot < slots; slot++) {
-            /* seq_cst, state before cell: places.c */
-            if (atomic_load(&cells->workers[slot].state) == USHER_WORKER_USED) {
-                sum += atomic_load(&cells->workers[slot].counts[endpoint_index]);
-            }
-        }
-    }
-    return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
-}
-
 /* ---- adding ------------------------------------------------------------------------------ */
 
 static bool is_address(const usher_endpoint_address_t *address) {
@@ -140,6 +122,7 @@ usher_status_t usher_manager_add_endpoint(usher_manager_t *manager, usher_ref_t 
     USHER_STEP("endpoint: listed");
     store_slot_count(class_record);
     usher_set_bit(manager->endpoints, index, true);
+    usher_count_up_to(&manager->table->header.endpoints_used, index + 1);
     usher_publish(manager, class_ref.index);
     *ref = (usher_ref_t){.index = index, .generation = generation};
     return USHER_OK;

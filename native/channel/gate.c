@@ -30,6 +30,9 @@
 #endif
 #define REMIND_NS (SLEEP_MAX_NS / 10) /* until the eldest of those who sleep says so again */
 #define LEAVE_NS (2 * USHER_MS_NS)
+/* A thread that is woken again and again for nothing looks this often in the long run. */
+#define HASTY_SLEEPS 16u
+#define HASTE_NS (USHER_MS_NS / 10)
 
 static bool is_news(uint32_t waiting, bool ready) {
     return !ready || (waiting & (waiting - 1)) == 0;
@@ -39,15 +42,14 @@ bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, bool 
                        uint32_t limit, uint64_t now_ns, uint32_t *waiting) {
     uint32_t class_index = request->class_ref.index;
     usher_class_gate_t *gate = &channel->places->gates[class_index];
-    _Atomic uint32_t *gauge = &channel->worker->load[class_index].waiting;
 
     usher_load_know(channel, class_index);
-    atomic_fetch_add(gauge, 1);
+    usher_own_count_waiting(channel, class_index, true);
     USHER_STEP("queue: gauge counted");
     *waiting = atomic_fetch_add(&gate->waiting, 1);
     USHER_STEP("queue: gate counted");
     request->waiting_since_ns = now_ns;
-    if (*waiting >= limit) {
+    if (*waiting >= limit && *waiting <= USHER_COUNT_MAX) { /* more is damage: nobody knows */
         usher_queue_leave(channel, request);
         return false;
     }
@@ -66,7 +68,7 @@ void usher_queue_leave(usher_channel_t *channel, usher_request_t *request) {
     usher_turn_leave(channel, request);
     usher_count_down(&channel->places->gates[class_index].waiting);
     USHER_STEP("queue: gate left");
-    usher_count_down(&channel->worker->load[class_index].waiting);
+    usher_own_count_waiting(channel, class_index, false);
     request->waiting_since_ns = 0;
     usher_load_touch(channel, class_index);
 }
@@ -88,8 +90,7 @@ void usher_gate_wake(usher_places_t *places, uint32_t class_index, int count) {
 }
 
 /* Would usher_request_admit still say AGAIN? For LEAVE_NS at most when a place is left to another. */
-static bool must_wait(usher_channel_t *channel, const usher_request_t *request,
-                      uint64_t *timeout_ns) {
+static bool must_wait(usher_channel_t *channel, usher_request_t *request, uint64_t *timeout_ns) {
     const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
     uint32_t state = atomic_load(&record->state);
     if (!usher_class_is_current(channel->table, request->class_ref) ||
@@ -109,8 +110,7 @@ static bool must_wait(usher_channel_t *channel, const usher_request_t *request,
     return survey.ready > 0 || usher_channel_manager_state(channel) != USHER_MANAGER_STOPPED;
 }
 
-static void sleep_at_gate(usher_channel_t *channel, const usher_request_t *request,
-                          uint64_t timeout_ns) {
+static void sleep_at_gate(usher_channel_t *channel, usher_request_t *request, uint64_t timeout_ns) {
     usher_class_gate_t *gate = &channel->places->gates[request->class_ref.index];
     uint32_t seen = atomic_load(&gate->wake);
     atomic_fetch_add(&gate->sleepers, 1);
@@ -154,6 +154,9 @@ void usher_request_wait(usher_channel_t *channel, usher_request_t *request, uint
         if (request->deadline_ns - now_ns < timeout_ns) {
             timeout_ns = request->deadline_ns - now_ns;
         }
+    }
+    if (++request->sleeps % HASTY_SLEEPS == 0) {
+        usher_rest(&request->slept_ns, HASTY_SLEEPS * HASTE_NS);
     }
     if (request->class_ref.generation != 0) {
         sleep_at_gate(channel, request, timeout_ns);

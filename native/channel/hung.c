@@ -30,11 +30,13 @@
 
 static void count_in_cell(_Atomic uint64_t *cell, uint32_t instance) {
     uint64_t seen = atomic_load(cell);
-    uint64_t next;
-    do {
+    for (uint32_t i = 0; i < USHER_TRIES_MAX; i++) {
         uint32_t count = (uint32_t)(seen >> 32) == instance ? (uint32_t)seen : 0;
-        next = (uint64_t)instance << 32 | (count < UINT32_MAX ? count + 1 : count);
-    } while (!atomic_compare_exchange_weak(cell, &seen, next));
+        uint64_t next = (uint64_t)instance << 32 | (count < UINT32_MAX ? count + 1 : count);
+        if (atomic_compare_exchange_weak(cell, &seen, next)) {
+            return;
+        }
+    }
 }
 
 void usher_hung_count(usher_channel_t *channel, usher_ref_t endpoint, uint32_t kind) {

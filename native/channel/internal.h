@@ -3,11 +3,12 @@
  * What the files of the channel library share with each other and with nobody else.
  *
  *   error.c bytes.c map.c channel.c           files, mappings, copies of shared bytes
- *   lock.c ring.c workers.c                   one server's cells
+ *   lock.c ring.c workers.c own.c             one server's cells
  *   places.c hung.c load.c doorbell.c         counting, load data, waking the manager
  *   gate.c turn.c                             waiting: how many, asleep, and whose turn it is
  *   find.c choose.c verdict.c request.c       a request on its way
- *   manager.c classes.c endpoints.c buckets.c servers.c totals.c timeouts.c    the manager's side
+ *   manager.c classes.c endpoints.c buckets.c     the manager's side: the table,
+ *   servers.c totals.c timeouts.c hints.c         and what workers write
  */
 #ifndef USHER_CHANNEL_INTERNAL_H
 #define USHER_CHANNEL_INTERNAL_H
@@ -27,6 +28,16 @@
 #define USHER_MS_NS 1000000ull
 #define USHER_LOCK_WAIT_NS (1000 * USHER_MS_NS)
 #define USHER_MANAGER_SILENT_NS (3000 * USHER_MS_NS) /* then nobody answers */
+/* Compare-and-swaps of a word that honest workers change now and then: who fails as often as that is
+ * up against somebody who writes it all the time. */
+#define USHER_TRIES_MAX 1000u
+
+/* What a worker counts, where nobody else can write (own.c). */
+typedef struct {
+    _Atomic uint64_t counts[USHER_ENDPOINTS_MAX];
+    _Atomic uint64_t waiting[USHER_CLASSES_MAX];
+    uint32_t generation;
+} usher_own_t;
 
 struct usher_channel {
     const usher_table_t *table; /* mapped read-only */
@@ -39,14 +50,24 @@ struct usher_channel {
     size_t socket_dir_length;
     /* of this process, since it attached */
     usher_worker_record_t *worker; /* NULL = not attached */
+    usher_own_t *own;
     uint32_t slot;
     int live_fd; /* its open file description owns the lock on byte `slot` */
     bool may_block;
     uint32_t unknown_timeout_ms; /* longest wait for the manager to know a class; 0 = no limit */
     uint32_t bell;               /* 0 = that of the sleeping threads */
+    uint64_t slept_ns;           /* when it rang last */
     _Atomic uint32_t rotation;   /* where the next search for an endpoint begins */
-    pthread_mutex_t
-        succession; /* threads of this process: one looks after a dead owner at a time */
+    _Atomic uint32_t recounted;  /* the table's `recount` that was heeded */
+    /* the lock (lock.c): of this process's threads one at a time is at it */
+    pthread_mutex_t lock_mutex;
+    uint32_t lock_word, lock_number; /* as this process has it, or had it last */
+    uint32_t lock_seen;              /* another's, since when */
+    uint64_t lock_seen_ns;
+    /* the thread that recounts while no request comes */
+    pthread_t watcher;
+    pid_t watch_pid; /* whose it is; 0 = there is none */
+    _Atomic bool watch_ends, watch_ended;
 };
 
 /* ---- error.c ----------------------------------------------------------------------------- */
@@ -72,9 +93,13 @@ bool usher_shared_equal(const void *shared, const char *bytes, size_t length);
 #define USHER_SHARED_LOAD(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 #define USHER_SHARED_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 
-/* −1, or nothing when it is 0 already: whoever repairs a count may have been faster. Returns what
- * it was before. */
-uint32_t usher_count_down(_Atomic uint32_t *count);
+/* −1, or nothing when it is 0 already: whoever repairs a count may have been faster. */
+void usher_count_down(_Atomic uint32_t *count);
+/* Make it `least` where it is less. */
+void usher_count_up_to(_Atomic uint32_t *count, uint32_t least);
+/* For who is woken by words that anybody may write as often as he likes: sleep until `rest_ns` have
+ * passed since `*since_ns`, the last time, so that waking goes on and never takes a whole processor. */
+void usher_rest(uint64_t *since_ns, uint64_t rest_ns);
 
 /* ---- map.c ------------------------------------------------------------------------------- */
 
@@ -105,7 +130,7 @@ usher_status_t usher_check_names(const char *runtime_dir, const char *server, us
  * still does after that time. */
 usher_status_t usher_lock_take(usher_channel_t *channel, uint64_t wait_ns);
 void usher_lock_release(usher_channel_t *channel);
-/* After claiming a slot: end what its former worker may have held when it died. */
+/* After claiming a slot: give back what its former worker may have held when it died. */
 void usher_lock_inherit(usher_channel_t *channel);
 
 /* ---- ring.c ------------------------------------------------------------------------------ */
@@ -114,8 +139,6 @@ void usher_lock_inherit(usher_channel_t *channel);
  * FULL; AGAIN or TIMEOUT for the lock. */
 usher_status_t usher_ring_enter(usher_channel_t *channel, const char *key, uint32_t key_length,
                                 uint64_t now_ns, bool *entered);
-/* Under the lock: free what an owner that died was writing. */
-void usher_ring_repair(usher_cells_t *cells);
 
 /* ---- workers.c --------------------------------------------------------------------------- */
 
@@ -126,6 +149,24 @@ void usher_worker_settle(usher_cells_t *cells, usher_places_t *places, uint32_t 
 /* Was a class of this group ever counted in the slot? */
 bool usher_worker_knows_group(const usher_worker_record_t *worker, uint32_t class_index);
 
+/* ---- own.c ------------------------------------------------------------------------------- */
+
+/* A request more (`up`) or less at the endpoint, or waiting for the class. */
+void usher_own_count_place(usher_channel_t *channel, uint32_t endpoint_index, bool up);
+void usher_own_count_waiting(usher_channel_t *channel, uint32_t class_index, bool up);
+/* Requests of this worker that wait for the class. */
+uint32_t usher_own_waiting(const usher_channel_t *channel, uint32_t class_index);
+/* Store anew what this worker counts and what the manager reads of it beside. Any thread. */
+void usher_worker_recount(usher_channel_t *channel);
+void usher_recount_when_asked(usher_channel_t *channel);
+void usher_worker_describe(usher_channel_t *channel);
+void usher_worker_unwatch(usher_channel_t *channel);
+
+/* The count of a cell; of one that cannot be, 1: somebody may be there. */
+static inline uint32_t usher_counted(uint64_t cell) {
+    return (uint32_t)cell <= USHER_COUNT_MAX ? (uint32_t)cell : 1;
+}
+
 /* ---- places.c ---------------------------------------------------------------------------- */
 
 /* OK; FULL: no place free; STALE: gone or not to be used now. */
@@ -135,7 +176,7 @@ void usher_place_release(usher_channel_t *channel, uint32_t endpoint_index);
 void usher_place_count_served(usher_channel_t *channel, uint32_t endpoint_index);
 void usher_place_count_unreached(usher_channel_t *channel, uint32_t endpoint_index);
 /* Give back what a dead worker counts in `own` of what all count in `shared`. */
-void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own);
+void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint64_t *own);
 
 /* ---- hung.c ------------------------------------------------------------------------------ */
 
@@ -166,8 +207,7 @@ uint32_t usher_bell_number(uint64_t server_id, uint32_t slot);
 void usher_turn_ask(usher_channel_t *channel, const usher_request_t *request);
 void usher_turn_leave(usher_channel_t *channel, const usher_request_t *request);
 /* A place is free: must the request leave it to somebody else, who was told? */
-bool usher_turn_is_anothers(usher_channel_t *channel, const usher_request_t *request,
-                            uint64_t now_ns);
+bool usher_turn_is_anothers(usher_channel_t *channel, usher_request_t *request, uint64_t now_ns);
 /* A place was given back: tell whose turn it is. */
 void usher_turn_call(usher_channel_t *channel, uint32_t class_index);
 

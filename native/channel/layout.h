@@ -55,7 +55,8 @@ typedef struct {
     _Atomic uint32_t publication;         /* +1 after every change a waiting worker may care for */
     _Atomic uint32_t endpoint_generation; /* last one given out: generations are never reused */
     _Atomic uint32_t class_generation;
-    uint32_t pad;
+    _Atomic uint32_t recount; /* futex: +1 to make all workers store anew what they count (own.c) */
+    _Atomic uint32_t classes_used, endpoints_used; /* highest indices ever in use, + 1 */
 } usher_table_header_t;
 
 typedef struct {
@@ -151,21 +152,22 @@ typedef struct {
     uint32_t workers_max, start_requests_max;
     _Atomic uint32_t generation; /* of the newest registration; +1 by each registering master */
     _Atomic uint32_t master_pid;
-    _Atomic uint32_t lock;           /* futex: 0 free, slot + 1 held, | USHER_LOCK_WAITERS */
-    _Atomic uint32_t start_requests; /* entries not FREE: lets the manager skip the ring */
+    _Atomic uint32_t lock;  /* futex: 0 free, else its owner (lock.c), | USHER_LOCK_WAITERS */
+    _Atomic uint32_t asked; /* +1 for each start request: lets the manager skip the ring */
     _Atomic uint64_t start_requests_refused; /* requests answered 503 because the ring was full */
     _Atomic uint64_t lock_timeouts;          /* requests answered 503 because the lock was held */
     _Atomic uint64_t lock_successions;       /* owners that died holding it */
     char server[USHER_SERVER_NAME_MAX];
     _Atomic uint32_t worker_slots; /* slots ever claimed: no other page of `workers` was touched */
-    uint8_t pad[52];
+    _Atomic uint32_t damages;      /* counts that their workers found changed by others */
+    uint8_t pad[48];
 } usher_cells_header_t;
 
 #define USHER_LOCK_WAITERS 0x80000000u /* in `lock`: somebody may be in FUTEX_WAIT on it */
 
 typedef enum {
     USHER_START_FREE = 0,
-    USHER_START_WRITING = 1, /* under the lock; made FREE again by the lock's next owner */
+    USHER_START_WRITING = 1, /* under the lock; else left by a dead owner: used as FREE ones are */
     USHER_START_READY = 2,
 } usher_start_request_state_t;
 
@@ -184,14 +186,13 @@ typedef struct {
 /* Load data of one class in one worker slot. All but `waiting` only ever grow (and wrap), also when
  * another worker takes over the slot. */
 typedef struct {
-    _Atomic uint32_t arrivals; /* requests that asked for the class */
-    _Atomic uint32_t admitted; /* took a place */
-    _Atomic uint32_t finished; /* released it after a complete answer */
-    _Atomic uint32_t failed;   /* released it after an error of the program */
-    _Atomic uint32_t aborted;  /* client left, waiting or served */
-    _Atomic uint32_t refused;  /* answered by us: full, failed, timed out waiting */
-    _Atomic uint32_t waiting;  /* gauge: requests waiting now */
-    uint32_t pad;
+    _Atomic uint32_t arrivals;   /* requests that asked for the class */
+    _Atomic uint32_t admitted;   /* took a place */
+    _Atomic uint32_t finished;   /* released it after a complete answer */
+    _Atomic uint32_t failed;     /* released it after an error of the program */
+    _Atomic uint32_t aborted;    /* client left, waiting or served */
+    _Atomic uint32_t refused;    /* answered by us: full, failed, timed out waiting */
+    _Atomic uint64_t waiting;    /* gauge: requests waiting now, as in `counts` below */
     _Atomic uint64_t waiting_us; /* sum over admitted requests */
     _Atomic uint64_t serving_us; /* sum over finished and failed requests */
     _Atomic uint32_t waiting_histogram[USHER_HISTOGRAM_BUCKETS];
@@ -214,7 +215,9 @@ typedef struct {
      * look at no other load record: reading a hole of a tmpfs file allocates the page. */
     _Atomic uint64_t groups[USHER_CLASSES_MAX / USHER_GROUP_CLASSES / 64];
     uint8_t pad_header[224];
-    _Atomic uint32_t counts[USHER_ENDPOINTS_MAX]; /* requests of this worker at the endpoint now */
+    /* Requests of this worker at the endpoint now, in the lower half; above, how often that changed
+     * (own.c). */
+    _Atomic uint64_t counts[USHER_ENDPOINTS_MAX];
     usher_load_record_t load[USHER_CLASSES_MAX];
     /* Requests that timed out at the endpoint: `instance` << 32 | how many of them there. Stays when
      * the worker dies. */
@@ -228,7 +231,7 @@ typedef struct {
 } usher_cells_t;
 
 /* A change here is a new USHER_LAYOUT_VERSION. */
-_Static_assert(sizeof(usher_table_header_t) == 72, "table header");
+_Static_assert(sizeof(usher_table_header_t) == 80, "table header");
 _Static_assert(offsetof(usher_table_t, buckets) == 192, "buckets");
 _Static_assert(offsetof(usher_class_record_t, reason) == 72, "class.reason");
 _Static_assert(offsetof(usher_class_record_t, key) == 328, "class.key");
@@ -244,7 +247,7 @@ _Static_assert(sizeof(usher_cells_header_t) == 192, "cells header");
 _Static_assert(sizeof(usher_start_request_record_t) == 1056, "start request record");
 _Static_assert(sizeof(usher_load_record_t) == 256, "load record");
 _Static_assert(offsetof(usher_worker_record_t, counts) == 512, "worker.counts");
-_Static_assert(offsetof(usher_worker_record_t, load) == 512 + 4 * USHER_ENDPOINTS_MAX,
+_Static_assert(offsetof(usher_worker_record_t, load) == 512 + 8 * USHER_ENDPOINTS_MAX,
                "worker.load");
 _Static_assert(sizeof(usher_worker_record_t) ==
                    offsetof(usher_worker_record_t, load) +

@@ -154,19 +154,46 @@ typedef struct {
     uint64_t start_requests_refused, lock_timeouts, lock_successions; /* since the cells exist */
 } usher_server_info_t;
 
-/* Look which workers live; give back what dead ones still count and free their slots. */
+/* Look which workers live; give back what dead ones still count and free their slots. Makes right
+ * again what is damaged, of this server and of what all share. */
 usher_status_t usher_manager_settle(usher_manager_t *manager, uint32_t handle,
                                     usher_server_info_t *info);
 /* Does a living worker of the server serve this generation? */
 bool usher_manager_generation_lives(usher_manager_t *manager, uint32_t handle, uint32_t generation);
 
 /* Look at the next start request (`cursor` starts at 0) without consuming it; `key` has room for
- * USHER_KEY_MAX. NOT_FOUND at the end. Damaged entries are freed and skipped. */
+ * USHER_KEY_MAX. NOT_FOUND at the end, and when a server has asked for too much in too short a time:
+ * the rest is for later. Damaged entries are freed and skipped. */
 usher_status_t usher_manager_next_start_request(usher_manager_t *manager, uint32_t handle,
                                                 uint32_t *cursor, uint32_t *entry, char *key,
                                                 uint32_t *key_length);
 /* Free an entry once its class is published. */
 void usher_manager_finish_start_request(usher_manager_t *manager, uint32_t handle, uint32_t entry);
+
+/* ---- damage ------------------------------------------------------------------------------ */
+
+typedef enum {
+    USHER_DAMAGED_COUNT = 1,  /* requests that a worker counts; where: its slot */
+    USHER_DAMAGED_CELLS = 2,  /* some worker's counts, as it said itself */
+    USHER_DAMAGED_LOAD = 3,   /* load data; where: the class's index */
+    USHER_DAMAGED_WORKER = 4, /* a worker's state; where: its slot */
+    USHER_DAMAGED_SLOTS = 5,  /* how many slots there are */
+    USHER_DAMAGED_ASKED = 6,  /* a start request; where: its entry */
+    USHER_DAMAGED_HINT = 7,   /* a place, or a class's gate; where: its index */
+} usher_damage_kind_t;
+
+/* Values that cannot be, and were made right or passed over. */
+typedef struct {
+    uint32_t times;
+    uint32_t where; /* of the last one */
+    usher_damage_kind_t what;
+} usher_damage_t;
+
+#define USHER_NO_SERVER UINT32_MAX
+
+/* What was found in a server's cells, or in what all servers share (USHER_NO_SERVER), since the last
+ * call. */
+usher_damage_t usher_manager_damage(usher_manager_t *manager, uint32_t handle);
 
 /* ---- load data --------------------------------------------------------------------------- */
 
@@ -185,8 +212,8 @@ uint32_t usher_manager_changed(usher_manager_t *manager, uint32_t *indices, uint
 /* Totals of a class over all attached servers, dead workers included. */
 usher_status_t usher_manager_load(usher_manager_t *manager, usher_ref_t class_ref,
                                   usher_load_t *load);
-/* When nothing waits or is served, make the shared hints (waiting, places) agree with the cells;
- * those of hung instances at any time. Returns how many were wrong. */
+/* When nothing waits or is served, make the shared hints (waiting, places) agree with the cells; at
+ * any time those of hung instances, and hints that cannot be. Returns how many were wrong. */
 uint32_t usher_manager_repair_hints(usher_manager_t *manager, usher_ref_t class_ref);
 
 #ifdef __cplusplus

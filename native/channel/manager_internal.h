@@ -28,7 +28,17 @@ typedef struct {
     uint64_t id; /* usher_hash(name) */
     usher_cells_t *cells;
     int live_fd;
-    uint32_t ring_end; /* entries that this pass over the start requests looks at */
+    /* start requests: what the ring's `asked` was at the last look, entries that a pass found and
+     * that were not finished, how many more may be given out by when */
+    uint32_t asked, entries_left, allowance;
+    uint64_t allowed_ns;
+    /* workers: slots ever in use, those whose byte was locked at the last look, those that were then
+     * marked free all the same */
+    uint32_t slots, slots_said;
+    uint64_t living[USHER_WORKERS_MAX / 64];
+    uint64_t unmarked[USHER_WORKERS_MAX / 64];
+    uint32_t damages; /* as its workers counted at the last look */
+    usher_damage_t damage;
     usher_sample_t *seen[USHER_CLASSES_MAX]; /* what totals hold of it already; NULL = nothing */
 } usher_attached_t;
 
@@ -47,6 +57,9 @@ struct usher_manager {
     usher_attached_t *servers[USHER_SERVERS_MAX];
     usher_totals_t *totals[USHER_CLASSES_MAX]; /* NULL = nothing yet */
     uint64_t timed_out[USHER_ENDPOINTS_MAX];   /* said by detached servers, as in their cells */
+    usher_damage_t damage;                     /* of places */
+    bool wants_recount;
+    uint64_t audited_ns, recounted_ns;
 };
 
 static inline bool usher_bit(const uint64_t *bits, uint32_t index) {
@@ -78,8 +91,6 @@ void usher_buckets_recover(usher_manager_t *manager);
 
 /* endpoints.c */
 void usher_endpoints_recover(usher_manager_t *manager, uint32_t class_index);
-/* The cells of all attached servers for one endpoint. */
-uint32_t usher_sum_cells(usher_manager_t *manager, uint32_t endpoint_index);
 /* The endpoint's index in one of the class's slots; false when there is none. */
 bool usher_class_endpoint(const usher_class_record_t *record, uint32_t slot, uint32_t *index);
 
@@ -95,6 +106,22 @@ void usher_totals_restart(usher_manager_t *manager, uint32_t class_index);
 void usher_totals_attach(usher_manager_t *manager, usher_attached_t *server);
 /* Keep what a server counted that is about to be detached. */
 void usher_totals_detach(usher_manager_t *manager, usher_attached_t *server);
+
+/* servers.c */
+/* Worker records that may be in use, whatever the header says. */
+uint32_t usher_server_slots(const usher_attached_t *server);
+/* Does what the slot counts belong to the sums? Read before it (places.c). */
+bool usher_slot_counts(const usher_attached_t *server, uint32_t slot);
+
+/* hints.c */
+/* The cells of all attached servers for one endpoint, and for those who wait for a class. */
+uint32_t usher_sum_cells(usher_manager_t *manager, uint32_t endpoint_index);
+uint32_t usher_sum_waiting(usher_manager_t *manager, uint32_t class_index);
 void usher_repair_gate(usher_manager_t *manager, uint32_t class_index, uint32_t *wrong);
+/* A value that cannot be was found; `server` NULL: in places. */
+void usher_note_damage(usher_manager_t *manager, usher_attached_t *server, uint32_t where,
+                       usher_damage_kind_t what);
+/* What is due of looking after hints and cells. */
+void usher_audit(usher_manager_t *manager);
 
 #endif

@@ -73,6 +73,7 @@ typedef struct {
     const preamble_t *preamble;
     uint32_t limits;    /* of preamble->limits that count */
     const char *server; /* cells only */
+    bool is_workers;    /* they can write all of it */
 } file_t;
 
 usher_status_t usher_check_names(const char *runtime_dir, const char *server,
@@ -102,19 +103,21 @@ static void name_file(file_t *file, const char *runtime_dir, const char *name, c
     snprintf(file->path, sizeof(file->path), "%s/channel/%s%s", runtime_dir, name, suffix);
 }
 
+static size_t preamble_bytes(const file_t *file) {
+    return offsetof(preamble_t, limits) + file->limits * sizeof(uint32_t);
+}
+
 /* Everything a new file holds but zeros. */
 static int write_header(const file_t *file, int fd) {
-    if (ftruncate(fd, (off_t)file->preamble->total_bytes) != 0 || fchmod(fd, 0600) != 0) {
-        return -1;
-    }
+    size_t bytes = preamble_bytes(file);
+    char server[USHER_SERVER_NAME_MAX] = "";
     if (file->server) {
-        size_t length = strlen(file->server);
-        if (pwrite(fd, file->server, length, offsetof(usher_cells_header_t, server)) !=
-            (ssize_t)length) {
+        strcpy(server, file->server); /* its length was checked */
+        if (pwrite(fd, server, sizeof(server), offsetof(usher_cells_header_t, server)) !=
+            sizeof(server)) {
             return -1;
         }
     }
-    size_t bytes = offsetof(preamble_t, limits) + file->limits * sizeof(uint32_t);
     return pwrite(fd, file->preamble, bytes, 0) == (ssize_t)bytes ? 0 : -1;
 }
 
@@ -127,7 +130,8 @@ static usher_status_t create_file(const file_t *file, usher_error_t *error) {
     if (fd < 0) {
         return usher_fail(error, USHER_SYSTEM, errno, "cannot create %s", file->path);
     }
-    int failed = write_header(file, fd);
+    int failed = ftruncate(fd, (off_t)file->preamble->total_bytes) != 0 || fchmod(fd, 0600) != 0 ||
+                 write_header(file, fd) != 0;
     if (failed == 0) {
         failed = link(draft, file->path) != 0 && errno != EEXIST;
     }
@@ -138,13 +142,26 @@ static usher_status_t create_file(const file_t *file, usher_error_t *error) {
                        : usher_fail(error, USHER_SYSTEM, failure, "cannot create %s", file->path);
 }
 
+/* Workers can write the headers of places and cells, and no worker shall keep a server or the manager
+ * from starting: what they say is made right. Which layout a channel has is known from its table; only
+ * its manager writes that, and whoever opens the others has opened it before. */
+static usher_status_t mend_file(const file_t *file, int fd, usher_error_t *error) {
+    return write_header(file, fd) == 0
+               ? USHER_OK
+               : usher_fail(error, USHER_SYSTEM, errno, "cannot write %s", file->path);
+}
+
 static usher_status_t check_file(const file_t *file, int fd, usher_error_t *error) {
     const preamble_t *expected = file->preamble;
     preamble_t found = {0};
     struct stat facts;
-    size_t bytes = offsetof(preamble_t, limits) + file->limits * sizeof(uint32_t);
+    size_t bytes = preamble_bytes(file);
     if (fstat(fd, &facts) != 0) {
         return usher_fail(error, USHER_SYSTEM, errno, "cannot look at %s", file->path);
+    }
+    bool has_size = S_ISREG(facts.st_mode) && (uint64_t)facts.st_size == expected->total_bytes;
+    if (has_size && file->is_workers && pread(fd, &found, bytes, 0) == (ssize_t)bytes) {
+        return memcmp(&found, expected, bytes) == 0 ? USHER_OK : mend_file(file, fd, error);
     }
     if (!S_ISREG(facts.st_mode) || pread(fd, &found, bytes, 0) != (ssize_t)bytes ||
         found.magic != expected->magic) {
@@ -233,12 +250,13 @@ static void describe_table(file_t *file, const char *runtime_dir) {
 }
 
 static void describe_places(file_t *file, const char *runtime_dir) {
-    *file = (file_t){.preamble = &places_preamble, .limits = 0};
+    *file = (file_t){.preamble = &places_preamble, .limits = 0, .is_workers = true};
     name_file(file, runtime_dir, "places", "");
 }
 
 static void describe_cells(file_t *file, const char *runtime_dir, const char *server) {
-    *file = (file_t){.preamble = &cells_preamble, .limits = 2, .server = server};
+    *file =
+        (file_t){.preamble = &cells_preamble, .limits = 2, .server = server, .is_workers = true};
     name_file(file, runtime_dir, server, ".cells");
 }
 

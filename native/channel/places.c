@@ -6,7 +6,7 @@
  * Two counts say how many requests are at an endpoint. The *cell* belongs to one worker and is the
  * truth: the manager sums the cells of all workers. The *place* is shared by the workers of all
  * servers and is what they compare with the endpoint's concurrency; it is a hint, and a wrong one
- * costs fairness only.
+ * costs fairness only. (Workers keep their cells right whoever else writes there: own.c.)
  *
  *   take                              drain (manager)
  *     1. cell + 1                       1. state = DRAINING
@@ -52,7 +52,7 @@
 
 static bool take_below(_Atomic uint32_t *place, uint32_t limit) {
     uint32_t in_use = atomic_load_explicit(place, memory_order_relaxed);
-    while (in_use < limit) {
+    for (uint32_t i = 0; i < USHER_TRIES_MAX && in_use < limit; i++) {
         if (atomic_compare_exchange_weak(place, &in_use, in_use + 1)) {
             return true;
         }
@@ -62,15 +62,14 @@ static bool take_below(_Atomic uint32_t *place, uint32_t limit) {
 
 usher_status_t usher_place_take(usher_channel_t *channel, usher_ref_t endpoint) {
     const usher_endpoint_record_t *record = &channel->table->endpoints[endpoint.index];
-    _Atomic uint32_t *cell = &channel->worker->counts[endpoint.index];
     _Atomic uint32_t *place = &channel->places->places[endpoint.index].in_use;
     uint32_t concurrency = atomic_load_explicit(&record->concurrency, memory_order_relaxed);
 
     USHER_STEP("take: begun");
-    atomic_fetch_add(cell, 1);
+    usher_own_count_place(channel, endpoint.index, true);
     USHER_STEP("take: cell counted");
     if (!take_below(place, concurrency)) {
-        usher_count_down(cell);
+        usher_own_count_place(channel, endpoint.index, false);
         USHER_STEP("take: undone, full");
         return USHER_FULL;
     }
@@ -88,7 +87,7 @@ usher_status_t usher_place_take(usher_channel_t *channel, usher_ref_t endpoint) 
 void usher_place_release(usher_channel_t *channel, uint32_t endpoint_index) {
     usher_count_down(&channel->places->places[endpoint_index].in_use);
     USHER_STEP("release: place given back");
-    usher_count_down(&channel->worker->counts[endpoint_index]);
+    usher_own_count_place(channel, endpoint_index, false);
     USHER_STEP("release: cell given back");
 }
 
@@ -102,10 +101,13 @@ void usher_place_count_unreached(usher_channel_t *channel, uint32_t endpoint_ind
                               memory_order_relaxed);
 }
 
-void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint32_t *own) {
-    uint32_t count = atomic_load(own);
+void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint64_t *own) {
+    uint32_t count = usher_counted(atomic_load(own));
     uint32_t all = atomic_load(shared);
-    while (all > 0 && !atomic_compare_exchange_weak(shared, &all, all > count ? all - count : 0)) {
+    for (uint32_t i = 0; i < USHER_TRIES_MAX && all > 0; i++) {
+        if (atomic_compare_exchange_weak(shared, &all, all > count ? all - count : 0)) {
+            break;
+        }
     }
     USHER_STEP("settle: shared count given back");
     atomic_store(own, 0);

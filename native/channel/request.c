@@ -49,8 +49,8 @@ static usher_status_t check_lock_deadline(usher_channel_t *channel, usher_reques
     atomic_fetch_add(&channel->cells->header.lock_timeouts, 1);
     return usher_refuse(
         channel, request, now_ns, 503, 1,
-        "cannot ask the manager: a worker of %s has held the channel's lock for more "
-        "than 1 s (is it stopped?)",
+        "cannot ask the manager: the lock of the channel of %s could not be had for 1 s (it is "
+        "damaged, or its workers are stopped)",
         channel->server);
 }
 
@@ -280,6 +280,7 @@ usher_status_t usher_request_admit(usher_channel_t *channel, usher_request_t *re
     if (request->state == USHER_TURNED_DOWN) {
         return USHER_REFUSED;
     }
+    usher_recount_when_asked(channel);
     /* the first look follows the arrival at once: one clock reading does for both */
     uint64_t now_ns = request->marks & MARK_LOOKED ? usher_os_now_ns() : request->arrived_ns;
     usher_status_t status = USHER_AGAIN;
@@ -391,5 +392,5 @@ uint32_t usher_worker_waiting(const usher_channel_t *channel, usher_ref_t class_
     if (!channel->worker || class_ref.index >= USHER_CLASSES_MAX || class_ref.generation == 0) {
         return 0;
     }
-    return atomic_load(&channel->worker->load[class_ref.index].waiting);
+    return usher_own_waiting(channel, class_ref.index);
 }

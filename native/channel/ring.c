@@ -7,13 +7,12 @@
  * An entry goes FREE → WRITING → READY by a worker and READY → FREE by the manager. READY is stored
  * with release after the key, so the manager, which loads it with acquire, sees the whole key; FREE
  * is stored with release after the manager has copied it, so the worker that reuses the entry
- * overwrites nothing that is still being read. WRITING is seen only by the lock's owner, or means
- * that the owner died: the next owner makes it FREE.
+ * overwrites nothing that is still being read. Under the lock any other state means that its writer
+ * died, or damage: the entry is used when there is no free one.
  *
- * `start_requests` counts entries, so that the manager need not look at the ring for nothing. It may
- * be too high (a worker or a manager killed between two steps), never too low: a worker adds 1 after
- * WRITING and before READY, the manager subtracts 1 after FREE. What it is too high by is subtracted
- * when the manager finds fewer entries than it says (servers.c).
+ * `asked` spares the manager a look at the ring where nobody asked since the last one. A worker makes
+ * it + 1 after READY, also when it found its key in the ring, in case that who entered it was killed
+ * before. The manager reads it before the ring.
  */
 #include "channel/internal.h"
 
@@ -21,6 +20,7 @@
 typedef struct {
     bool known;                         /* the key is there */
     usher_start_request_record_t *free; /* an entry to use, NULL = the ring is full */
+    usher_start_request_record_t *left; /* one that somebody left who may be stopped only */
 } search_t;
 
 static bool same_key(const usher_start_request_record_t *entry, uint64_t hash, const char *key,
@@ -30,23 +30,20 @@ static bool same_key(const usher_start_request_record_t *entry, uint64_t hash, c
            usher_shared_equal(entry->key, key, key_length);
 }
 
-/* Ends early once as many entries were seen as there are: the rest of the ring is not touched. */
 static search_t search(usher_cells_t *cells, uint64_t hash, const char *key, uint32_t key_length) {
     search_t found = {0};
-    uint32_t left = atomic_load(&cells->header.start_requests);
-    for (uint32_t i = 0; i < USHER_START_REQUESTS_MAX && (left > 0 || !found.free); i++) {
+    for (uint32_t i = 0; i < USHER_START_REQUESTS_MAX && !found.known; i++) {
         usher_start_request_record_t *entry = &cells->ring[i];
         uint32_t state = atomic_load_explicit(&entry->state, memory_order_acquire);
-        if (state == USHER_START_FREE) {
+        if (state == USHER_START_READY) {
+            found.known = same_key(entry, hash, key, key_length);
+        } else if (state == USHER_START_FREE) {
             found.free = found.free ? found.free : entry;
-            continue;
+        } else {
+            found.left = found.left ? found.left : entry;
         }
-        if (state == USHER_START_READY && same_key(entry, hash, key, key_length)) {
-            found.known = true;
-            break;
-        }
-        left -= left > 0;
     }
+    found.free = found.free ? found.free : found.left;
     return found;
 }
 
@@ -54,8 +51,6 @@ static void write_entry(usher_channel_t *channel, usher_start_request_record_t *
                         uint64_t hash, const char *key, uint32_t key_length, uint64_t now_ns) {
     atomic_store(&entry->state, USHER_START_WRITING);
     USHER_STEP("ring: writing");
-    atomic_fetch_add(&channel->cells->header.start_requests, 1);
-    USHER_STEP("ring: counted");
     USHER_SHARED_STORE(entry->key_length, key_length);
     USHER_SHARED_STORE(entry->key_hash, hash);
     USHER_SHARED_STORE(entry->entered_ns, now_ns);
@@ -86,16 +81,8 @@ usher_status_t usher_ring_enter(usher_channel_t *channel, const char *key, uint3
     } else if (!found.known) {
         status = USHER_FULL;
     }
-    USHER_STEP("ring: done");
+    atomic_fetch_add(&channel->cells->header.asked, 1);
+    USHER_STEP("ring: asked");
     usher_lock_release(channel);
     return status;
-}
-
-void usher_ring_repair(usher_cells_t *cells) {
-    for (uint32_t i = 0; i < USHER_START_REQUESTS_MAX; i++) {
-        uint32_t writing = USHER_START_WRITING;
-        if (atomic_compare_exchange_strong(&cells->ring[i].state, &writing, USHER_START_FREE)) {
-            USHER_STEP("ring: repaired");
-        }
-    }
 }

@@ -2,7 +2,8 @@
 /*
  * What the manager reads from a server's cells but load data: who lives, and what shall be started.
  * All of it is input. Slot and entry numbers are loop variables of ours and never read from there,
- * keys are copied before they are checked, sums may be nonsense but not harmful.
+ * keys are copied before they are checked, sums may be nonsense but not harmful. Who lives is what the
+ * kernel says of the locks on the live file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -66,6 +67,8 @@ usher_status_t usher_manager_attach_files(usher_manager_t *manager, const char *
         free_server(attached);
         return status;
     }
+    attached->asked = atomic_load(&attached->cells->header.asked) - 1; /* look at once */
+    attached->damages = atomic_load(&attached->cells->header.damages);
     manager->servers[*handle] = attached;
     usher_totals_attach(manager, attached);
     return USHER_OK;
@@ -107,6 +110,38 @@ void usher_manager_detach_server(usher_manager_t *manager, uint32_t handle) {
 
 /* ---- who lives --------------------------------------------------------------------------- */
 
+uint32_t usher_server_slots(const usher_attached_t *server) {
+    uint32_t slots = usher_worker_slots(server->cells);
+    return slots > server->slots ? slots : server->slots;
+}
+
+bool usher_slot_counts(const usher_attached_t *server, uint32_t slot) {
+    return atomic_load(&server->cells->workers[slot].state) == USHER_WORKER_USED ||
+           usher_bit(server->living, slot);
+}
+
+/* It only grows, in the header too, unless that is damaged; a locked byte is the truth. */
+static void count_slots(usher_manager_t *manager, usher_attached_t *server) {
+    _Atomic uint32_t *header = &server->cells->header.worker_slots;
+    uint32_t said = atomic_load(header);
+    bool damaged = said > USHER_WORKERS_MAX || said < server->slots_said;
+    if (!damaged && said > server->slots) {
+        server->slots = said;
+    }
+    off_t locked;
+    while (server->slots < USHER_WORKERS_MAX &&
+           (locked = usher_os_locked_byte(server->live_fd, server->slots)) >= 0 &&
+           locked < USHER_WORKERS_MAX) {
+        server->slots = (uint32_t)locked + 1;
+    }
+    if (damaged) {
+        usher_note_damage(manager, server, said, USHER_DAMAGED_SLOTS);
+        atomic_compare_exchange_strong(header, &said, server->slots);
+    }
+    usher_count_up_to(header, server->slots);
+    server->slots_said = server->slots;
+}
+
 /* The load data of these classes changed by a death that counted nothing. */
 static void mark_changed(usher_manager_t *manager, const usher_worker_record_t *worker) {
     for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
@@ -123,7 +158,7 @@ static bool settle_slot(usher_manager_t *manager, usher_attached_t *server, uint
     if (usher_os_lock_byte(server->live_fd, slot) != 0) {
         return false;
     }
-    bool dead = atomic_load(&worker->state) == USHER_WORKER_USED;
+    bool dead = atomic_load(&worker->state) != USHER_WORKER_FREE;
     if (dead) {
         usher_worker_settle(server->cells, manager->places, slot);
         USHER_STEP("settle: given back");
@@ -132,6 +167,42 @@ static bool settle_slot(usher_manager_t *manager, usher_attached_t *server, uint
     }
     usher_os_unlock_byte(server->live_fd, slot);
     return dead;
+}
+
+/* A worker whose byte is locked lives, whatever its record says. One that has just locked it has not
+ * said so yet; being called used meanwhile does it no harm, it finds another slot. */
+static void see_living(usher_manager_t *manager, usher_attached_t *server, uint32_t slot,
+                       uint32_t state) {
+    bool unmarked = state != USHER_WORKER_USED;
+    if (unmarked && usher_bit(server->unmarked, slot)) {
+        atomic_compare_exchange_strong(&server->cells->workers[slot].state, &state,
+                                       USHER_WORKER_USED);
+        manager->wants_recount = true;
+    }
+    usher_set_bit(server->unmarked, slot, unmarked);
+}
+
+/* OK: a living worker's; NOT_FOUND: nobody's; STALE: a dead worker's, which was settled. */
+static usher_status_t look_at_slot(usher_manager_t *manager, usher_attached_t *server,
+                                   uint32_t slot) {
+    uint32_t state = atomic_load(&server->cells->workers[slot].state);
+    if (state > USHER_WORKER_USED) {
+        usher_note_damage(manager, server, slot, USHER_DAMAGED_WORKER);
+    }
+    if (usher_os_byte_is_locked(server->live_fd, slot) == 0) {
+        usher_set_bit(server->unmarked, slot, false);
+        if (state == USHER_WORKER_FREE) {
+            usher_set_bit(server->living, slot, false);
+            return USHER_NOT_FOUND;
+        }
+        if (settle_slot(manager, server, slot)) {
+            usher_set_bit(server->living, slot, false);
+            return USHER_STALE;
+        }
+    }
+    see_living(manager, server, slot, state);
+    usher_set_bit(server->living, slot, true);
+    return USHER_OK;
 }
 
 usher_status_t usher_manager_settle(usher_manager_t *manager, uint32_t handle,
@@ -147,37 +218,39 @@ usher_status_t usher_manager_settle(usher_manager_t *manager, uint32_t handle,
         .lock_timeouts = atomic_load(&header->lock_timeouts),
         .lock_successions = atomic_load(&header->lock_successions),
     };
-    uint32_t slots = usher_worker_slots(server->cells);
+    count_slots(manager, server);
+    uint32_t slots = usher_server_slots(server);
     for (uint32_t slot = 0; slot < slots; slot++) {
-        usher_worker_record_t *worker = &server->cells->workers[slot];
-        if (atomic_load(&worker->state) != USHER_WORKER_USED) {
-            continue;
+        usher_status_t found = look_at_slot(manager, server, slot);
+        info->settled += found == USHER_STALE;
+        if (found == USHER_OK) {
+            uint32_t generation = atomic_load(&server->cells->workers[slot].generation);
+            info->workers++;
+            if (info->oldest_generation == 0 || generation < info->oldest_generation) {
+                info->oldest_generation = generation;
+            }
         }
-        if (usher_os_byte_is_locked(server->live_fd, slot) == 0 &&
-            settle_slot(manager, server, slot)) {
-            info->settled++;
-            continue;
-        }
-        uint32_t generation = atomic_load(&worker->generation);
-        info->workers++;
-        if (info->oldest_generation == 0 || generation < info->oldest_generation) {
-            info->oldest_generation = generation;
-        }
+    }
+    uint32_t damages = atomic_load(&header->damages);
+    if (damages != server->damages) {
+        server->damages = damages;
+        usher_note_damage(manager, server, 0, USHER_DAMAGED_CELLS);
     }
     if (info->settled > 0) {
+        manager->wants_recount = true; /* who knows what it died of */
         usher_publish_to_all(manager); /* places came free that nobody released */
     }
+    usher_audit(manager);
     return USHER_OK;
 }
 
 bool usher_manager_generation_lives(usher_manager_t *manager, uint32_t handle,
                                     uint32_t generation) {
     usher_attached_t *server = server_of(manager, handle);
-    uint32_t slots = server ? usher_worker_slots(server->cells) : 0;
+    uint32_t slots = server ? usher_server_slots(server) : 0;
     for (uint32_t slot = 0; slot < slots; slot++) {
         const usher_worker_record_t *worker = &server->cells->workers[slot];
-        if (atomic_load(&worker->state) == USHER_WORKER_USED &&
-            atomic_load(&worker->generation) == generation &&
+        if (usher_slot_counts(server, slot) && atomic_load(&worker->generation) == generation &&
             usher_os_byte_is_locked(server->live_fd, slot) != 0) {
             return true;
         }
@@ -187,28 +260,30 @@ bool usher_manager_generation_lives(usher_manager_t *manager, uint32_t handle,
 
 /* ---- start requests ---------------------------------------------------------------------- */
 
-/*
- * Begin a pass over the ring: up to the last entry in use, so that pages behind it stay untouched.
- *
- * start_requests may say more than there are (ring.c). What it said before the ring is looked
- * through, minus the entries seen then, is what former owners left: each of them had its entry in
- * use before it was counted, entries are freed by this thread and by successors of dead owners only,
- * and the latter leave the count as it is.
- */
-static void begin_pass(usher_attached_t *server) {
-    usher_cells_t *cells = server->cells;
-    uint32_t counted = atomic_load(&cells->header.start_requests);
-    uint32_t seen = 0;
-    server->ring_end = 0;
-    for (uint32_t i = 0; i < USHER_START_REQUESTS_MAX && seen < counted; i++) {
-        if (atomic_load(&cells->ring[i].state) != USHER_START_FREE) {
-            seen++;
-            server->ring_end = i + 1;
-        }
+#define ALLOWED_AT_ONCE USHER_START_REQUESTS_MAX
+#define ALLOWANCE_NS USHER_MS_NS /* for each of more */
+
+/* A server that asks all the time must not keep the manager from the others. */
+static void allow(usher_attached_t *server) {
+    uint64_t now_ns = usher_os_now_ns();
+    uint64_t more = (now_ns - server->allowed_ns) / ALLOWANCE_NS;
+    server->allowed_ns = now_ns - (now_ns - server->allowed_ns) % ALLOWANCE_NS;
+    server->allowance = more < ALLOWED_AT_ONCE - server->allowance
+                            ? server->allowance + (uint32_t)more
+                            : ALLOWED_AT_ONCE;
+}
+
+/* Is there anything to look at? `asked` is read before the ring: what is entered later counts it up
+ * again (ring.c). Entries that a former pass has left are to be seen by this one. */
+static bool begin_pass(usher_attached_t *server) {
+    uint32_t asked = atomic_load(&server->cells->header.asked);
+    if (asked == server->asked && server->entries_left == 0) {
+        return false;
     }
-    if (counted > seen) {
-        atomic_fetch_sub(&cells->header.start_requests, counted - seen);
-    }
+    server->asked = asked;
+    server->entries_left = 0;
+    allow(server);
+    return true;
 }
 
 /* Copy, then check the copy. */
@@ -226,32 +301,34 @@ static bool read_entry(const usher_start_request_record_t *entry, char key[USHER
 }
 
 static void free_entry(usher_cells_t *cells, uint32_t entry, uint32_t state) {
-    if (atomic_compare_exchange_strong(&cells->ring[entry].state, &state, USHER_START_FREE)) {
-        usher_count_down(&cells->header.start_requests);
-    }
+    atomic_compare_exchange_strong(&cells->ring[entry].state, &state, USHER_START_FREE);
 }
 
 usher_status_t usher_manager_next_start_request(usher_manager_t *manager, uint32_t handle,
                                                 uint32_t *cursor, uint32_t *entry, char *key,
                                                 uint32_t *key_length) {
     usher_attached_t *server = server_of(manager, handle);
-    if (!server) {
+    if (!server || (*cursor == 0 && !begin_pass(server))) {
         return USHER_NOT_FOUND;
     }
-    if (*cursor == 0) {
-        begin_pass(server);
-    }
-    while (*cursor < server->ring_end) {
+    while (*cursor < USHER_START_REQUESTS_MAX) {
         *entry = (*cursor)++;
         usher_start_request_record_t *record = &server->cells->ring[*entry];
         uint32_t state = atomic_load_explicit(&record->state, memory_order_acquire);
         if (state == USHER_START_FREE || state == USHER_START_WRITING) {
-            continue; /* the latter is finished by its worker, or freed by the lock's next owner */
+            continue; /* the latter is finished by its worker, or used by the lock's next owner */
         }
+        if (server->allowance == 0) {
+            server->entries_left++;
+            return USHER_NOT_FOUND;
+        }
+        server->allowance--;
         if (state == USHER_START_READY && read_entry(record, key, key_length)) {
+            server->entries_left++;
             return USHER_OK;
         }
         free_entry(server->cells, *entry, state);
+        usher_note_damage(manager, server, *entry, USHER_DAMAGED_ASKED);
     }
     return USHER_NOT_FOUND;
 }
@@ -260,5 +337,6 @@ void usher_manager_finish_start_request(usher_manager_t *manager, uint32_t handl
     usher_attached_t *server = server_of(manager, handle);
     if (server && entry < USHER_START_REQUESTS_MAX) {
         free_entry(server->cells, entry, USHER_START_READY);
+        server->entries_left -= server->entries_left > 0;
     }
 }

@@ -6,7 +6,7 @@
 #ifndef USHER_CHANNEL_TERMS_H
 #define USHER_CHANNEL_TERMS_H
 
-#define USHER_LAYOUT_VERSION 2u
+#define USHER_LAYOUT_VERSION 3u
 
 #define USHER_CLASSES_MAX 2048u        /* classes known at once */
 #define USHER_ENDPOINTS_MAX 4096u      /* endpoints known at once */
@@ -18,6 +18,7 @@
 #define USHER_REASON_MAX 256u          /* bytes of a verdict's reason with its NUL */
 #define USHER_ADDRESS_MAX 112u         /* bytes of an address; sun_path is 108 */
 #define USHER_SERVER_NAME_MAX 64u      /* bytes of a server's name with its NUL */
+#define USHER_COUNT_MAX 1048576u       /* requests one worker may count anywhere: more is damage */
 #define USHER_HISTOGRAM_BUCKETS 24u /* bucket b counts times in [2^b, 2^(b+1)) µs; b 0: < 2 µs */
 
 typedef enum {

@@ -6,7 +6,7 @@
 static uint32_t sum_server(const usher_attached_t *server, uint32_t endpoint_index,
                            uint32_t instance) {
     uint64_t sum = 0;
-    uint32_t slots = usher_worker_slots(server->cells);
+    uint32_t slots = usher_server_slots(server);
     for (uint32_t slot = 0; slot < slots; slot++) {
         sum += usher_timeouts_at(&server->cells->workers[slot], endpoint_index, instance);
     }

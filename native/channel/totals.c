@@ -3,12 +3,17 @@
  * Load data as the manager sees it. Counters in the cells only grow and wrap at 2^32, through all
  * workers that a slot ever had, so what a class counted since the last look is the difference of
  * two sums, whoever died in between. Totals add up these differences: they never wrap or go back.
+ * What cannot be is left out; what is only a lie costs the server's classes instances, up to their
+ * limits.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "channel/manager_internal.h"
+
+#define COUNTED_MAX (UINT32_C(1) << 28)
+#define COUNTED_MAX_US (UINT64_C(1) << 48) /* nine years, in sum */
 
 static void add_record(usher_sample_t *sum, const usher_load_record_t *load) {
     const _Atomic uint32_t *const single[] = {&load->arrivals, &load->admitted, &load->finished,
@@ -32,7 +37,7 @@ static void add_record(usher_sample_t *sum, const usher_load_record_t *load) {
 static bool take_sample(const usher_attached_t *server, uint32_t class_index, usher_sample_t *sum) {
     bool known = false;
     memset(sum, 0, sizeof(*sum));
-    uint32_t slots = usher_worker_slots(server->cells);
+    uint32_t slots = usher_server_slots(server);
     for (uint32_t slot = 0; slot < slots; slot++) {
         const usher_worker_record_t *worker = &server->cells->workers[slot];
         if (usher_worker_knows_group(worker, class_index)) {
@@ -41,6 +46,17 @@ static bool take_sample(const usher_attached_t *server, uint32_t class_index, us
         }
     }
     return known;
+}
+
+/* Nobody counts so much between two looks, or backwards: somebody wrote there who must not. */
+static bool is_difference(const usher_sample_t *now, const usher_sample_t *before) {
+    for (uint32_t i = 0; i < USHER_COUNTERS; i++) {
+        if (now->counters[i] - before->counters[i] > COUNTED_MAX) {
+            return false;
+        }
+    }
+    return now->waiting_us - before->waiting_us <= COUNTED_MAX_US &&
+           now->serving_us - before->serving_us <= COUNTED_MAX_US;
 }
 
 static void add_difference(usher_totals_t *totals, const usher_sample_t *now,
@@ -64,7 +80,11 @@ static int absorb(usher_manager_t *manager, usher_attached_t *server, uint32_t c
         (!*totals && !(*totals = calloc(1, sizeof(**totals))))) {
         return -1;
     }
-    add_difference(*totals, &sample, *seen);
+    if (is_difference(&sample, *seen)) {
+        add_difference(*totals, &sample, *seen);
+    } else {
+        usher_note_damage(manager, server, class_index, USHER_DAMAGED_LOAD);
+    }
     **seen = sample;
     return 0;
 }
@@ -108,22 +128,6 @@ void usher_totals_detach(usher_manager_t *manager, usher_attached_t *server) {
 
 /* ---- gauges ------------------------------------------------------------------------------ */
 
-static uint32_t sum_waiting(usher_manager_t *manager, uint32_t class_index) {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
-        usher_cells_t *cells = manager->servers[i] ? manager->servers[i]->cells : NULL;
-        uint32_t slots = cells ? usher_worker_slots(cells) : 0;
-        for (uint32_t slot = 0; slot < slots; slot++) {
-            const usher_worker_record_t *worker = &cells->workers[slot];
-            if (atomic_load(&worker->state) == USHER_WORKER_USED &&
-                usher_worker_knows_group(worker, class_index)) {
-                sum += atomic_load(&worker->load[class_index].waiting);
-            }
-        }
-    }
-    return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
-}
-
 static uint32_t sum_in_flight(usher_manager_t *manager, const usher_class_record_t *record) {
     uint64_t sum = 0;
     uint32_t slots = atomic_load(&record->endpoint_slots);
@@ -166,17 +170,17 @@ usher_status_t usher_manager_load(usher_manager_t *manager, usher_ref_t class_re
     if (manager->totals[class_ref.index]) {
         fill_load(load, manager->totals[class_ref.index]);
     }
-    load->waiting = sum_waiting(manager, class_ref.index);
+    load->waiting = usher_sum_waiting(manager, class_ref.index);
     load->in_flight = sum_in_flight(manager, record);
     return USHER_OK;
 }
 
 /* ---- what changed ------------------------------------------------------------------------ */
 
-static void collect_touched(usher_manager_t *manager, usher_cells_t *cells) {
-    uint32_t slots = usher_worker_slots(cells);
+static void collect_touched(usher_manager_t *manager, const usher_attached_t *server) {
+    uint32_t slots = usher_server_slots(server);
     for (uint32_t slot = 0; slot < slots; slot++) {
-        usher_worker_record_t *worker = &cells->workers[slot];
+        usher_worker_record_t *worker = &server->cells->workers[slot];
         for (uint32_t i = 0; i < USHER_CLASSES_MAX / 64; i++) {
             /* acquire: what was counted before the bit was set is seen after this (load.c) */
             if (atomic_load_explicit(&worker->touched[i], memory_order_relaxed) != 0) {
@@ -200,7 +204,7 @@ static void collect_rung(usher_manager_t *manager) {
 uint32_t usher_manager_changed(usher_manager_t *manager, uint32_t *indices, uint32_t max) {
     for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
         if (manager->servers[i]) {
-            collect_touched(manager, manager->servers[i]->cells);
+            collect_touched(manager, manager->servers[i]);
         }
     }
     collect_rung(manager);
@@ -218,53 +222,4 @@ uint32_t usher_manager_changed(usher_manager_t *manager, uint32_t *indices, uint
     /* begin behind the last one next time: a small `max` must not starve the others */
     manager->changed_next = count > 0 ? (indices[count - 1] + 1) % USHER_CLASSES_MAX : 0;
     return count;
-}
-
-/* ---- repairing hints --------------------------------------------------------------------- */
-
-/*
- * A hint is wrong when nobody is counted that it counts. Whoever is counted in a hint was counted
- * in its cell before and will be until it has left the hint. So when the hint reads v > 0 first and
- * all cells read 0 after that, every request in v has given its place back meanwhile, and either the
- * hint has changed or as many others came: they must have come after their cells were looked at.
- * Seeing that twice, with the same v before, between and at the compare-and-swap, takes two such
- * coincidences within microseconds; then the hint becomes too low by what runs now, which lets in
- * as many requests too many at worst and is right again when they have left (− 1 saturates). A hint
- * that is really wrong stays v and is repaired.
- */
-static bool repair(usher_manager_t *manager, _Atomic uint32_t *hint, uint32_t index,
-                   uint32_t (*sum)(usher_manager_t *, uint32_t)) {
-    uint32_t wrong = atomic_load(hint);
-    for (uint32_t look = 0; look < 2; look++) {
-        if (wrong == 0 || sum(manager, index) != 0 || atomic_load(hint) != wrong) {
-            return false;
-        }
-    }
-    return atomic_compare_exchange_strong(hint, &wrong, 0);
-}
-
-void usher_repair_gate(usher_manager_t *manager, uint32_t class_index, uint32_t *wrong) {
-    usher_class_gate_t *gate = &manager->places->gates[class_index];
-    *wrong += repair(manager, &gate->waiting, class_index, sum_waiting);
-    /* who sleeps, waits; too low costs a sleeper the end of its slice (gate.c) */
-    *wrong += repair(manager, &gate->sleepers, class_index, sum_waiting);
-}
-
-uint32_t usher_manager_repair_hints(usher_manager_t *manager, usher_ref_t class_ref) {
-    const usher_class_record_t *record = usher_class_of(manager, class_ref);
-    uint32_t wrong = 0;
-    if (!record) {
-        return 0;
-    }
-    usher_repair_gate(manager, class_ref.index, &wrong);
-    uint32_t slots = atomic_load(&record->endpoint_slots);
-    for (uint32_t slot = 0; slot < slots; slot++) {
-        uint32_t index;
-        if (usher_class_endpoint(record, slot, &index)) {
-            wrong +=
-                repair(manager, &manager->places->places[index].in_use, index, usher_sum_cells);
-            usher_repair_hung(manager, index, &wrong);
-        }
-    }
-    return wrong;
 }

@@ -14,7 +14,8 @@
  * A bell is a futex word. One thread of each nginx worker sleeps at its own (usher_worker_sleep) and
  * makes the event loop look. Bell 0 means the class's sleeping threads: one of them is woken.
  *
- * Nothing of this is exact and none of it has to be. The eldest is noted by whoever looks in vain, and
+ * Nothing of this is exact and none of it has to be; and whatever a damaged gate says, a request that
+ * has left free places to others for DEFERS_MAX_NS takes the next one. The eldest is noted by whoever looks in vain, and
  * struck out when it leaves the queue; the next one writes itself down at its next look, 2 ms later
  * (nginx) or one slice of sleep (gate.c). Who is called and does not come within PATIENCE_US, being
  * stopped, dead or a lie, is struck out by the next one who wants the place. So it costs a class some
@@ -32,6 +33,8 @@
 #define GRACE_US 1000u
 #define NEWCOMER_GRACE_US 4000u /* for a thread that did not wait yet before those who sleep */
 #define PATIENCE_US 3000u
+#define DEFERS_MAX_NS (1000 * USHER_MS_NS)
+#define RING_REST_NS (USHER_MS_NS / 5) /* a worker is called no more often */
 
 #define BELL_BITS 10
 _Static_assert(USHER_BELLS == 1u << BELL_BITS, "a bell's number fits");
@@ -127,11 +130,14 @@ static bool goes_first(const usher_channel_t *channel, const usher_request_t *re
     return (eldest >> BELL_BITS) + grace_us < request->arrived_ns / 1000;
 }
 
-bool usher_turn_is_anothers(usher_channel_t *channel, const usher_request_t *request,
-                            uint64_t now_ns) {
+bool usher_turn_is_anothers(usher_channel_t *channel, usher_request_t *request, uint64_t now_ns) {
     usher_class_gate_t *gate = gate_of(channel, request->class_ref.index);
     uint64_t eldest = eldest_of(gate);
     if (eldest == 0 || !goes_first(channel, request, eldest)) {
+        return false;
+    }
+    request->deferred_ns = request->deferred_ns != 0 ? request->deferred_ns : now_ns;
+    if (now_ns > request->deferred_ns + DEFERS_MAX_NS) {
         return false;
     }
     uint64_t now_us = now_ns / 1000;
@@ -158,8 +164,7 @@ bool usher_turn_is_anothers(usher_channel_t *channel, const usher_request_t *req
 void usher_turn_call(usher_channel_t *channel, uint32_t class_index) {
     uint64_t eldest =
         atomic_load_explicit(&gate_of(channel, class_index)->eldest, memory_order_relaxed);
-    if (!channel->may_block &&
-        atomic_load_explicit(&channel->worker->load[class_index].waiting, memory_order_relaxed)) {
+    if (!channel->may_block && usher_own_waiting(channel, class_index) > 0) {
         return;
     }
     uint32_t bell = bell_of(eldest);
@@ -170,10 +175,11 @@ void usher_turn_call(usher_channel_t *channel, uint32_t class_index) {
     }
 }
 
-void usher_worker_sleep(const usher_channel_t *channel, uint32_t *heard) {
+void usher_worker_sleep(usher_channel_t *channel, uint32_t *heard) {
     _Atomic uint32_t *bell = &channel->places->bells[channel->bell];
     while (atomic_load(bell) == *heard) {
         usher_os_futex_wait(bell, *heard, UINT64_C(3600000) * USHER_MS_NS);
     }
+    usher_rest(&channel->slept_ns, RING_REST_NS);
     *heard = atomic_load(bell);
 }

@@ -8,7 +8,7 @@
  * attaching. The kernel frees the byte with the last descriptor of the open file description,
  * however the process ended.
  *
- *   FREE, byte free    nobody's; all counts and gauges are 0
+ *   FREE, byte free    nobody's; all counts and gauges are 0 (or damaged: own.c)
  *   USED, byte locked  a living worker
  *   USED, byte free    a dead worker; its counts are still in the sums, and are given back by the
  *                      manager, or by a claimant that finds no FREE slot
@@ -18,6 +18,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "channel/internal.h"
@@ -99,19 +100,15 @@ static usher_status_t lock_slot(const usher_channel_t *channel, int fd, uint32_t
 static void take_slot(usher_channel_t *channel, uint32_t slot, uint32_t generation) {
     usher_cells_header_t *header = &channel->cells->header;
     usher_worker_record_t *worker = &channel->cells->workers[slot];
-    uint32_t slots = atomic_load(&header->worker_slots);
-    while (slots <= slot &&
-           !atomic_compare_exchange_weak(&header->worker_slots, &slots, slot + 1)) {
-    }
+    usher_count_up_to(&header->worker_slots, slot + 1);
     USHER_STEP("attach: slots counted");
     usher_lock_inherit(channel);
     if (atomic_load(&worker->state) != USHER_WORKER_FREE) {
         usher_worker_settle(channel->cells, channel->places, slot);
     }
-    atomic_store(&worker->generation, generation);
-    atomic_store(&worker->pid, (uint32_t)getpid());
-    USHER_STEP("attach: described");
-    atomic_store(&worker->state, USHER_WORKER_USED);
+    channel->own->generation = generation;
+    atomic_store(&channel->recounted, atomic_load(&channel->table->header.recount));
+    usher_worker_describe(channel);
     USHER_STEP("attach: used");
 }
 
@@ -126,11 +123,16 @@ usher_status_t usher_worker_attach(usher_channel_t *channel, const char *live_pa
         return usher_fail(error, USHER_SYSTEM, errno, "cannot open %s", live_path);
     }
     uint32_t slot = 0;
-    usher_status_t status = lock_slot(channel, fd, &slot, error);
+    usher_own_t *own = calloc(1, sizeof(*own));
+    usher_status_t status =
+        own ? lock_slot(channel, fd, &slot, error)
+            : usher_fail(error, USHER_SYSTEM, ENOMEM, "cannot be a worker of %s", channel->server);
     if (status != USHER_OK) {
+        free(own);
         close(fd);
         return status;
     }
+    channel->own = own;
     channel->live_fd = fd;
     channel->slot = slot;
     channel->may_block = may_block;
@@ -142,9 +144,12 @@ usher_status_t usher_worker_attach(usher_channel_t *channel, const char *live_pa
 }
 
 void usher_worker_detach(usher_channel_t *channel) {
+    usher_worker_unwatch(channel); /* it writes to a slot that is somebody else's at once */
     if (channel->live_fd >= 0) {
         close(channel->live_fd); /* the slot is now USED with its byte free: a dead worker's */
     }
     channel->live_fd = -1;
     channel->worker = NULL;
+    free(channel->own);
+    channel->own = NULL;
 }

@@ -180,7 +180,7 @@ static void write_entry(usher_cells_t *cells) {
     entry->key_length = flaw == 1 ? (uint32_t)world_number() : (uint32_t)length;
     entry->key_hash = flaw == 2 ? world_number() : usher_hash(entry->key, length);
     entry->state = flaw == 3 ? (uint32_t)world_number() : USHER_START_READY;
-    cells->header.start_requests++;
+    cells->header.asked++;
 }
 
 static void write_worker(usher_cells_t *cells) {
@@ -193,7 +193,7 @@ static void write_worker(usher_cells_t *cells) {
         break;
     case 1:
         worker->state = USHER_WORKER_USED;
-        worker->counts[endpoint_index] = (uint32_t)world_number();
+        worker->counts[endpoint_index] = world_number();
         break;
     case 2:
         worker->timed_out[endpoint_index] = world_number();

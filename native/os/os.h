@@ -28,6 +28,8 @@ int usher_os_lock_byte(int fd, off_t offset);
 int usher_os_unlock_byte(int fd, off_t offset);
 /* 1 another description holds the byte, 0 nobody else does. */
 int usher_os_byte_is_locked(int fd, off_t offset);
+/* One of the bytes from `offset` on that another description holds; -1 there is none. */
+off_t usher_os_locked_byte(int fd, off_t offset);
 
 int usher_os_pidfd_open(pid_t pid);
 int usher_os_pidfd_send_signal(int pidfd, int signal);

@@ -77,6 +77,14 @@ int usher_os_byte_is_locked(int fd, off_t offset) {
     return lock.l_type == F_UNLCK ? 0 : 1;
 }
 
+off_t usher_os_locked_byte(int fd, off_t offset) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 0};
+    if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) {
+        return -1;
+    }
+    return lock.l_start > offset ? lock.l_start : offset;
+}
+
 int usher_os_pidfd_open(pid_t pid) {
     return (int)syscall(SYS_pidfd_open, pid, 0);
 }

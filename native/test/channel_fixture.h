@@ -215,6 +215,16 @@ __attribute__((unused)) static void pause_ms(long ms) {
     nanosleep(&time, NULL);
 }
 
+/* ---- the ring ---------------------------------------------------------------------------- */
+
+__attribute__((unused)) static uint32_t ready_entries(const usher_channel_t *channel) {
+    uint32_t ready = 0;
+    for (uint32_t i = 0; i < USHER_START_REQUESTS_MAX; i++) {
+        ready += channel->cells->ring[i].state == USHER_START_READY;
+    }
+    return ready;
+}
+
 /* ---- what must hold when nobody is there -------------------------------------------------- */
 
 /* The first count that is not as it must be; NULL when all are. */
@@ -242,16 +252,16 @@ __attribute__((unused)) static const char *find_leak(const usher_channel_t *chan
             return text;
         }
         for (uint32_t i = 0; i < USHER_ENDPOINTS_MAX; i++) {
-            if (worker->counts[i] != 0) {
+            if ((uint32_t)worker->counts[i] != 0) {
                 snprintf(text, sizeof(text), "slot %u counts %u at endpoint %u", slot,
-                         worker->counts[i], i);
+                         (uint32_t)worker->counts[i], i);
                 return text;
             }
         }
         for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
-            if (usher_worker_knows_group(worker, i) && worker->load[i].waiting != 0) {
+            if (usher_worker_knows_group(worker, i) && (uint32_t)worker->load[i].waiting != 0) {
                 snprintf(text, sizeof(text), "slot %u: %u waiting for class %u", slot,
-                         worker->load[i].waiting, i);
+                         (uint32_t)worker->load[i].waiting, i);
                 return text;
             }
         }

@@ -76,7 +76,7 @@ static void set_stage(stage_t *stage) {
     must(ask(stage->fixture.channel, &stage->resident, "warm"));
 }
 
-/* Entries of the ring that the manager can read; −1 when one is neither that nor free. */
+/* Entries of the ring that the manager can read; −1 when it leaves any. */
 static int readable_entries(stage_t *stage) {
     uint32_t cursor = 0, entry, length;
     char key[USHER_KEY_MAX];
@@ -87,7 +87,8 @@ static int readable_entries(stage_t *stage) {
         usher_manager_finish_start_request(stage->fixture.manager, stage->fixture.server, entry);
     }
     for (uint32_t i = 0; i < USHER_START_REQUESTS_MAX; i++) {
-        if (stage->fixture.channel->cells->ring[i].state != USHER_START_FREE) {
+        /* what a dead owner was writing is used by the next one */
+        if (stage->fixture.channel->cells->ring[i].state > USHER_START_WRITING) {
             return -1;
         }
     }
@@ -128,10 +129,9 @@ static const char *find_damage(stage_t *stage, int least_entries) {
     if (readable_entries(stage) < least_entries) {
         return "the ring is damaged";
     }
-    /* counted too high once more at most: the next pass of the manager sees an empty ring */
-    readable_entries(stage);
-    if (channel->cells->header.start_requests != 0) {
-        return "start requests are miscounted";
+    if (usher_manager_damage(stage->fixture.manager, stage->fixture.server).times > 0 ||
+        usher_manager_damage(stage->fixture.manager, USHER_NO_SERVER).times > 0) {
+        return "it is taken for damage";
     }
     return NULL;
 }
@@ -279,16 +279,12 @@ static void ask_unknown(fixture_t *fixture, void *argument) {
     usher_worker_detach(fixture->channel);
     attach(fixture, *(bool *)argument);
     usher_status_t status = ask(fixture->channel, &visit, "/unknown/other");
-    if (status == USHER_AGAIN && visit.request.start_requested_ns == 0) {
-        status = admit(fixture->channel, &visit);
-        must(status == USHER_AGAIN ? 0 : -1); /* does not block */
-        visit.request.lock_tried_ns -= USHER_LOCK_WAIT_NS;
+    uint64_t begun_ns = usher_os_now_ns();
+    while (status == USHER_AGAIN && visit.request.start_requested_ns == 0) {
+        pause_ms(5); /* as nginx, which does not block */
         status = admit(fixture->channel, &visit);
     }
-    if (status == USHER_REFUSED && visit.request.verdict_status == 503 &&
-        strstr(visit.request.reason, "lock")) {
-        _exit(2);
-    }
+    story->took_ns = usher_os_now_ns() - begun_ns;
     _exit(status == USHER_AGAIN ? 0 : 1);
 }
 
@@ -315,8 +311,8 @@ static bool survives_stop(uint32_t at, uint32_t *owners) {
     bool held = stage.fixture.channel->cells->header.lock != 0;
     *owners += held;
     int other = reap(spawn(ask_unknown, &stage.fixture, &block));
-    if (other != (held ? 2 : 0)) {
-        damage = held ? "no verdict for its sibling" : "its sibling could not ask";
+    if (other != 0) {
+        damage = "its sibling could not ask";
     } else if (!other_server_works(&stage)) {
         damage = "another server was affected";
     }
@@ -336,10 +332,11 @@ static void test_stops(uint32_t steps) {
     for (uint32_t at = 1; at <= steps; at++) {
         failures += !survives_stop(at, &owners);
     }
-    is_int(failures, 0,
-           "stopped at each of %u steps: siblings are refused while the lock is held, other "
-           "servers never, and it goes on when continued",
-           steps);
+    is_int(
+        failures, 0,
+        "stopped at each of %u steps: siblings have to wait for the lock at worst, other servers "
+        "do not, and it goes on when continued",
+        steps);
     ok(owners >= 5, "at %u of them it held the lock", owners);
 }
 

@@ -55,7 +55,7 @@ static void test_once(void) {
     is_int(usher_manager_wait(fixture.manager, 0), USHER_OK, "the doorbell rang");
     is_int(read_all(&fixture, NULL, true), 1, "the manager takes it off");
     is_int(read_all(&fixture, NULL, true), 0, "once");
-    is_int(fixture.channel->cells->header.start_requests, 0, "the count is 0");
+    is_int(ready_entries(fixture.channel), 0, "the ring is empty");
     finish(&fixture);
 }
 
@@ -144,7 +144,10 @@ static void test_damaged(void) {
     ring[3].key[1] = '\0';
     is_int(read_all(&fixture, "/5", false), 1, "four damaged entries are skipped");
     is_int(ring[0].state + ring[1].state + ring[2].state + ring[3].state, 0, "and freed");
-    is_int(fixture.channel->cells->header.start_requests, 1, "and not counted any more");
+    usher_damage_t damage = usher_manager_damage(fixture.manager, fixture.server);
+    ok(damage.times == 4 && damage.what == USHER_DAMAGED_ASKED && damage.where == 3,
+       "and told: %u times, the last one is entry %u", damage.times, damage.where);
+    is_int(usher_manager_damage(fixture.manager, fixture.server).times, 0, "once");
     usher_manager_finish_start_request(fixture.manager, fixture.server, USHER_START_REQUESTS_MAX);
     usher_manager_finish_start_request(fixture.manager, 63, 0);
     ok(true, "an entry or server that is none is ignored");

@@ -52,7 +52,7 @@ static void test_publication(void) {
     }
     await(&guests->ready, GUESTS);
     is_int(usher_manager_wait(fixture.manager, 0), USHER_OK, "the doorbell rang");
-    is_int(fixture.channel->cells->header.start_requests, 1, "they all asked for one start");
+    is_int(ready_entries(fixture.channel), 1, "they all asked for one start");
     uint64_t begun = usher_os_now_ns();
     usher_ref_t class_ref = add_class(&fixture, guests->key, plain_limits);
     await(&fixture.channel->places->gates[class_ref.index].waiting, GUESTS);
