@@ -36,6 +36,7 @@ Napi::Function ChannelWrap::Define(Napi::Env env) {
                            InstanceMethod<&ChannelWrap::DetachServer>("detachServer"),
                            InstanceMethod<&ChannelWrap::Settle>("settle"),
                            InstanceMethod<&ChannelWrap::GenerationLives>("generationLives"),
+                           InstanceMethod<&ChannelWrap::DamageOf>("damage"),
                            InstanceMethod<&ChannelWrap::StartRequests>("startRequests"),
                            InstanceMethod<&ChannelWrap::FinishStartRequest>("finishStartRequest"),
                            InstanceMethod<&ChannelWrap::Changed>("changed"),
@@ -295,6 +296,13 @@ Napi::Value ChannelWrap::Settle(const Napi::CallbackInfo &info) {
     usher_server_info_t server = {};
     Check(info.Env(), usher_manager_settle(Manager(info.Env()), handle, &server), "settle");
     return FromServer(info.Env(), server);
+}
+
+Napi::Value ChannelWrap::DamageOf(const Napi::CallbackInfo &info) {
+    const bool of_all = info[0].IsNull();
+    const uint32_t handle = of_all ? USHER_NO_SERVER : Arguments(info).Number("handle");
+    const usher_damage_t damage = usher_manager_damage(Manager(info.Env()), handle);
+    return damage.times == 0 ? info.Env().Null() : FromDamage(info.Env(), damage);
 }
 
 Napi::Value ChannelWrap::GenerationLives(const Napi::CallbackInfo &info) {

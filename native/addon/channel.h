@@ -40,6 +40,7 @@ class ChannelWrap : public Napi::ObjectWrap<ChannelWrap>, public Waiter::Task {
     Napi::Value AttachServer(const Napi::CallbackInfo &info);
     void DetachServer(const Napi::CallbackInfo &info);
     Napi::Value Settle(const Napi::CallbackInfo &info);
+    Napi::Value DamageOf(const Napi::CallbackInfo &info);
     Napi::Value GenerationLives(const Napi::CallbackInfo &info);
     Napi::Value StartRequests(const Napi::CallbackInfo &info);
     void FinishStartRequest(const Napi::CallbackInfo &info);

@@ -194,6 +194,14 @@ Napi::Object FromServer(Napi::Env env, const usher_server_info_t &info) {
     return object;
 }
 
+Napi::Object FromDamage(Napi::Env env, const usher_damage_t &damage) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("times", Number(env, damage.times));
+    object.Set("where", Number(env, damage.where));
+    object.Set("what", TextOf(kDamages, damage.what));
+    return object;
+}
+
 Napi::Object FromLoad(Napi::Env env, const usher_load_t &load) {
     Napi::Object object = Napi::Object::New(env);
     object.Set("arrivals", Number(env, load.arrivals));

@@ -35,6 +35,13 @@ constexpr Word<usher_manager_state_t> kManagerStates[] = {
     {USHER_MANAGER_STOPPED, "stopped"},
 };
 
+constexpr Word<usher_damage_kind_t> kDamages[] = {
+    {USHER_DAMAGED_COUNT, "count"}, {USHER_DAMAGED_CELLS, "cells"},
+    {USHER_DAMAGED_LOAD, "load"},   {USHER_DAMAGED_WORKER, "worker"},
+    {USHER_DAMAGED_SLOTS, "slots"}, {USHER_DAMAGED_ASKED, "asked"},
+    {USHER_DAMAGED_HINT, "hint"},
+};
+
 usher_class_limits_t LimitsOf(const Argument &argument);
 usher_endpoint_address_t AddressOf(const Argument &argument);
 
@@ -42,6 +49,7 @@ Napi::Object FromRef(Napi::Env env, usher_ref_t ref);
 Napi::Object FromClass(Napi::Env env, const usher_class_info_t &info);
 Napi::Object FromEndpoint(Napi::Env env, const usher_endpoint_info_t &info);
 Napi::Object FromServer(Napi::Env env, const usher_server_info_t &info);
+Napi::Object FromDamage(Napi::Env env, const usher_damage_t &damage);
 Napi::Object FromLoad(Napi::Env env, const usher_load_t &load);
 
 } // namespace usher

@@ -36,6 +36,8 @@ export interface Instance extends Endpoint {
   isHung: boolean;
   /** Draining: it is stopped now even if requests are still there. */
   drainDeadlineMs: number;
+  /** Draining: when it is looked at next, in case that the requests which are counted there are none. */
+  lookAtMs: number;
   /** When the next, harder signal follows; Infinity = no signal was sent. */
   stopDeadlineMs: number;
   /** Those that follow, one at each deadline. */

@@ -10,6 +10,7 @@ import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launche
 import { type ClassConfig, fingerprint, runHash } from './class-config.ts';
 import { parseMemory } from './class-memory.ts';
 import type { ClassContext } from './context.ts';
+import { DamageWatch } from './damage.ts';
 import { desiredClasses } from './desired.ts';
 import { type DynamicAnswer, type Refusal, resolveDynamic } from './dynamic.ts';
 import { ExternalClass } from './external-class.ts';
@@ -69,6 +70,7 @@ export class Manager implements ControlHandlers {
   #pool = new DynamicPool(() => this.#dynamicClasses(), native.nowMs);
   #inheritance: Inheritance | null = null;
   #leftovers: Leftovers;
+  #damage: DamageWatch;
   /** Of classes that a former manager knew, by label; until they are made again. */
   #memories: Map<string, string>;
   #context: ClassContext;
@@ -95,6 +97,7 @@ export class Manager implements ControlHandlers {
       if (this.#isRunning && !this.#stopping) this.#sync();
     });
     this.#leftovers = new Leftovers(launcher);
+    this.#damage = new DamageWatch(channel, log);
     this.#memories = new Map(welcome.memories);
     const programs = new Programs((path) => launcher.identify(path));
     this.#refusals = new Refusals(parts.channel);
@@ -227,6 +230,7 @@ export class Manager implements ControlHandlers {
     if (now - this.#settledMs >= SETTLE_MS) {
       this.#settledMs = now;
       if (this.#servers.settle(now) && !this.#stopping) this.#sync();
+      this.#damage.look(this.#servers.byName.values(), now);
     }
     const indices = new Set(this.#channel.changed());
     this.#answerStartRequests();

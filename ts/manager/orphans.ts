@@ -4,9 +4,13 @@
 import type { ClassContext } from './context.ts';
 import type { Endpoint } from './instance.ts';
 
+/** Who took a place there has connected after this, or is stopped or hostile. */
+const COMING_MS = 30_000;
+
 export class Orphans {
   #context: ClassContext;
   #endpoints: Endpoint[] = [];
+  #keptAtMs = new WeakMap<Endpoint, number>();
 
   constructor(context: ClassContext) {
     this.#context = context;
@@ -24,12 +28,15 @@ export class Orphans {
   /** Is nobody there, and will nobody come? True only after the endpoint was published as draining. */
   isDeserted(endpoint: Endpoint): boolean {
     // In this order: who leaves the sum of the cells has connected, or never will.
-    return this.#context.channel.inFlight(endpoint.ref) === 0 && this.queueOf(endpoint) === 0;
+    const { channel, now } = this.#context;
+    const isLate = now() - (this.#keptAtMs.get(endpoint) ?? now()) > COMING_MS;
+    return (channel.inFlight(endpoint.ref) === 0 || isLate) && this.queueOf(endpoint) === 0;
   }
 
   /** Nobody new comes; what is there waits for an instance. */
   keep(endpoint: Endpoint): void {
     this.#context.channel.setEndpoint(endpoint.ref, 'draining', 0);
+    this.#keptAtMs.set(endpoint, this.#context.now());
     this.#endpoints.push(endpoint);
   }
 

@@ -10,6 +10,9 @@ const SIGKILL = 9;
 const ESCALATION_MS = 2_000;
 /** An instance at a shared socket that does not end is spared so long while it has requests. */
 const SPARED_MS = 20_000;
+/** So often an instance that drains and does not end is looked at: a worker that is stopped or hostile
+ * can count a request where there is none. */
+const STUCK_MS = 30_000;
 
 type Note = (instance: Instance, event: string, text: string) => void;
 
@@ -31,6 +34,7 @@ export class Retirement {
     instance.drainDeadlineMs = Math.min(instance.drainDeadlineMs, deadlineMs);
     if (instance.state !== 'ready' && instance.state !== 'starting') return;
     instance.state = 'draining';
+    instance.lookAtMs = this.#context.now() + STUCK_MS;
     this.#context.channel.setEndpoint(instance.ref, 'draining', instance.pid);
     this.#note(instance, 'instance.draining', `takes no more requests: it ${why}`);
     this.pass(instance);
@@ -121,7 +125,21 @@ export class Retirement {
       this.stop(instance, this.#shortPatience(instance));
     } else {
       this.#passStart(instance);
+      this.#passStuck(instance);
     }
+  }
+
+  /** Who has a place has a connection, or will be told that there is none to be had. */
+  #passStuck(instance: Instance): void {
+    const { channel, now } = this.#context;
+    if (now() < instance.lookAtMs) return;
+    instance.lookAtMs = now() + STUCK_MS;
+    this.#look(instance, instance.revision.config.stopSignal, () => {
+      const counted = channel.inFlight(instance.ref);
+      const text = `is stopped: ${counted} requests are counted there, but it has no connection`;
+      this.#note(instance, 'instance.miscounted', text);
+      this.#markStopping(instance);
+    });
   }
 
   /** Nobody has a place there, and no connection waits to be accepted. */

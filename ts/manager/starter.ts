@@ -152,5 +152,6 @@ export function newInstanceMarks() {
     harderSignals: [] as number[],
     timedOut: false,
     isLookedAt: false,
+    lookAtMs: Number.POSITIVE_INFINITY,
   };
 }

@@ -194,6 +194,7 @@ t.test('every argument is checked, and the error names it', (t) => {
       ['settle', [0], 0, null, 'handle', number],
       ['generationLives', [0, 1], 0, null, 'handle', number],
       ['generationLives', [0, 1], 1, null, 'generation', number],
+      ['damage', [0], 0, 'all', 'handle', number],
       ['startRequests', [0], 0, null, 'handle', number],
       ['finishStartRequest', [0, 1], 0, null, 'handle', number],
       ['finishStartRequest', [0, 1], 1, 256, 'entry', number],

@@ -67,6 +67,14 @@ export interface ServerInfo {
   lockSuccessions: number;
 }
 
+/** Values that cannot be, found in what workers write: how often, and of the last one where and what
+ * (usher_damage_kind_t). */
+export interface Damage {
+  times: number;
+  where: number;
+  what: 'count' | 'cells' | 'load' | 'worker' | 'slots' | 'asked' | 'hint';
+}
+
 /** Totals since the servers were attached; `waiting` and `inFlight` are now. */
 export interface Load {
   arrivals: number;
@@ -143,6 +151,8 @@ export declare class Channel {
   detachServer(handle: number): void;
   settle(handle: number): ServerInfo;
   generationLives(handle: number, generation: number): boolean;
+  /** What was damaged since the last call in a server's cells, or in what all servers share (null). */
+  damage(handle: number | null): Damage | null;
   /** All start requests of the server; each stays until finishStartRequest. */
   startRequests(handle: number): StartRequest[];
   finishStartRequest(handle: number, entry: number): void;
