@@ -187,6 +187,9 @@ static void usher_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     usher_process.attached = 1;
+    if (usher_worker_watch(usher_process.channel, &error) != USHER_OK) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "%s", error.text);
+    }
     apr_pool_cleanup_register(pchild, NULL, detach, apr_pool_cleanup_null);
     usher_connections_init(pchild); /* ends before that */
 }

@@ -285,6 +285,11 @@ ngx_http_usher_try_attach(ngx_log_t *log)
     if (status == USHER_OK) {
         ngx_http_usher.attached = 1;
         ngx_http_usher_init_bell((ngx_cycle_t *) ngx_cycle);
+
+        if (usher_worker_watch(ngx_http_usher.channel, &error) != USHER_OK) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0, "usher: %s", error.text);
+        }
+
         return USHER_OK;
     }
 
