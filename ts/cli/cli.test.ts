@@ -101,7 +101,8 @@ t.test('upgrade waits for the next manager', async (t) => {
   let pid = 99;
   const { runtimeDir } = await startManager(t, {
     ping: () => ({ pid, version: pid === 99 ? '0.1.0' : '0.2.0' }),
-    upgrade: () => {
+    upgrade: ({ layoutVersion }) => {
+      t.equal(layoutVersion, 3, 'of the installed version');
       setTimeout(() => {
         pid = 100;
       }, 30);
@@ -109,12 +110,13 @@ t.test('upgrade waits for the next manager', async (t) => {
     },
   });
   const at = ['--runtime-dir', runtimeDir];
-  t.match(await usher(['upgrade', ...at]), {
+  const world = { capture: async () => ({ exitCode: 0, output: '3\n' }) };
+  t.match(await usher(['upgrade', ...at], world), {
     exitCode: 0,
     out: 'replaced manager 99 (version 0.1.0) by manager 100 (version 0.2.0)\n',
   });
   const stuck = await startManager(t, {});
-  t.match(await usher(['upgrade', '--timeout', '0.2', '--runtime-dir', stuck.runtimeDir]), {
+  t.match(await usher(['upgrade', '--timeout', '0.2', '--runtime-dir', stuck.runtimeDir], world), {
     exitCode: 1,
     err: /no new manager answered/,
   });

@@ -11,6 +11,7 @@ import type {
   Status,
   Stopping,
   StopRequest,
+  UpgradeRequest,
   Upgrading,
 } from './messages.ts';
 
@@ -77,8 +78,11 @@ export class ControlClient {
   }
 
   /** Replaces launcher and manager by what is installed now. Resolves with the new manager. */
-  async upgrade(timeoutMs: number): Promise<{ before: Upgrading; after: Pong }> {
-    const before = await this.#ask<Upgrading>('POST', '/v1/upgrade');
+  async upgrade(
+    request: UpgradeRequest,
+    timeoutMs: number,
+  ): Promise<{ before: Upgrading; after: Pong }> {
+    const before = await this.#ask<Upgrading>('POST', '/v1/upgrade', request);
     return { before, after: await this.#successor(before.pid, timeoutMs) };
   }
 

@@ -166,6 +166,11 @@ export interface Stopping {
   instances: number;
 }
 
+export interface UpgradeRequest {
+  /** Of the channel, as the installed version speaks it. */
+  layoutVersion: number;
+}
+
 /** Launcher and manager begin anew with what is installed now; the next answer to a ping is another's. */
 export interface Upgrading {
   pid: number;

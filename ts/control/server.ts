@@ -10,6 +10,7 @@ import type {
   Status,
   Stopping,
   StopRequest,
+  UpgradeRequest,
   Upgrading,
 } from './messages.ts';
 
@@ -26,8 +27,9 @@ export interface ControlHandlers {
   restart(request: ClassAsked): Promise<ClassChanged>;
   /** Tries a failed class now. Resolves when an instance is ready; fails with "retry-failed". */
   retry(request: ClassAsked): Promise<ClassChanged>;
-  /** Begins to replace launcher and manager by what is installed now; instances stay. */
-  upgrade(): Upgrading;
+  /** Begins to replace launcher and manager by what is installed now; instances stay. Fails with
+   * "layout" when that could not read the channel. */
+  upgrade(request: UpgradeRequest): Upgrading;
 }
 
 /** An answer other than 2xx. */
@@ -68,7 +70,12 @@ const routes: Route[] = [
     path: '/v1/retry',
     answer: (handlers, body) => handlers.retry(classAsked(body)),
   },
-  { method: 'POST', path: '/v1/upgrade', answer: (handlers) => handlers.upgrade() },
+  {
+    method: 'POST',
+    path: '/v1/upgrade',
+    answer: (handlers, body) =>
+      handlers.upgrade({ layoutVersion: requiredNumber(body, 'layoutVersion') }),
+  },
 ];
 
 /** The server; the caller calls listen({ fd }) or listen(path). */
@@ -138,6 +145,12 @@ function requiredText(body: Record<string, unknown>, name: string): string {
   const value = body[name];
   if (typeof value === 'string' && value !== '') return value;
   throw new ControlError(400, 'bad-request', `"${name}" must be a text that is not empty`);
+}
+
+function requiredNumber(body: Record<string, unknown>, name: string): number {
+  const value = body[name];
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return value;
+  throw new ControlError(400, 'bad-request', `"${name}" must be a whole number`);
 }
 
 function internalError(error: unknown): ControlError {

@@ -3,7 +3,14 @@
 // doorbell, at least ten a second; all state changes happen in passes and in launcher events.
 import { closeSync, readFileSync } from 'node:fs';
 import { parseDialect, type Registration } from '../config/dialect.ts';
-import type { ClassAsked, ClassChanged, Status, Stopping, Upgrading } from '../control/messages.ts';
+import type {
+  ClassAsked,
+  ClassChanged,
+  Status,
+  Stopping,
+  UpgradeRequest,
+  Upgrading,
+} from '../control/messages.ts';
 import { ControlError, type ControlHandlers } from '../control/server.ts';
 import { type Channel, native } from '../native/native.ts';
 import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
@@ -183,8 +190,12 @@ export class Manager implements ControlHandlers {
   }
 
   /** After the answer has left: nothing of ours is sent once the launcher has been told. */
-  upgrade(): Upgrading {
+  upgrade({ layoutVersion }: UpgradeRequest): Upgrading {
     if (this.#stopping) throw new ControlError(409, 'stopping', 'everything is being stopped');
+    if (layoutVersion !== native.limits.layoutVersion) {
+      const text = `the installed version has channel layout ${layoutVersion}, the running one ${native.limits.layoutVersion}: stop web servers and manager, and start them again`;
+      throw new ControlError(409, 'layout', text);
+    }
     this.#log('info', 'manager.upgrading', { pid: process.pid, version: this.#version });
     setTimeout(() => this.#launcher.upgrade(), UPGRADE_AFTER_MS);
     return this.ping();

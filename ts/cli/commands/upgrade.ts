@@ -3,7 +3,8 @@
 import type { Command } from 'commander';
 import { ControlClient } from '../../control/client.ts';
 import { parseSeconds } from '../class-command.ts';
-import type { Context } from '../context.ts';
+import { type Context, exitCodes, SilentExit } from '../context.ts';
+import { installed } from '../launch.ts';
 import { type CommonOptions, withCommonOptions } from '../options.ts';
 import { findRuntimeDir } from '../runtime-dir.ts';
 
@@ -18,11 +19,20 @@ export function addUpgrade(program: Command, context: Context): void {
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 30)
     .action(async (options: UpgradeOptions) => {
       const client = new ControlClient(findRuntimeDir(options.runtimeDir, context));
-      const { before, after } = await client.upgrade(options.timeout * 1000);
+      const request = { layoutVersion: await installedLayout(context) };
+      const { before, after } = await client.upgrade(request, options.timeout * 1000);
       if (options.json) context.out(`${JSON.stringify({ before, after })}\n`);
       else {
         const from = `manager ${before.pid} (version ${before.version})`;
         context.out(`replaced ${from} by manager ${after.pid} (version ${after.version})\n`);
       }
     });
+}
+
+/** Told by a process of its own: the command line does not load the addon. */
+async function installedLayout(context: Context): Promise<number> {
+  const usherd = installed('bin/usherd');
+  const { exitCode, output } = await context.capture(process.execPath, [usherd, '--layout']);
+  if (exitCode !== 0) throw new SilentExit(exitCodes.failed);
+  return Number(output);
 }
