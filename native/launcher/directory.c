@@ -178,6 +178,13 @@ static void remove_file(const entry_t *entry, void *context) {
         unlinkat(entry->folder_fd, entry->name, 0);
 }
 
+/* What stands in a server's folder its workers may have put there. */
+static void remove_whatever(const entry_t *entry, void *context) {
+    (void)context;
+    if (!S_ISDIR(entry->mode))
+        unlinkat(entry->folder_fd, entry->name, 0);
+}
+
 /* ---- preparing ----------------------------------------------------------------------------- */
 
 int directory_prepare(failure_t *failure) {
@@ -258,12 +265,13 @@ void directory_remove_sockets(void) {
         each_entry(sockets_fd, remove_socket, NULL);
 }
 
-static void remove_folder(int parent_fd, const char *name) {
+static void remove_folder(int parent_fd, const char *name,
+                          void (*remove)(const entry_t *entry, void *context)) {
     int folder = open_folder(parent_fd, name);
     if (folder < 0)
         return;
     make_writable(folder);
-    each_entry(folder, remove_file, NULL);
+    each_entry(folder, remove, NULL);
     close(folder);
     unlinkat(parent_fd, name, AT_REMOVEDIR);
 }
@@ -274,19 +282,19 @@ static void remove_server(const entry_t *entry, void *context) {
     if (live < 0)
         return;
     close(live);
-    remove_folder(entry->folder_fd, entry->name);
+    remove_folder(entry->folder_fd, entry->name, remove_whatever);
 }
 
 void directory_remove_server(const char *server) {
-    remove_folder(runtime_fd, server);
+    remove_folder(runtime_fd, server, remove_whatever);
 }
 
 void directory_remove(void) {
     directory_remove_sockets();
     each_entry(runtime_fd, remove_server, NULL);
-    remove_folder(runtime_fd, "channel");
-    remove_folder(runtime_fd, "sockets");
-    remove_folder(runtime_fd, "servers");
+    remove_folder(runtime_fd, "channel", remove_file);
+    remove_folder(runtime_fd, "sockets", remove_file);
+    remove_folder(runtime_fd, "servers", remove_file);
     /* manager.lock before lock: a server that comes to share the latter finds no manager then */
     const char *const files[] = {"usher.log", "manager.lock", "lock"};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)

@@ -282,6 +282,8 @@ static void report(char **environment) {
     print_status("SigIgn");
     print_status("SigBlk");
     print_status("Groups");
+    print_status("Cap");
+    print_status("NoNewPrivs");
     if (getuid() != 0)
         printf("root %s\n", setuid(0) == 0 || seteuid(0) == 0 ? "regained" : "gone");
 }
