@@ -453,11 +453,11 @@ static void test_hostile_live(void) {
     make_file(in_runtime(&l, "servers/web-1.1.allow"), "", 0600);
     tell(&l, "remove", "registration=../web-1/live", "server=servers", NULL);
     tell(&l, "remove", "registration=web-1.1.conf", "server=web-1", NULL);
-    ok(comes_true(!exists(in_runtime(&l, "web-1")), 10000), "a server's folder is removed");
-    ok(!exists(in_runtime(&l, "channel/web-1.cells")) &&
-           !exists(in_runtime(&l, "servers/web-1.1.conf")) &&
+    ok(comes_true(!exists(in_runtime(&l, "channel/web-1.cells")), 10000),
+       "a server's cells are removed");
+    ok(!exists(in_runtime(&l, "web-1")) && !exists(in_runtime(&l, "servers/web-1.1.conf")) &&
            !exists(in_runtime(&l, "servers/web-1.1.allow")),
-       "and its cells and its registration");
+       "with its folder, whatever is in it, and its registration");
     ok(exists(in_runtime(&l, "servers")), "nothing else is");
     rmdir(in_runtime(&l, "servers"));
     tell(&l, "registrations", "id=4", NULL);
