@@ -101,6 +101,11 @@ export class ManagedClass {
     return [...this.#instances.values()];
   }
 
+  /** Instances that have a process: not those that are just being started. */
+  get processes(): readonly Instance[] {
+    return this.instances.filter(({ pid }) => pid > 0);
+  }
+
   /** Instances that count against -maxProcesses. */
   get instanceCount(): number {
     return this.#instances.size + this.#starter.pending;
@@ -340,7 +345,7 @@ export class ManagedClass {
       wanted: this.#scaling.wanted,
       inFlight,
       waiting,
-      instances: this.instances.map((instance) => ({
+      instances: this.processes.map((instance) => ({
         pid: instance.pid,
         state: instance.state,
         startedAt: instance.startedAt,

@@ -559,7 +559,7 @@ function isSame(answer: DynamicAnswer, config: ClassConfig): boolean {
 }
 
 function pidsOf(one: ManagedClass): number[] {
-  return one.instances.map(({ pid }) => pid);
+  return one.processes.map(({ pid }) => pid);
 }
 
 function messageOf(error: unknown): string {
