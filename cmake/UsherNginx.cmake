@@ -19,8 +19,10 @@ if(NOT USHER_NGINX OR NOT EXISTS "${USHER_NGINX_SOURCE}/auto/options")
     return()
 endif()
 
-set(nginx_tree "${CMAKE_BINARY_DIR}/nginx")
-set(nginx_key "${CMAKE_BINARY_DIR}/nginx.key")
+# A sanitized build takes the one that the plain build has configured.
+set(USHER_NGINX_TREES "${CMAKE_BINARY_DIR}" CACHE PATH "Build directory with the configured nginx")
+set(nginx_tree "${USHER_NGINX_TREES}/nginx")
+set(nginx_key "${USHER_NGINX_TREES}/nginx.key")
 set(nginx_modules_c "${nginx_tree}/objs/ngx_http_usher_module_modules.c")
 set(nginx_configure_script "${CMAKE_SOURCE_DIR}/cmake/nginx-configure.cmake")
 set(nginx_configure ${CMAKE_COMMAND} -D NGINX=${USHER_NGINX} -D SOURCE=${USHER_NGINX_SOURCE}

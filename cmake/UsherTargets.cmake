@@ -132,7 +132,14 @@ function(usher_server_module target file symbols)
         LIBRARY_OUTPUT_DIRECTORY "${USHER_OUT}" LINK_DEPENDS "${map}")
     target_link_options(${target} PRIVATE "-Wl,--version-script=${map}")
     target_link_libraries(${target} PRIVATE Threads::Threads)
+    # nginx and APR reckon with offsets from null pointers; what the libc checks by itself would keep
+    # the sanitizer from telling.
+    set(instrumented ${usher_sanitize_flags})
+    if(instrumented)
+        list(APPEND instrumented -fno-sanitize=null,object-size -Wp,-U_FORTIFY_SOURCE)
+        target_link_options(${target} PRIVATE ${usher_sanitize_flags})
+    endif()
     target_compile_options(${target} PRIVATE ${usher_warnings} -Wno-unused-parameter
-        -Wno-missing-field-initializers)
+        -Wno-missing-field-initializers ${instrumented})
     usher_uses(${target} PRIVATE registration channel options os)
 endfunction()

@@ -44,14 +44,23 @@ export function buildNative(directory = 'build/cmake', defines = []) {
 
 const sanitizers = { asan: 'address', tsan: 'thread', fuzz: 'fuzz' };
 
-/** The libraries, the launcher and their tests in build-NAME/, under a sanitizer, without Node. */
+/** What else CMake is told, by the name of the build. */
+const sanitizedDefines = {
+  asan: [`-DUSHER_NGINX_TREES=${root}/build/cmake`],
+  tsan: [],
+  fuzz: ['-DCMAKE_C_COMPILER=clang', '-DCMAKE_CXX_COMPILER=clang++'],
+};
+
+/**
+ * The libraries, the launcher and their tests in build-NAME/, under a sanitizer, without Node; asan:
+ * the server modules as well; fuzz: the fuzz targets instead of the tests.
+ */
 export function buildSanitized(name) {
   const directory = `build-${name}`;
   if (needsConfigure(directory, { withAddon: false })) {
-    const clang = ['-DCMAKE_C_COMPILER=clang', '-DCMAKE_CXX_COMPILER=clang++'];
     run('cmake', [
       ...['-S', '.', '-B', directory, `-DUSHER_SANITIZE=${sanitizers[name]}`],
-      ...(name === 'fuzz' ? clang : []),
+      ...sanitizedDefines[name],
     ]);
   }
   compile(directory);

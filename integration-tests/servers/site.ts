@@ -24,6 +24,7 @@ import { eventually } from './eventually.ts';
 import { watchEnding } from './leftovers.ts';
 import { fastcgiParams } from './nginx.ts';
 import { childrenOf, isRunning, processesOf, signal } from './processes.ts';
+import { sanitizedCommand } from './sanitized.ts';
 import { type ClassStatus, type Outcome, run, type Status, status } from './usher.ts';
 import { type Ending, files, type Place, type WebServer } from './web-server.ts';
 
@@ -181,14 +182,15 @@ export class Site implements Place {
   /** Lets the server only read a configuration. */
   async checkConfiguration(texts: Texts): Promise<Outcome> {
     this.writeConfiguration(texts);
-    return run(this.server.checkCommand(this), this.startAs);
+    return run([...sanitizedCommand(), ...this.server.checkCommand(this)], this.startAs);
   }
 
   /** Starts the server; throws with what it said when it does not come to accept connections. */
   async start(texts: Texts): Promise<void> {
     this.writeConfiguration(texts);
     this.wasStarted = true;
-    const { status, output } = await run(this.server.startCommand(this), this.startAs);
+    const command = [...sanitizedCommand(), ...this.server.startCommand(this)];
+    const { status, output } = await run(command, this.startAs);
     const said = () => `${output}\n${textFrom(files.errorLog(this))}`;
     if (status !== 0) throw new Error(`${this.server.name} did not start (${status}): ${said()}`);
     await eventually(

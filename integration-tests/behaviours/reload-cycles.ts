@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// A configuration that is read again and again under load: no request is lost, and the master has in
+// the end what it had soon after the beginning.
+
+import { readFileSync } from 'node:fs';
+import type { Test } from 'tap';
+import { underLoad } from '../servers/load.ts';
+import { descriptorCount, mappingCount, memoryBytes } from '../servers/processes.ts';
+import { isSanitized } from '../servers/sanitized.ts';
+import { Site } from '../servers/site.ts';
+import type { WebServer } from '../servers/web-server.ts';
+import { readAgain } from './reload.ts';
+
+/** Until allocators and caches have what they keep. */
+const warmUp = 5;
+/** A master's own allocator may come by that in the whole test; a leak is that large in each cycle. */
+const memoryAllowed = 1024 * 1024;
+
+function measure(site: Site): { descriptors: number; mappings: number; memory: number } {
+  const { pid } = site;
+  return {
+    descriptors: descriptorCount(pid),
+    mappings: mappingCount(pid),
+    memory: memoryBytes(pid),
+  };
+}
+
+export async function reloadCycles(t: Test, server: WebServer, cycles: number): Promise<void> {
+  const site = await Site.create(t, server);
+  const app = site.program('bin/app');
+  const texts = {
+    nginx: `
+      usher_app ${app} processes=2 initial_env=A=b;
+      usher_external_app nobody host=127.0.0.1:${site.ports[1]};
+      server {
+        listen 127.0.0.1:${site.port};
+        location /app { usher_pass ${app}; include fastcgi_params; }
+        location ~ \\.fcgi$ { usher_pass $document_root$fastcgi_script_name; include fastcgi_params; }
+      }`,
+    apache: `
+      AppClass ${app} -processes 2 -initial-env A=b
+      ExternalAppClass nobody -host 127.0.0.1:${site.ports[1]}
+      AddHandler fastcgi-script .fcgi
+      FCGIConfig -idle-timeout 10
+      <Location /app>
+        UsherPass ${app}
+      </Location>`,
+  };
+  await site.start(texts);
+  await site.check(`${cycles} times`, async (t) => {
+    let before = measure(site);
+    const master = site.pid;
+    const outcomes = await underLoad(site, '/app?pid', async () => {
+      for (let i = 0; i < warmUp + cycles; i++) {
+        await readAgain(site, () => site.reload(texts));
+        if (i === warmUp) before = measure(site);
+      }
+    });
+    const after = measure(site);
+    t.same(outcomes.lost, [], 'no request is lost');
+    t.ok(outcomes.answered > cycles, `${outcomes.answered} were made`);
+    t.equal(site.pid, master);
+    t.comment(`before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`);
+    t.ok(after.descriptors <= before.descriptors + 2, 'descriptors of the master');
+    t.ok(after.mappings <= before.mappings + 4, 'mappings of the master');
+    if (!isSanitized) {
+      t.ok(after.memory <= before.memory + memoryAllowed, 'memory of the master');
+    }
+    await site.settled();
+    t.notMatch(
+      readFileSync(`${site.runtimeDir}/usher.log`, 'utf8'),
+      /Sanitizer|runtime error/,
+      'nothing is reported of the launcher',
+    );
+  });
+  await site.end('graceful');
+}
