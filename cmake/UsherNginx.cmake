@@ -57,5 +57,8 @@ if(nginx_version MATCHES "--with-cc-opt='([^']*)'")
     list(FILTER nginx_cc_opt INCLUDE REGEX "^-D")
     target_compile_options(ngx_http_usher_module PRIVATE ${nginx_cc_opt})
 endif()
+# A worker that ends unloads its modules while its second thread (ngx_http_usher_bell.c) may still wake
+# up in this one.
+target_link_options(ngx_http_usher_module PRIVATE -Wl,-z,nodelete)
 usher_server_module(ngx_http_usher_module ngx_http_usher_module ngx_http_usher_module.map)
 usher_uses(ngx_http_usher_module PRIVATE fastcgi)

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // `npm test`: from a fresh machine to all tests; the last line is `N passed, N failed`.
-// `node scripts/test.mjs [STAGE [FILE...]]`, STAGE one of
+// `node scripts/test.mjs [STAGE[,STAGE...] [FILE...]]`, STAGE one of
 //
-//   all           what follows, without containers (the default)
+//   all           what follows, without memory and containers (the default)
 //   check         scripts/check.mjs
 //   unit          ts/**/*.test.ts
 //   native        C tests of the plain build; asan, tsan: the same under a sanitizer
 //   fuzz          native/fuzz: known inputs, and two seconds of new ones for each target
+//   sanitized     server modules and launcher of build-asan/ in their servers
 //   integration   integration-tests/**/*.test.ts, two at a time: they wait most of the time
+//   memory        200 reloads of each server: what its master has then
 //   containers    the integration tests inside containers: scripts/containers.mjs has its words
 //
 // FILEs run instead of the stage's own. For one file with coverage: npx tap FILE.
@@ -22,12 +24,23 @@ import { isMain, root } from './run.mjs';
 import { setup } from './setup.mjs';
 import { runTap, Tally } from './tap.mjs';
 
+/** Run by stages of their own. */
+const sanitizedFolder = 'integration-tests/sanitized';
+const memoryFolder = 'integration-tests/memory';
+
 function testFiles(directory) {
   if (!existsSync(`${root}/${directory}`)) return [];
   return readdirSync(`${root}/${directory}`, { recursive: true })
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => `${directory}/${file}`)
     .sort();
+}
+
+function integrationFiles() {
+  const others = [sanitizedFolder, memoryFolder];
+  return testFiles('integration-tests').filter(
+    (file) => !others.some((folder) => file.startsWith(`${folder}/`)),
+  );
 }
 
 async function runFiles(files, options) {
@@ -63,12 +76,22 @@ const stages = {
     return runNative('build-tsan');
   },
   fuzz: fuzzShortly,
+  sanitized() {
+    buildSanitized('asan');
+    return runTap(testFiles(sanitizedFolder), {
+      flags: ['--timeout=3600'],
+      env: { USHER_TEST_SANITIZED: '1' },
+    });
+  },
   integration: (files) =>
-    runFiles(files.length > 0 ? files : testFiles('integration-tests'), {
+    runFiles(files.length > 0 ? files : integrationFiles(), {
       flags: ['--jobs=2', '--timeout=600'],
     }),
+  memory: () => runTap(testFiles(memoryFolder), { flags: ['--timeout=3600'] }),
   containers: (words) => testInContainers(words),
 };
+
+const notInAll = ['memory', 'containers'];
 
 function report(tally, startedMs) {
   for (const name of tally.skipped) console.log(`skipped: ${name}`);
@@ -85,16 +108,22 @@ function report(tally, startedMs) {
   console.log(`${tally.passed} passed, ${tally.failed} failed${onlySkipped}`);
 }
 
+function stagesOf(text) {
+  const known = Object.keys(stages);
+  if (text === 'all') return known.filter((name) => !notInAll.includes(name));
+  const wanted = text.split(',');
+  const unknown = wanted.filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new Error(`${unknown}: expected all or ${known.join(', ')}`);
+  return wanted;
+}
+
 async function main(stage, files) {
   const startedMs = performance.now();
   const tally = new Tally();
   try {
-    const isKnown = stage === 'all' || Object.hasOwn(stages, stage);
-    if (!isKnown) throw new Error(`${stage}: expected all or ${Object.keys(stages).join(', ')}`);
+    const wanted = stagesOf(stage);
     // Containers are set up inside.
     if (stage !== 'containers') await setup('test');
-    const wanted =
-      stage === 'all' ? Object.keys(stages).filter((name) => name !== 'containers') : [stage];
     for (const name of wanted) {
       console.log(`\n== ${name}`);
       try {

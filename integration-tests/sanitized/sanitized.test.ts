@@ -13,7 +13,7 @@ import { isSanitized, takeReports } from '../servers/sanitized.ts';
 
 const isLong = process.env.USHER_TEST_LONG === '1';
 const cycles = isLong ? 200 : 20;
-const hostile = isLong ? 20_000 : 600;
+const hostile = isLong ? 20_000 : 400;
 const wanted = isLong ? servers : servers.filter((s) => s === nginx || s === apacheEvent);
 
 t.ok(isSanitized, 'is run by scripts/test.mjs, with the modules of build-asan/');

@@ -24,6 +24,16 @@ function runtimeLibrary(): string {
   return execFileSync('gcc', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
 }
 
+/** What UndefinedBehaviorSanitizer says stands in the logs, and what the launcher's sanitizers say. */
+const said: string[] = [];
+
+/** Looks through the logs of a server that ends. */
+export function noteReports(title: string, log: string): void {
+  if (!isSanitized) return;
+  const lines = log.split('\n').filter((line) => /runtime error:|ERROR: \w+Sanitizer/.test(line));
+  said.push(...lines.map((line) => `${title}: ${line}`));
+}
+
 /** The head of a server's command. */
 export function sanitizedCommand(): string[] {
   if (!isSanitized) return [];
@@ -41,7 +51,7 @@ export function sanitizedCommand(): string[] {
     '/usr/bin/env',
     `LD_PRELOAD=${runtimeLibrary()}`,
     `ASAN_OPTIONS=${address.join(':')}`,
-    `UBSAN_OPTIONS=log_path=${directory}/ubsan:print_stacktrace=1`,
+    'UBSAN_OPTIONS=print_stacktrace=1',
   ];
 }
 
@@ -69,17 +79,19 @@ function isOurs({ stack }: Leak): boolean {
  * taken `often` times without need is a leak.
  */
 export function takeReports(often: number): string[] {
-  if (reports === undefined) return [];
+  const noted = said.splice(0);
+  if (reports === undefined) return noted;
   const texts = readdirSync(reports).map((name) => [
     name,
     readFileSync(`${reports}/${name}`, 'utf8'),
   ]);
   rmSync(reports, { recursive: true });
   reports = undefined;
-  return texts.flatMap(([name = '', text = '']) => {
+  const found = texts.flatMap(([name = '', text = '']) => {
     if (!text.includes('LeakSanitizer')) return [`${name}:\n${text}`];
     return leaksIn(text)
       .filter((leak) => isOurs(leak) && leak.objects >= often)
       .map(({ objects, stack }) => `${name}: ${objects} objects leaked, allocated from\n${stack}`);
   });
+  return [...noted, ...found];
 }

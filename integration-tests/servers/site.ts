@@ -24,7 +24,7 @@ import { eventually } from './eventually.ts';
 import { watchEnding } from './leftovers.ts';
 import { fastcgiParams } from './nginx.ts';
 import { childrenOf, isRunning, processesOf, signal } from './processes.ts';
-import { sanitizedCommand } from './sanitized.ts';
+import { noteReports, sanitizedCommand } from './sanitized.ts';
 import { type ClassStatus, type Outcome, run, type Status, status } from './usher.ts';
 import { type Ending, files, type Place, type WebServer } from './web-server.ts';
 
@@ -217,6 +217,7 @@ export class Site implements Place {
       return;
     }
     const master = this.pid;
+    const usherLog = textFrom(`${this.runtimeDir}/usher.log`); // goes with the runtime directory
     const tied = [...processesOf(this.dir), ...processesOf(this.runtimeDir)].map(({ pid }) => pid);
     const workers = how === 'KILL' ? childrenOf(master) : [];
     if (Number.isInteger(master) && master > 1) {
@@ -226,9 +227,11 @@ export class Site implements Place {
         for (const pid of [master, ...childrenOf(master)]) signal(pid, 'SIGKILL');
       });
     }
+    const title = `${this.server.name}, ${this.t.name}, ${how}`;
+    noteReports(title, textFrom(files.errorLog(this)) + usherLog);
     const isLast = ending === 'last' && !this.sharesRuntimeDir;
     watchEnding({
-      title: `${this.server.name}, ${this.t.name}, ${how}`,
+      title,
       dirs: isLast ? [this.dir, this.runtimeDir] : [this.dir],
       runtimeDir: isLast ? this.runtimeDir : undefined,
       pids: isLast ? tied : [],
