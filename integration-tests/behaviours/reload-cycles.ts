@@ -7,10 +7,10 @@ import type { Test } from 'tap';
 import { eventually } from '../servers/eventually.ts';
 import { underLoad } from '../servers/load.ts';
 import { descriptorCount, mappingCount, memoryBytes } from '../servers/processes.ts';
+import { readAgain } from '../servers/reading-again.ts';
 import { isSanitized } from '../servers/sanitized.ts';
 import { Site } from '../servers/site.ts';
 import { files, type WebServer } from '../servers/web-server.ts';
-import { readAgain } from './reload.ts';
 
 /** Until allocators and caches have what they keep. */
 const warmUp = 5;
