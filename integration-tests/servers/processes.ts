@@ -79,11 +79,6 @@ export function descriptorCount(pid: number): number {
   }
 }
 
-/** How many mappings a process has. */
-export function mappingCount(pid: number): number {
-  return read(`/proc/${pid}/maps`).split('\n').length - 1;
-}
-
 /** Tells processes of equal number apart: when it was started. */
 export function startTime(pid: number): string {
   return statFields(pid)[19] ?? '';
