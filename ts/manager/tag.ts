@@ -19,6 +19,12 @@ export interface Tag {
   program: string;
 }
 
+const kinds: readonly unknown[] = ['static', 'dynamic', 'external'] satisfies Kind[];
+
+function isTextOrNull(value: unknown): boolean {
+  return value === null || typeof value === 'string';
+}
+
 /** null when the text is not one of our tags (another version's, say). */
 export function parseTag(text: string): Tag | null {
   try {
@@ -26,11 +32,13 @@ export function parseTag(text: string): Tag | null {
     const complete =
       typeof tag.label === 'string' &&
       typeof tag.key === 'string' &&
-      typeof tag.kind === 'string' &&
-      typeof tag.index === 'number' &&
-      typeof tag.generation === 'number' &&
+      kinds.includes(tag.kind) &&
+      isTextOrNull(tag.server) &&
+      isTextOrNull(tag.asker) &&
+      Number.isSafeInteger(tag.index) &&
+      Number.isSafeInteger(tag.generation) &&
       typeof tag.run === 'string' &&
-      typeof tag.epoch === 'number' &&
+      Number.isSafeInteger(tag.epoch) &&
       typeof tag.program === 'string';
     return complete ? (tag as Tag) : null;
   } catch {

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whatever is said to the control socket, whole or broken off anywhere: an answer in JSON or the end of
+// that connection, and the next client is served.
+
+import { request as httpRequest } from 'node:http';
+import net from 'node:net';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t, { type Test } from 'tap';
+import { holds } from '../testing/properties.ts';
+import { ControlClient, controlSocketName } from './client.ts';
+import { listenAsManager, makeRuntimeDir } from './testing/sample.ts';
+
+async function listen(t: Test): Promise<string> {
+  const runtimeDir = makeRuntimeDir(t);
+  const server = await listenAsManager(runtimeDir);
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return runtimeDir;
+}
+
+const method = fc.constantFrom('GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS', 'PATCH');
+const path = fc.oneof(
+  fc.constantFrom('/v1/ping', '/v1/status', '/v1/stop', '/v1/restart', '/v1/retry', '/v1/upgrade'),
+  fc.constantFrom('/', '/v1', '/v1/stop/', '/v1/stop?x=1', '//', '/v1/../v1/ping', '*'),
+  fc.webPath().map((path) => `/${path}`),
+);
+const body = fc.oneof(
+  fc.jsonValue({ maxDepth: 2 }).map((value) => JSON.stringify(value)),
+  fc
+    .record(
+      { class: fc.jsonValue(), wait: fc.jsonValue(), force: fc.jsonValue() },
+      { requiredKeys: [] },
+    )
+    .map((value) => JSON.stringify(value)),
+  fc.string({ unit: 'binary', maxLength: 50 }),
+  fc.constantFrom('', '{"__proto__":{"class":"x"}}', '[', '"', `${'['.repeat(50_000)}`),
+);
+
+interface Raw {
+  status: number;
+  text: string;
+}
+
+function ask(runtimeDir: string, method: string, path: string, body: string): Promise<Raw> {
+  return new Promise((resolve, reject) => {
+    const socketPath = join(runtimeDir, controlSocketName);
+    const headers = { 'content-length': Buffer.byteLength(body) };
+    const options = { socketPath, method, path, headers, agent: false as const };
+    const request = httpRequest(options, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (piece: string) => {
+        text += piece;
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+t.test('any request is answered in JSON', async (t) => {
+  const runtimeDir = await listen(t);
+  await holds(
+    t,
+    fc.asyncProperty(method, path, body, async (method, path, body) => {
+      const { status, text } = await ask(runtimeDir, method, path, body);
+      if (method === 'HEAD') return text === '' && status >= 200;
+      const answer = JSON.parse(text) as { error?: { code?: unknown; message?: unknown } };
+      if (status === 200) return answer.error === undefined;
+      const isTold = typeof answer.error?.code === 'string' && answer.error.message !== '';
+      return isTold && status >= 400 && status < 500;
+    }),
+    300,
+  );
+});
+
+/** Sends bytes, cut off after them; what came back until the end or a while. */
+function say(runtimeDir: string, bytes: Buffer): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = net.connect(join(runtimeDir, controlSocketName));
+    let text = '';
+    socket.on('data', (piece) => {
+      text += piece;
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(text));
+    socket.end(bytes);
+  });
+}
+
+t.test('any bytes, and requests that break off', async (t) => {
+  const runtimeDir = await listen(t);
+  const client = new ControlClient(runtimeDir, { timeoutMs: 60_000 });
+  const header = fc.constantFrom(
+    ...['Content-Length: 5', 'Content-Length: -1', 'Transfer-Encoding: chunked', 'Expect: x'],
+    ...['Connection: close', 'Upgrade: websocket\r\nConnection: upgrade', 'X: \xff', 'broken'],
+  );
+  const whole = fc
+    .tuple(method, path, fc.array(header, { maxLength: 4 }), body)
+    .map(
+      ([method, path, headers, body]) =>
+        `${[`${method} ${path} HTTP/1.1`, 'Host: x', ...headers].join('\r\n')}\r\n\r\n${body}`,
+    );
+  const cut = fc
+    .tuple(whole, fc.double({ min: 0, max: 1, noNaN: true }))
+    .map(([text, part]) => Buffer.from(text.slice(0, text.length * part)));
+  const noise = fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes));
+  await holds(
+    t,
+    fc.asyncProperty(fc.oneof(cut, noise), async (bytes) => {
+      const text = await say(runtimeDir, bytes);
+      const isHttp = text === '' || /^HTTP\/1\.1 \d{3} /.test(text);
+      return isHttp && (await client.ping()).pid === 99;
+    }),
+    200,
+  );
+});
