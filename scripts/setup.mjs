@@ -178,6 +178,17 @@ export async function installPackages(purpose) {
   }
 }
 
+/** Under root the manager runs as this user, which needs to be nobody else's; without it as nobody. */
+function createUser() {
+  if (process.getuid() !== 0 || spawnSync('getent', ['passwd', 'usher']).status === 0) return;
+  const options = ['--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin'];
+  const { status, error, stderr } = spawnSync('useradd', [...options, 'usher'], {
+    encoding: 'utf8',
+  });
+  if (status === 0) console.error('setup: created the system user usher, whom the manager runs as');
+  else console.error(`setup: no system user usher: ${error?.message ?? stderr.trim()}`);
+}
+
 /** npm ci, when node_modules was not made from this package-lock.json. */
 function installNodeModules() {
   const stamp = `${root}/node_modules/.usher-installed`;
@@ -197,6 +208,7 @@ function installNodeModules() {
 /** Makes the checkout ready for `npm start`, `npm test` or `npm run bench`. */
 export async function setup(purpose, { builds = true } = {}) {
   await installPackages(purpose);
+  if (purpose !== 'containers') createUser();
   installNodeModules();
   if (builds) build();
 }

@@ -648,6 +648,102 @@ static void test_file(void) {
     is_int(count_descriptors(), descriptors, "%s: no descriptor is left open", who);
 }
 
+/* Words of a directive, ended by NULL. */
+static usher_status_t add(usher_registration_t *registration, const char *const *words) {
+    usher_error_t error;
+    size_t count = 0;
+    while (words[count] != NULL)
+        count++;
+    return usher_registration_add(registration, NULL, words, count, &error);
+}
+
+/* What stands in .allow after these directives; "" when there is none. */
+static const char *allowed_by(const char *const *const *directives) {
+    usher_error_t error = {0};
+    char live[LIVE_BYTES];
+    const char *runtime = new_runtime();
+    usher_server_t server = server_in(runtime);
+    usher_registration_t *registration;
+    usher_channel_t *channel = NULL;
+    uint32_t generation = 0;
+    usher_registration_begin(&server, &registration, &error);
+    for (; *directives != NULL; directives++)
+        add(registration, *directives);
+    usher_registration_commit(registration, &channel, &generation, live, sizeof live, &error);
+    usher_channel_close(channel);
+    char file[PATH_MAX];
+    char *end = strrchr(live, '/');
+    *end = '\0';
+    snprintf(file, sizeof file, "%s/servers/%s.1.allow", runtime, strrchr(live, '/') + 1);
+    is_int(mode_of(file), 0600, "%s: mode of the allow list", who);
+    return read_text(file);
+}
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define DIRECTIVES(...) ((const char *const *const[]){__VA_ARGS__, NULL})
+
+/* "user=NAME\ngroup=NAME\n" of the server's workers. */
+static const char *owner_lines(void) {
+    static char lines[160];
+    const struct passwd *user = getpwuid(geteuid());
+    const struct group *group = getgrgid(getegid());
+    if (geteuid() == 0)
+        return "user=nobody\ngroup=nogroup\n";
+    int length = user != NULL ? snprintf(lines, sizeof lines, "user=%s\n", user->pw_name)
+                              : snprintf(lines, sizeof lines, "user=#%u\n", (unsigned)geteuid());
+    if (group != NULL)
+        snprintf(lines + length, sizeof lines - (size_t)length, "group=%s\n", group->gr_name);
+    else
+        snprintf(lines + length, sizeof lines - (size_t)length, "group=#%u\n", (unsigned)getegid());
+    return lines;
+}
+
+/* `format` has one or two %s, for the owner's lines. */
+__attribute__((format(printf, 2, 0))) static void allows(const char *const *const *directives,
+                                                         const char *format, const char *what) {
+    char expected[4096];
+    snprintf(expected, sizeof expected, format, owner_lines(), owner_lines());
+    is_str(allowed_by(directives), expected, "%s: %s", who, what);
+}
+
+static void test_allow(void) {
+    setenv("USHER_TEST_COPIED", "from\\here", 1);
+    allows(DIRECTIVES(WORDS("AppClass", "/srv/app/main.fcgi")),
+           "program\narg=/srv/app/main.fcgi\ncwd=/srv/app\n%sdynamic\n%s",
+           "a path in its directory, as the workers' user");
+    allows(
+        DIRECTIVES(WORDS("fastcgiserver", "php", "-command", "php-cgi -d 'a b=\\c'", "-cwd", "/w",
+                         "-initial-env", "A=1", "-initial-env", "USHER_TEST_COPIED", "-initial-env",
+                         "A=2", "-priority", "5", "-limit", "nofile=1K", "-limit", "core=0", "-log",
+                         "/var/log/x", "-allow-setuid", "-socket", "/run/p.sock")),
+        "program\narg=php-cgi\narg=-d\narg=a b=\\\\c\ncwd=/w\nlisten=unix:/run/p.sock\n%s"
+        "env=USHER_TEST_COPIED=from\\\\here\nenv=A=2\nnice=5\nlimit=nofile=1K\n"
+        "limit=core=0\nlog=/var/log/x\nsetuid=1\ndynamic\n%s",
+        "all options; of a variable the last value");
+    allows(DIRECTIVES(WORDS("AppClass", "/main", "-user", "app", "-port", "127.0.0.1:9000",
+                            "-on-demand", "2", "-priority", "0"),
+                      WORDS("AppClass", "/opt/x/", "-user", "app", "-group", "www"),
+                      WORDS("FCGIConfig", "-dynamicRoot", "/none")),
+           "program\narg=/main\ncwd=/\nlisten=tcp:127.0.0.1:9000\nuser=app\n"
+           "program\narg=/opt/x/\ncwd=/opt\nuser=app\ngroup=www\ndynamic\nroot=/none\n%s",
+           "another user without a group of the server's, or with one of its own");
+    allows(DIRECTIVES(WORDS("UsherRoot", "/srv/a"), WORDS("FCGIConfig", "-initial-env", "A=1"),
+                      WORDS("UsherRoot", "/srv/b"), WORDS("FastCgiConfig", "-path-check", "ROOTS")),
+           "dynamic\nroot=/srv/a\nroot=/srv/b\npath-check=roots\n%senv=A=1\n",
+           "dynamic classes below the server's roots; several lines count as one");
+    allows(DIRECTIVES(WORDS("UsherRoot", "/srv/a"), WORDS("FCGIConfig", "-restart"),
+                      WORDS("FCGIConfig", "-no-such-option", "1"),
+                      WORDS("FCGIConfig", "-idle-stop", "3"), WORDS("AppClass", "/a/b")),
+           "program\narg=/a/b\ncwd=/a\n%s", "none where one of these lines is wrong");
+    allows(DIRECTIVES(WORDS("AppClass", "/a", "-processes", "many"), WORDS("AppClass", "name"),
+                      WORDS("AppClass", "a/b"), WORDS("AppClass", "/b", "-command", "'x"),
+                      WORDS("AppClass"), WORDS("NoSuchDirective", "/c"),
+                      WORDS("ExternalAppClass", "/d", "-host", "h:1"), WORDS("AppClass", "/d"),
+                      WORDS("AppClass", "/a"), WORDS("AppClass", "/a", "-cwd", "/tmp")),
+           "program\narg=/a\ncwd=/\n%sdynamic\n%s",
+           "nothing that is wrong or external, and of a name the first that is right");
+}
+
 static void test_refused_registrations(void) {
     usher_error_t error = {0};
     char live[LIVE_BYTES];
@@ -869,6 +965,7 @@ static void test_as(const char *name) {
     test_removed_meanwhile();
     test_ending();
     test_file();
+    test_allow();
     test_refused_registrations();
     test_embedded_start();
     test_failed_start();
