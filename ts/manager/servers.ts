@@ -9,7 +9,7 @@ import { type Channel, native, type ServerInfo } from '../native/native.ts';
 import type { Launcher } from '../process/launcher.ts';
 import type { Log } from './log.ts';
 
-/** A server without a living worker is gone after this; a new one has longer to fork its first. */
+/** A server without a living worker is gone after this; a new generation has longer for its first. */
 const GONE_AFTER_MS = 3_000;
 const FIRST_WORKER_MS = 10_000;
 /** Two changes of a folder so close together can have the same time. */
@@ -106,11 +106,17 @@ export class Servers {
       if (server.info.settled > 0) {
         this.#log('warn', 'workers.settled', { server: server.name, workers: server.info.settled });
       }
+      const newest = Math.max(...server.generations.keys());
       if (server.info.workers > 0) {
         server.aliveAtMs = nowMs;
-        server.graceMs = GONE_AFTER_MS;
+        // Old ones may end before the first new one has come.
+        if (
+          server.graceMs !== GONE_AFTER_MS &&
+          this.#channel.generationLives(server.handle, newest)
+        ) {
+          server.graceMs = GONE_AFTER_MS;
+        }
       }
-      const newest = Math.max(...server.generations.keys());
       for (const generation of server.generations.keys()) {
         if (generation === newest || nowMs - server.aliveAtMs > GONE_AFTER_MS) continue;
         if (this.#channel.generationLives(server.handle, generation)) continue;
@@ -167,7 +173,7 @@ export class Servers {
       if (known) {
         known.generations.set(generation, registration);
         known.aliveAtMs = nowMs;
-        if (known.info.workers === 0) known.graceMs = FIRST_WORKER_MS;
+        known.graceMs = FIRST_WORKER_MS;
       } else {
         const handle = await this.#attach(name);
         this.byName.set(name, {
