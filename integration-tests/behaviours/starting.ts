@@ -2,7 +2,7 @@
 // First requests: many at once for one cold class, many classes at once; and programs that cannot
 // serve: what the client gets, what the error log says, how often they were tried.
 
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import type { Test } from 'tap';
 import { eventually } from '../servers/eventually.ts';
 import { isRoot, Site } from '../servers/site.ts';
@@ -120,6 +120,7 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
   const hangs = site.program('docs/hangs.fcgi', 'hangs-before-accept');
   const good = site.program('docs/good.fcgi');
   const outside = site.program('elsewhere/outside.fcgi');
+  const shared = site.program('docs/shared.fcgi');
   const directory = `${site.docs}/directory`;
   mkdirSync(directory);
   site.file('docs/sorry.txt', 'sorry, come again');
@@ -196,6 +197,22 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
     await refused(t, '/elsewhere/outside.fcgi', 403, outside, /root|outside|allowed/i);
     t.same(site.starts(outside), []);
   });
+
+  if (isRoot) {
+    await site.check(
+      'a program that others may write to is 403, until nobody else may',
+      async (t) => {
+        chmodSync(shared, 0o775);
+        await refused(t, '/shared.fcgi', 403, shared, /may be written by its group.*chmod go-w/);
+        t.same(site.starts(shared), []);
+        chmodSync(shared, 0o755);
+        await eventually(
+          'an answer',
+          async () => (await site.request('/shared.fcgi')).status === 200,
+        );
+      },
+    );
+  }
 
   await site.check('a program whose interpreter is missing is 503', (t) =>
     refused(t, '/unreadable.fcgi', 503, 'unreadable.fcgi', /no such file|ENOENT|exec/i),
