@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "launcher/credentials.h"
+#include "launcher/state.h"
 
 #define SOCKET_MODE 0660
 
@@ -252,6 +253,52 @@ address_t *address_listen(const char *text, const spawn_user_t *user, int backlo
     }
     if (listen_at(address, backlog, failure) == 0)
         return address;
+    address_close(address);
+    return NULL;
+}
+
+void address_describe(const address_t *address, message_t *record) {
+    message_add(record, "listen", address->text);
+    message_add_number(record, "port", address->port);
+    state_add_user(record, &address->user);
+    if (address->path == NULL)
+        return;
+    message_add(record, "file", address->path);
+    message_add_number(record, "as_user", address->as_user);
+    message_add_number(record, "file_device", (int64_t)address->device);
+    message_add_number(record, "file_inode", (int64_t)address->inode);
+}
+
+static bool read_file(const message_t *record, address_t *address) {
+    const char *path = message_text(record, "file");
+    int64_t as_user, device, inode;
+    if (path == NULL)
+        return address->port != 0;
+    if (message_number(record, "as_user", 0, 1, &as_user) < 0 ||
+        message_number(record, "file_device", INT64_MIN, INT64_MAX, &device) < 0 ||
+        message_number(record, "file_inode", INT64_MIN, INT64_MAX, &inode) < 0)
+        return false;
+    address->path = strdup(path);
+    address->as_user = as_user != 0;
+    address->device = (dev_t)device;
+    address->inode = (ino_t)inode;
+    return address->path != NULL;
+}
+
+address_t *address_from_record(const message_t *record) {
+    int64_t port;
+    address_t *address = calloc(1, sizeof(*address));
+    if (address == NULL)
+        return NULL;
+    address->fd = -1;
+    const char *text = message_text(record, "listen");
+    if (text != NULL && (address->text = strdup(text)) != NULL &&
+        message_number(record, "port", 0, UINT16_MAX, &port) == 0 &&
+        state_user(record, &address->user) == 0) {
+        address->port = (uint16_t)port;
+        if (read_file(record, address))
+            return address;
+    }
     address_close(address);
     return NULL;
 }

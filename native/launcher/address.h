@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "launcher/failure.h"
+#include "launcher/message.h"
 #include "launcher/spawn.h"
 
 typedef struct {
@@ -32,6 +33,10 @@ typedef struct {
  * steps "listen", "socket", "bind". */
 address_t *address_listen(const char *text, const spawn_user_t *user, int backlog,
                           failure_t *failure);
+/* What a next launcher needs of it, and the address from that, without its socket; NULL when the
+ * record is wrong. */
+void address_describe(const address_t *address, message_t *record);
+address_t *address_from_record(const message_t *record);
 /* Remove the file as long as it is ours. */
 void address_remove(const address_t *address);
 /* Free it; the descriptor is closed. */

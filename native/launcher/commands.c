@@ -21,6 +21,7 @@
 #include "launcher/permit.h"
 #include "launcher/spawn.h"
 #include "launcher/stop.h"
+#include "launcher/upgrade.h"
 #include "os/os.h"
 
 #define ID_MAX ((int64_t)1 << 53) /* the manager counts in doubles */
@@ -377,6 +378,16 @@ static void run_quit(const message_t *message, int64_t id) {
     stop_now(strcmp(text_or(message, "remove", "0"), "1") == 0);
 }
 
+static void run_alive(const message_t *message, int64_t id) {
+    (void)message, (void)id;
+    manager_is_alive();
+}
+
+static void run_upgrade(const message_t *message, int64_t id) {
+    (void)message, (void)id;
+    upgrade_begin();
+}
+
 /* ---- all of them --------------------------------------------------------------------------- */
 
 static const struct {
@@ -404,6 +415,8 @@ static const struct {
     {"finish", run_finish, false},
     {"resume", run_resume, false},
     {"quit", run_quit, false},
+    {"alive", run_alive, false},
+    {"upgrade", run_upgrade, false},
 };
 
 void commands_run(const message_t *message) {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "channel/terms.h"
+#include "launcher/handover.h"
 #include "os/os.h"
 
 #define LOCK_ATTEMPTS 100
@@ -106,7 +107,15 @@ static bool is_only_shared(const char *name) {
     return shared;
 }
 
+/* Did the program that we were before an upgrade hold it? Its lock is ours. */
+static bool has_lock(void) {
+    int fd = handover_take_file(runtime_fd, "manager.lock");
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
 int directory_lock(failure_t *failure) {
+    if (has_lock())
+        return 0;
     for (int attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
         /* the descriptor stays open, and with it the lock, until the process ends */
         if (lock_alone("manager.lock") >= 0)
@@ -174,7 +183,7 @@ static void remove_socket(const entry_t *entry, void *context) {
 
 static void remove_file(const entry_t *entry, void *context) {
     (void)context;
-    if (S_ISREG(entry->mode) || S_ISSOCK(entry->mode))
+    if (S_ISREG(entry->mode) || S_ISSOCK(entry->mode) || S_ISFIFO(entry->mode))
         unlinkat(entry->folder_fd, entry->name, 0);
 }
 
@@ -198,7 +207,6 @@ int directory_prepare(failure_t *failure) {
     if (sockets_fd < 0)
         return fail(failure, "directory", errno, "open %s/sockets: %s", runtime_path,
                     strerror(errno));
-    each_entry(sockets_fd, remove_socket, NULL);
     return 0;
 }
 
@@ -209,7 +217,7 @@ bool directory_is_server_name(const char *name) {
     return length > 0 && length < USHER_SERVER_NAME_MAX && name[0] != '.' &&
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.-_") == length &&
            strcmp(name, "channel") != 0 && strcmp(name, "sockets") != 0 &&
-           strcmp(name, "servers") != 0;
+           strcmp(name, "servers") != 0 && strcmp(name, "state") != 0;
 }
 
 /* Root may write to a folder of mode 0500; its owner must be allowed to. */
@@ -257,6 +265,31 @@ bool directory_has_live_server(void) {
     return found;
 }
 
+/* ---- what a former launcher left ----------------------------------------------------------- */
+
+static void remove_stray(const entry_t *entry, void *context) {
+    bool (*const *is_known)(const char *name) = context;
+    if (S_ISSOCK(entry->mode) && !(*is_known)(entry->name))
+        unlinkat(entry->folder_fd, entry->name, 0);
+}
+
+static void remove_stray_links(const entry_t *entry, void *context) {
+    int live = open_live_file(entry, O_PATH);
+    if (live < 0)
+        return;
+    close(live);
+    int folder = directory_open_server(entry->name);
+    if (folder < 0)
+        return;
+    each_entry(folder, remove_stray, context);
+    close(folder);
+}
+
+void directory_remove_stray_sockets(bool (*is_known)(const char *name)) {
+    each_entry(sockets_fd, remove_stray, &is_known);
+    each_entry(runtime_fd, remove_stray_links, &is_known);
+}
+
 /* ---- removing ------------------------------------------------------------------------------ */
 
 void directory_remove_sockets(void) {
@@ -295,6 +328,7 @@ void directory_remove(void) {
     remove_folder(runtime_fd, "channel", remove_file);
     remove_folder(runtime_fd, "sockets", remove_file);
     remove_folder(runtime_fd, "servers", remove_file);
+    remove_folder(runtime_fd, "state", remove_file);
     /* manager.lock before lock: a server that comes to share the latter finds no manager then */
     const char *const files[] = {"usher.log", "manager.lock", "lock"};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)

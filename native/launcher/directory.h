@@ -16,8 +16,10 @@
 int directory_open(const char *path, bool create, failure_t *failure);
 /* Hold manager.lock until the process ends. 1 = another launcher has it. */
 int directory_lock(failure_t *failure);
-/* Make channel/, sockets/ and servers/ where missing; remove sockets a former launcher left. */
+/* Make channel/, sockets/ and servers/ where missing. */
 int directory_prepare(failure_t *failure);
+/* Remove sockets of a former launcher, and web servers' links to them, of which nothing is known. */
+void directory_remove_stray_sockets(bool (*is_known)(const char *name));
 
 int directory_fd(void);
 int directory_sockets_fd(void);

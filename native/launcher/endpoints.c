@@ -15,15 +15,23 @@
 
 #include "launcher/directory.h"
 #include "launcher/link.h"
+#include "launcher/log.h"
 #include "launcher/refusal.h"
+#include "launcher/state.h"
 
 #define NAME_MAX_BYTES 24
+#define KIND "endpoint"
 
 static endpoint_t *endpoints;
 static int64_t highest_id;
 
 int64_t endpoints_highest_id(void) {
     return highest_id;
+}
+
+void endpoints_note_id(int64_t id) {
+    if (id > highest_id)
+        highest_id = id;
 }
 
 void endpoints_list(void) {
@@ -35,6 +43,8 @@ void endpoints_list(void) {
         message_add_number(message, "inode", endpoint->inode);
         if (endpoint->address != NULL)
             message_add(message, "listen", endpoint->address->text);
+        if (endpoint->fd < 0)
+            message_add_number(message, "detached", 1);
         for (uint32_t i = 0; i < endpoint->server_count; i++)
             message_add(message, "server", endpoint->servers[i]);
         link_send(message);
@@ -46,6 +56,13 @@ endpoint_t *endpoint_find(int64_t id) {
     while (endpoint != NULL && endpoint->id != id)
         endpoint = endpoint->next;
     return endpoint;
+}
+
+bool endpoint_has_name(const char *name) {
+    const endpoint_t *endpoint = endpoints;
+    while (endpoint != NULL && strcmp(endpoint->name, name) != 0)
+        endpoint = endpoint->next;
+    return endpoint != NULL;
 }
 
 static void release(endpoint_t *endpoint) {
@@ -60,6 +77,22 @@ static void release(endpoint_t *endpoint) {
     free(endpoint->tag);
     free(endpoint->path);
     free(endpoint);
+}
+
+/* ---- records ------------------------------------------------------------------------------- */
+
+static int record(const endpoint_t *endpoint, failure_t *failure) {
+    message_t *message = message_begin(KIND);
+    message_add(message, "era", state_era());
+    message_add(message, "name", endpoint->name);
+    message_add_text(message, "tag", endpoint->tag, strlen(endpoint->tag));
+    message_add(message, "path", endpoint->path);
+    message_add_number(message, "inode", endpoint->inode);
+    if (endpoint->address != NULL)
+        address_describe(endpoint->address, message);
+    for (uint32_t i = 0; i < endpoint->server_count; i++)
+        message_add(message, "server", endpoint->servers[i]);
+    return state_save(endpoint->id, message, failure);
 }
 
 /* ---- binding ------------------------------------------------------------------------------- */
@@ -158,7 +191,7 @@ endpoint_t *endpoint_bind(const endpoint_request_t *request, failure_t *failure)
         result = listen_in_public(endpoint, request, failure);
     else
         result = listen_in_runtime(endpoint, request->backlog, failure);
-    if (result < 0) {
+    if (result < 0 || record(endpoint, failure) < 0) {
         if (endpoint->name != NULL)
             remove_files(endpoint);
         release(endpoint);
@@ -166,8 +199,7 @@ endpoint_t *endpoint_bind(const endpoint_request_t *request, failure_t *failure)
     }
     endpoint->next = endpoints;
     endpoints = endpoint;
-    if (request->id > highest_id)
-        highest_id = request->id;
+    endpoints_note_id(request->id);
     return endpoint;
 }
 
@@ -223,6 +255,8 @@ int endpoint_link(endpoint_t *endpoint, const char *server, failure_t *failure) 
     else if (remember_server(endpoint, server) < 0) {
         unlinkat(folder, endpoint->name, 0);
         result = fail(failure, "memory", ENOMEM, "endpoint %s: no memory", endpoint->name);
+    } else {
+        result = record(endpoint, failure);
     }
     close(folder);
     return result;
@@ -247,17 +281,85 @@ void endpoint_close(endpoint_t *endpoint, const char *refusal, uint32_t retry_af
         link = &(*link)->next;
     *link = endpoint->next;
     unlink_names(endpoint);
+    state_remove(KIND, endpoint->id);
     /* nobody can connect any more, so whoever waits now is all there is */
-    if (refusal != NULL)
+    if (refusal != NULL && endpoint->fd >= 0)
         refuse_waiting(endpoint->fd, refusal, retry_after_s);
     release(endpoint);
 }
 
 void endpoint_refuse(const endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s) {
-    refuse_waiting(endpoint->fd, refusal, retry_after_s);
+    if (endpoint->fd >= 0)
+        refuse_waiting(endpoint->fd, refusal, retry_after_s);
 }
 
 void endpoints_close_all(void) {
     while (endpoints != NULL)
         endpoint_close(endpoints, NULL, 0);
+}
+
+/* ---- of a former launcher ------------------------------------------------------------------ */
+
+static endpoint_t *read_record(int64_t id, const message_t *record) {
+    const char *name = message_text(record, "name"), *tag = message_text(record, "tag");
+    const char *path = message_text(record, "path"), *era = message_text(record, "era");
+    bool is_public = message_text(record, "listen") != NULL;
+    int64_t inode;
+    failure_t failure;
+    if (name == NULL || tag == NULL || path == NULL || era == NULL ||
+        message_number(record, "inode", 0, UINT32_MAX, &inode) < 0 ||
+        check_name(id, name, &failure) < 0)
+        return NULL;
+    endpoint_t *endpoint = calloc(1, sizeof(*endpoint));
+    if (endpoint == NULL)
+        return NULL;
+    endpoint->id = id;
+    endpoint->fd = -1;
+    /* inodes of sockets begin anew with the system */
+    endpoint->inode = strcmp(era, state_era()) == 0 ? (uint32_t)inode : 0;
+    endpoint->name = strdup(name);
+    endpoint->tag = strdup(tag);
+    endpoint->path = strdup(path);
+    if (is_public)
+        endpoint->address = address_from_record(record);
+    if (endpoint->name != NULL && endpoint->tag != NULL && endpoint->path != NULL &&
+        is_public == (endpoint->address != NULL))
+        return endpoint;
+    release(endpoint);
+    return NULL;
+}
+
+int endpoint_restore(int64_t id, const message_t *record) {
+    endpoint_t *endpoint = read_record(id, record);
+    if (endpoint == NULL)
+        return -1;
+    const char *cursor = NULL, *server;
+    while ((server = message_next(record, "server", &cursor)) != NULL) {
+        if (directory_is_server_name(server) && !is_linked(endpoint, server))
+            remember_server(endpoint, server);
+    }
+    endpoint->next = endpoints;
+    endpoints = endpoint;
+    return 0;
+}
+
+void endpoint_attach(endpoint_t *endpoint, int fd) {
+    endpoint->fd = fd;
+    if (endpoint->address != NULL)
+        endpoint->address->fd = fd;
+}
+
+void endpoints_each_detached(void (*on_endpoint)(endpoint_t *endpoint)) {
+    for (endpoint_t *endpoint = endpoints; endpoint != NULL; endpoint = endpoint->next) {
+        if (endpoint->fd < 0)
+            on_endpoint(endpoint);
+    }
+}
+
+void endpoints_close_lost(bool (*lives_on)(int64_t id)) {
+    for (endpoint_t *endpoint = endpoints, *next; endpoint != NULL; endpoint = next) {
+        next = endpoint->next;
+        if (endpoint->fd < 0 && !lives_on(endpoint->id))
+            endpoint_close(endpoint, NULL, 0);
+    }
 }

@@ -6,10 +6,12 @@
 #ifndef USHER_LAUNCHER_ENDPOINTS_H
 #define USHER_LAUNCHER_ENDPOINTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "launcher/address.h"
 #include "launcher/failure.h"
+#include "launcher/message.h"
 
 typedef struct endpoint endpoint_t;
 struct endpoint {
@@ -20,8 +22,8 @@ struct endpoint {
     address_t *address; /* public; NULL = <runtime>/sockets/NAME */
     char *path;         /* of the UNIX socket, or the TCP address in words */
     uint32_t inode;     /* of the socket itself, as sock_diag and /proc/PID/fd name it */
-    int fd;
-    char **servers; /* whose folders hold a link to it */
+    int fd;             /* -1 = detached: a former launcher's, only its programs have the socket */
+    char **servers;     /* whose folders hold a link to it */
     uint32_t server_count;
 };
 
@@ -46,8 +48,21 @@ void endpoint_refuse(const endpoint_t *endpoint, const char *refusal, uint32_t r
 void endpoints_close_all(void);
 
 endpoint_t *endpoint_find(int64_t id);
+bool endpoint_has_name(const char *name); /* is it the name of one? */
 /* Send an `endpoint` message for each. */
 void endpoints_list(void);
 int64_t endpoints_highest_id(void); /* of all there ever were, 0 = none */
+
+/* ---- of a former launcher, for adopt.c ---- */
+
+/* Take over what is recorded, without its socket. -1: the record is wrong. */
+int endpoint_restore(int64_t id, const message_t *record);
+void endpoints_note_id(int64_t id);
+/* Its socket was got back. */
+void endpoint_attach(endpoint_t *endpoint, int fd);
+/* Call for each that has no socket. */
+void endpoints_each_detached(void (*on_endpoint)(endpoint_t *endpoint));
+/* Close, without a word to those who wait in them, those without a socket on which nothing lives. */
+void endpoints_close_lost(bool (*lives_on)(int64_t id));
 
 #endif

@@ -4,141 +4,65 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/instance.h"
 #include "launcher/link.h"
 #include "launcher/log.h"
-#include "launcher/look.h"
-#include "launcher/loop.h"
-#include "launcher/output.h"
-#include "launcher/probe.h"
+#include "launcher/output_pipe.h"
 #include "launcher/snapshot.h"
+#include "launcher/stop.h"
 #include "os/os.h"
 
 #define EXITED_KEPT 1000 /* that the manager has not forgotten */
 #define GROUP_KILL_NS (5 * NS_PER_S)
+#define FOREIGN_GROUP_CHECK_NS (100 * NS_PER_MS) /* its deaths are not told to us */
 #define FIRST_PROBE_NS (NS_PER_MS / 2)
 #define SLOWEST_PROBE_NS (50 * NS_PER_MS)
 #define LATE_PROBE_NS (100 * NS_PER_MS) /* after start_timeout_ms */
-#define BUCKETS 1024
 
-typedef enum {
-    LAUNCHING, /* forked, exec not seen */
-    FAILED,    /* a step before or exec itself failed; not reaped yet, has no id any more */
-    STARTING,
-    READY,
-    EXITED,
-} instance_state_t;
-
-typedef struct instance instance_t;
-struct instance {
-    instance_t *next_by_id, *next_by_pid; /* in their bucket */
-    instance_t *newer, *older;            /* all of them, by age; exited ones by age of death */
-    int64_t id;
-    int64_t endpoint_id;
-    pid_t pid; /* number of its session and group, too */
-    instance_state_t state;
-    bool forgotten; /* only its group keeps it here */
-    bool has_group; /* exited, and others of its group may live */
-    char *tag;
-    char *path; /* of its endpoint */
-    uint64_t started_ns;
-    uint64_t start_timeout_ns;
-    uint64_t probe_interval_ns;
-    int wait_status;
-    int64_t lived_ms;
-    int64_t rss_kb;
-    watch_t status_watch;
-    alarm_t alarm; /* next probe; after the exit: KILL for the group */
-    probe_t probe;
-    look_t look;
-    output_t output;
-};
-
-typedef struct {
-    instance_t *oldest, *newest;
-    unsigned count;
-} age_list_t;
-
-static instance_t *by_id[BUCKETS], *by_pid[BUCKETS];
-static age_list_t living, exited;
 static unsigned groups; /* exited instances with has_group */
 static int64_t highest_id;
-
-/* ---- the table ----------------------------------------------------------------------------- */
-
-static instance_t *find(int64_t id) {
-    instance_t *instance = by_id[id % BUCKETS];
-    while (instance != NULL && instance->id != id)
-        instance = instance->next_by_id;
-    return instance;
-}
-
-/* Among those that are not reaped: their pids are their own. */
-static instance_t *find_pid(pid_t pid) {
-    instance_t *instance = by_pid[pid % BUCKETS];
-    while (instance != NULL && instance->pid != pid)
-        instance = instance->next_by_pid;
-    return instance;
-}
-
-static void enlist(age_list_t *list, instance_t *instance) {
-    instance->newer = NULL;
-    instance->older = list->newest;
-    *(list->newest != NULL ? &list->newest->newer : &list->oldest) = instance;
-    list->newest = instance;
-    list->count++;
-}
-
-static void delist(age_list_t *list, instance_t *instance) {
-    *(instance->newer != NULL ? &instance->newer->older : &list->newest) = instance->older;
-    *(instance->older != NULL ? &instance->older->newer : &list->oldest) = instance->newer;
-    list->count--;
-}
-
-static void add(instance_t *instance) {
-    instance_t **bucket = &by_id[instance->id % BUCKETS];
-    instance->next_by_id = *bucket;
-    *bucket = instance;
-    bucket = &by_pid[instance->pid % BUCKETS];
-    instance->next_by_pid = *bucket;
-    *bucket = instance;
-    enlist(&living, instance);
-    if (instance->id > highest_id)
-        highest_id = instance->id;
-}
-
-static void remove_id(instance_t *instance) {
-    instance_t **link = &by_id[instance->id % BUCKETS];
-    while (*link != instance)
-        link = &(*link)->next_by_id;
-    *link = instance->next_by_id;
-}
-
-static void remove_pid(instance_t *instance) {
-    instance_t **link = &by_pid[instance->pid % BUCKETS];
-    while (*link != instance)
-        link = &(*link)->next_by_pid;
-    *link = instance->next_by_pid;
-}
 
 int64_t instances_highest_id(void) {
     return highest_id;
 }
 
+void instances_note_id(int64_t id) {
+    if (id > highest_id)
+        highest_id = id;
+}
+
+bool instance_is_known(int64_t id) {
+    return instance_find(id) != NULL;
+}
+
 bool instances_live_on(int64_t endpoint_id) {
-    const instance_t *instance = living.oldest;
+    const instance_t *instance = instances_living.oldest;
     while (instance != NULL && instance->endpoint_id != endpoint_id)
         instance = instance->newer;
     return instance != NULL;
 }
 
 unsigned instances_alive(void) {
-    return living.count;
+    return instances_living.count;
+}
+
+bool instances_are_launching(void) {
+    const instance_t *instance = instances_living.newest;
+    while (instance != NULL && instance->state != LAUNCHING)
+        instance = instance->older;
+    return instance != NULL;
+}
+
+static void add(instance_t *instance) {
+    instances_note_id(instance->id);
+    instance_add_id(instance);
+    if (!instance->group.is_foreign)
+        instance_add_pid(instance);
+    instance_enlist(&instances_living, instance);
 }
 
 /* ---- starting ------------------------------------------------------------------------------ */
@@ -151,34 +75,49 @@ static void close_status(instance_t *instance) {
     instance->status_watch.fd = -1;
 }
 
-static void release(instance_t *instance) {
+static void close_death(instance_t *instance) {
+    if (instance->group.pidfd < 0)
+        return;
+    watch_stop(&instance->death_watch);
+    close(instance->group.pidfd);
+    instance->group.pidfd = -1;
+}
+
+void instance_release(instance_t *instance) {
     alarm_cancel(&instance->alarm);
     close_status(instance);
+    close_death(instance);
     output_close(&instance->output);
     free(instance->tag);
     free(instance->path);
+    free(instance->log);
     free(instance);
 }
 
 static void on_probe_due(alarm_t *alarm);
+
+static void begin_probing(instance_t *instance) {
+    instance->alarm.on_due = on_probe_due;
+    instance->probe_interval_ns = FIRST_PROBE_NS;
+    alarm_set(&instance->alarm, usher_os_now_ns() + FIRST_PROBE_NS);
+}
 
 static void launched(instance_t *instance) {
     close_status(instance);
     instance->state = STARTING;
     message_t *message = message_begin("started");
     message_add_number(message, "id", instance->id);
-    message_add_number(message, "pid", instance->pid);
+    message_add_number(message, "pid", instance->group.pid);
     link_send(message);
-    instance->alarm.on_due = on_probe_due;
-    instance->probe_interval_ns = FIRST_PROBE_NS;
-    alarm_set(&instance->alarm, usher_os_now_ns() + FIRST_PROBE_NS);
+    begin_probing(instance);
 }
 
 static void launch_failed(instance_t *instance, const failure_t *failure) {
     close_status(instance);
     output_close(&instance->output);
     instance->state = FAILED;
-    remove_id(instance);
+    instance_remove_id(instance);
+    instance_remove_record(instance);
     link_send(message_begin_failed(instance->id, failure));
 }
 
@@ -195,52 +134,96 @@ static void on_status(watch_t *watch) {
     read_status(OWNER_OF(watch, instance_t, status_watch));
 }
 
-static instance_t *new_instance(const instance_request_t *request) {
+static void on_death(watch_t *watch);
+
+instance_t *instance_new(int64_t id, const char *tag, const char *path) {
     instance_t *instance = calloc(1, sizeof(*instance));
     if (instance == NULL)
         return NULL;
-    instance->id = request->id;
-    instance->endpoint_id = request->endpoint->id;
-    instance->state = LAUNCHING;
-    instance->tag = strdup(request->tag);
-    instance->path = strdup(request->endpoint->path);
-    instance->start_timeout_ns = (uint64_t)request->start_timeout_ms * NS_PER_MS;
-    instance->probe.inode = request->endpoint->inode;
+    instance->id = id;
+    instance->tag = strdup(tag);
+    instance->path = strdup(path);
     instance->probe.path = instance->path;
-    instance->probe.is_shared = request->endpoint->address != NULL;
-    if (instance->probe.is_shared)
-        instance->probe.port = request->endpoint->address->port;
+    instance->group.pidfd = -1;
     instance->status_watch.fd = -1;
     instance->status_watch.on_event = on_status;
+    instance->death_watch.fd = -1;
+    instance->death_watch.on_event = on_death;
     instance->output.watch.fd = -1;
     if (instance->tag != NULL && instance->path != NULL)
         return instance;
-    release(instance);
+    instance_release(instance);
     return NULL;
 }
 
+static instance_t *new_requested(const instance_request_t *request) {
+    const endpoint_t *endpoint = request->endpoint;
+    instance_t *instance = instance_new(request->id, request->tag, endpoint->path);
+    if (instance == NULL)
+        return NULL;
+    instance->state = LAUNCHING;
+    instance->endpoint_id = endpoint->id;
+    instance->started_ns = usher_os_now_ns();
+    instance->start_timeout_ns = (uint64_t)request->start_timeout_ms * NS_PER_MS;
+    instance->probe.inode = endpoint->inode;
+    instance->probe.is_shared = endpoint->address != NULL;
+    if (instance->probe.is_shared)
+        instance->probe.port = endpoint->address->port;
+    instance->log_user = request->program.user;
+    if (request->log == NULL || (instance->log = strdup(request->log)) != NULL)
+        return instance;
+    instance_release(instance);
+    return NULL;
+}
+
+/* Fork it with a pipe for its output. */
+static int launch(instance_t *instance, const spawn_program_t *requested, output_pipe_t *pipe,
+                  spawned_t *spawned, failure_t *failure) {
+    if (output_pipe_create(instance->id, pipe, failure) < 0)
+        return -1;
+    spawn_program_t program = *requested;
+    program.output = pipe->program_end;
+    program.on_forked = instance_record_itself;
+    program.context = instance;
+    int result = spawn(&program, spawned, failure);
+    close(pipe->program_end);
+    if (result < 0) {
+        close(pipe->launcher_end);
+        output_pipe_remove(instance->id);
+    }
+    return result;
+}
+
+static void open_log(instance_t *instance) {
+    if (instance->log != NULL)
+        instance->output.log = log_file_open(instance->log, &instance->log_user);
+}
+
 int instance_start(const instance_request_t *request, failure_t *failure) {
-    if (find(request->id) != NULL)
+    const endpoint_t *endpoint = request->endpoint;
+    if (instance_find(request->id) != NULL)
         return fail(failure, "id", EEXIST, "instance id %lld is taken", (long long)request->id);
-    instance_t *instance = new_instance(request);
+    if (endpoint->fd < 0)
+        return fail(failure, "endpoint", EBADF,
+                    "endpoint %s is a former launcher's, whose program alone has its socket",
+                    endpoint->name);
+    instance_t *instance = new_requested(request);
     if (instance == NULL)
         return fail(failure, "memory", ENOMEM, "no memory for an instance");
     spawned_t spawned;
-    if (spawn(&request->program, &spawned, failure) < 0) {
-        release(instance);
+    output_pipe_t pipe;
+    if (launch(instance, &request->program, &pipe, &spawned, failure) < 0) {
+        instance_release(instance);
         return -1;
     }
-    instance->pid = spawned.pid;
-    instance->probe.pid = spawned.pid;
-    instance->started_ns = usher_os_now_ns();
+    instance->group.pid = instance->probe.pid = spawned.pid;
     instance->status_watch.fd = spawned.status_fd;
     add(instance);
-    if (request->log != NULL)
-        instance->output.log = log_file_open(request->log, &request->program.user);
+    open_log(instance);
     /* watching cannot fail but for memory; the exit of the child still settles the start then */
     if (watch_start(&instance->status_watch) < 0 ||
-        output_open(&instance->output, instance->id, spawned.output_fd) < 0)
-        kill(instance->pid, SIGKILL);
+        output_open(&instance->output, instance->id, pipe.launcher_end) < 0)
+        kill(instance->group.pid, SIGKILL);
     return 0;
 }
 
@@ -255,6 +238,7 @@ static void on_probe_due(alarm_t *alarm) {
         message_add_number(message, "id", instance->id);
         message_add_number(message, "ready_ns", (int64_t)now);
         link_send(message);
+        instance_record(instance);
         return;
     }
     /* seen at most half as late again as it became ready */
@@ -270,28 +254,29 @@ static void on_probe_due(alarm_t *alarm) {
 /* ---- signals, snapshots -------------------------------------------------------------------- */
 
 int instance_signal(int64_t id, int signal) {
-    instance_t *instance = find(id);
+    instance_t *instance = instance_find(id);
     if (instance == NULL)
         return -1;
-    /* not reaped, so the number is its own; before setsid() there is no group yet */
-    if (instance->state != EXITED && kill(-instance->pid, signal) < 0)
-        kill(instance->pid, signal);
+    if (instance->state != EXITED)
+        group_signal(&instance->group, signal);
     return 0;
 }
 
 void instances_signal_all(int signal) {
-    for (instance_t *instance = living.oldest; instance != NULL; instance = instance->newer)
+    for (instance_t *instance = instances_living.oldest; instance != NULL;
+         instance = instance->newer)
         instance_signal(instance->id, signal);
-    for (instance_t *instance = exited.oldest; instance != NULL; instance = instance->newer) {
+    for (instance_t *instance = instances_exited.oldest; instance != NULL;
+         instance = instance->newer) {
         if (instance->has_group)
-            kill(-instance->pid, signal);
+            group_signal(&instance->group, signal);
     }
 }
 
 /* Do connections wait in its socket? */
 static bool has_queue(const instance_t *instance) {
     const endpoint_t *endpoint = endpoint_find(instance->endpoint_id);
-    if (endpoint == NULL) /* closed here: only the programs have it */
+    if (endpoint == NULL || endpoint->fd < 0) /* only the programs have it */
         return instance->probe.port == 0 && usher_os_accept_queue(instance->probe.inode) > 0;
     struct pollfd queue = {.fd = endpoint->fd, .events = POLLIN};
     return poll(&queue, 1, 0) > 0;
@@ -309,12 +294,12 @@ static bool is_awaited(look_t *look) {
 static void wake_others(const instance_t *leaving) {
     if (!leaving->probe.is_shared || !has_queue(leaving))
         return;
-    for (instance_t *other = living.oldest; other != NULL; other = other->newer) {
+    for (instance_t *other = instances_living.oldest; other != NULL; other = other->newer) {
         if (other == leaving || other->endpoint_id != leaving->endpoint_id || other->look.id != 0 ||
             !probe_is_idle(&other->probe))
             continue;
-        kill(-other->pid, SIGSTOP);
-        kill(-other->pid, SIGCONT);
+        group_signal(&other->group, SIGSTOP);
+        group_signal(&other->group, SIGCONT);
     }
 }
 
@@ -323,27 +308,28 @@ static void on_signalled(look_t *look) {
 }
 
 int instance_look(int64_t id, int signal) {
-    instance_t *instance = find(id);
+    instance_t *instance = instance_find(id);
     if (instance == NULL || (instance->state != STARTING && instance->state != READY))
         return -1;
     instance->look.is_awaited = is_awaited;
     instance->look.on_signalled = on_signalled;
-    look_begin(&instance->look, &instance->probe, id, signal);
+    look_begin(&instance->look, &instance->probe, &instance->group, id, signal);
     return 0;
 }
 
 void instances_cancel_looks(void) {
-    for (instance_t *instance = living.oldest; instance != NULL; instance = instance->newer)
+    for (instance_t *instance = instances_living.oldest; instance != NULL;
+         instance = instance->newer)
         look_cancel(&instance->look);
 }
 
 int instance_snapshot(int64_t id) {
     static char text[65536];
-    instance_t *instance = find(id);
+    instance_t *instance = instance_find(id);
     if (instance == NULL)
         return -1;
     size_t length =
-        instance->state == EXITED ? 0 : snapshot_describe(instance->pid, text, sizeof(text));
+        instance->state == EXITED ? 0 : snapshot_describe(instance->group.pid, text, sizeof(text));
     message_t *message = message_begin("snapshot");
     message_add_number(message, "id", id);
     message_add_text(message, "text", text, length);
@@ -354,21 +340,24 @@ int instance_snapshot(int64_t id) {
 /* ---- exit ---------------------------------------------------------------------------------- */
 
 static void drop(instance_t *instance) {
-    delist(&exited, instance);
-    if (!instance->forgotten)
-        remove_id(instance);
-    release(instance);
+    instance_delist(&instances_exited, instance);
+    if (!instance->forgotten) {
+        instance_remove_record(instance);
+        instance_remove_id(instance);
+    }
+    instance_release(instance);
 }
 
 void instance_forget(int64_t id) {
-    instance_t *instance = find(id);
+    instance_t *instance = instance_find(id);
     if (instance == NULL || instance->state != EXITED)
         return;
     if (!instance->has_group) {
         drop(instance);
         return;
     }
-    remove_id(instance);
+    instance_remove_record(instance);
+    instance_remove_id(instance);
     instance->forgotten = true;
 }
 
@@ -382,43 +371,68 @@ static void group_is_gone(instance_t *instance) {
         drop(instance);
 }
 
-static bool group_lives(const instance_t *instance) {
-    return kill(-instance->pid, 0) == 0 || errno == EPERM;
-}
-
 static void on_group_due(alarm_t *alarm) {
     instance_t *instance = OWNER_OF(alarm, instance_t, alarm);
-    if (!group_lives(instance)) {
+    if (!group_lives(&instance->group)) {
         group_is_gone(instance);
         return;
     }
-    kill(-instance->pid, SIGKILL);
-    alarm_set(alarm, usher_os_now_ns() + NS_PER_S);
+    uint64_t now = usher_os_now_ns(), next = now + NS_PER_S;
+    if (now >= instance->group_kill_ns)
+        group_signal(&instance->group, SIGKILL);
+    else
+        next = instance->group_kill_ns;
+    if (instance->group.is_foreign && next > now + FOREIGN_GROUP_CHECK_NS)
+        next = now + FOREIGN_GROUP_CHECK_NS;
+    alarm_set(alarm, next);
 }
 
 void instances_check_groups(void) {
-    for (instance_t *instance = exited.newest, *older; instance != NULL && groups > 0;
+    for (instance_t *instance = instances_exited.newest, *older; instance != NULL && groups > 0;
          instance = older) {
         older = instance->older;
-        if (instance->has_group && !group_lives(instance))
+        if (instance->has_group && !group_lives(&instance->group))
             group_is_gone(instance);
     }
 }
 
-static void add_exit(message_t *message, const instance_t *instance) {
-    if (WIFSIGNALED(instance->wait_status))
-        message_add_number(message, "exit_signal", WTERMSIG(instance->wait_status));
-    else
-        message_add_number(message, "exit_code", WEXITSTATUS(instance->wait_status));
-    message_add_number(message, "lived_ms", instance->lived_ms);
-    message_add_number(message, "rss_kb", instance->rss_kb);
-    char kept[USHER_OUTPUT_KEPT];
-    size_t length = output_kept(&instance->output, kept);
-    message_add_text(message, "output", kept, length);
+/* Others of its group were asked to end; who does not is killed. */
+static void await_group(instance_t *instance) {
+    instance->has_group = group_lives(&instance->group);
+    if (!instance->has_group) {
+        output_close(&instance->output);
+        return;
+    }
+    groups++;
+    uint64_t now = usher_os_now_ns();
+    instance->group_kill_ns = now + GROUP_KILL_NS;
+    instance->alarm.on_due = on_group_due;
+    alarm_set(&instance->alarm,
+              instance->group.is_foreign ? now + FOREIGN_GROUP_CHECK_NS : instance->group_kill_ns);
+}
+
+static void has_exited(instance_t *instance) {
+    uint64_t now = usher_os_now_ns();
+    instance_delist(&instances_living, instance);
+    alarm_cancel(&instance->alarm);
+    wake_others(instance);
+    instance->state = EXITED;
+    if (now > instance->started_ns) /* a record's may be of another clock */
+        instance->lived_ms = (int64_t)((now - instance->started_ns) / NS_PER_MS);
+    output_finish(&instance->output);
+    instance_enlist(&instances_exited, instance);
+    message_t *message = message_begin("exited");
+    message_add_number(message, "id", instance->id);
+    instance_add_exit(message, instance);
+    link_send(message);
+    await_group(instance);
+    instance_record(instance);
+    if (instances_exited.count > EXITED_KEPT && !instances_exited.oldest->has_group)
+        drop(instances_exited.oldest);
 }
 
 bool instances_child_died(pid_t pid) {
-    instance_t *instance = find_pid(pid);
+    instance_t *instance = instance_find_pid(pid);
     if (instance == NULL)
         return false;
     if (instance->state == LAUNCHING)
@@ -429,36 +443,78 @@ bool instances_child_died(pid_t pid) {
 }
 
 void instances_child_reaped(pid_t pid, int status, const struct rusage *usage) {
-    instance_t *instance = find_pid(pid);
-    remove_pid(instance);
-    delist(&living, instance);
-    alarm_cancel(&instance->alarm);
+    instance_t *instance = instance_find_pid(pid);
+    instance_remove_pid(instance);
+    instance->group.leader_died = true;
     if (instance->state == FAILED) {
-        release(instance);
+        instance_delist(&instances_living, instance);
+        instance_release(instance);
         return;
     }
-    wake_others(instance);
-    uint64_t now = usher_os_now_ns();
-    instance->state = EXITED;
     instance->wait_status = status;
-    instance->lived_ms = (int64_t)((now - instance->started_ns) / NS_PER_MS);
     instance->rss_kb = usage->ru_maxrss;
-    output_finish(&instance->output);
-    enlist(&exited, instance);
-    message_t *message = message_begin("exited");
-    message_add_number(message, "id", instance->id);
-    add_exit(message, instance);
-    link_send(message);
-    instance->has_group = group_lives(instance);
-    if (instance->has_group) {
-        groups++;
-        instance->alarm.on_due = on_group_due;
-        alarm_set(&instance->alarm, now + GROUP_KILL_NS);
-    } else {
-        output_close(&instance->output);
+    has_exited(instance);
+}
+
+/* ---- a former launcher's ------------------------------------------------------------------- */
+
+static void exit_unseen(instance_t *instance) {
+    close_death(instance);
+    instance->group.leader_died = true;
+    instance->exit_unknown = true;
+    look_cancel(&instance->look);
+    group_signal(&instance->group, SIGTERM);
+    has_exited(instance);
+}
+
+static void on_death(watch_t *watch) {
+    exit_unseen(OWNER_OF(watch, instance_t, death_watch));
+    stop_check();
+}
+
+/* Read on what it writes. A pipe that cannot be had costs its lines. */
+static void reopen_output(instance_t *instance) {
+    int fd = output_pipe_reopen(instance->id);
+    if (fd >= 0) {
+        open_log(instance);
+        if (output_open(&instance->output, instance->id, fd) == 0)
+            return;
+        close(fd);
+        instance->output.watch.fd = -1;
     }
-    if (exited.count > EXITED_KEPT && !exited.oldest->has_group)
-        drop(exited.oldest);
+    if (group_leader_lives(&instance->group))
+        log_warn("instance.output-lost", "id", decimal(instance->id).text, "error", strerror(errno),
+                 NULL);
+}
+
+static void resume_exited(instance_t *instance) {
+    instances_note_id(instance->id);
+    instance_add_id(instance);
+    instance_enlist(&instances_exited, instance);
+    if (instance->has_group) {
+        reopen_output(instance);
+        group_signal(&instance->group, SIGTERM);
+        await_group(instance);
+    }
+}
+
+void instance_resume(instance_t *instance) {
+    if (instance->state == EXITED) {
+        resume_exited(instance);
+        return;
+    }
+    add(instance);
+    reopen_output(instance);
+    if (!group_leader_lives(&instance->group)) {
+        exit_unseen(instance);
+        return;
+    }
+    group_signal(&instance->group, SIGCONT); /* a look may have stopped it */
+    if (instance->state == STARTING)
+        begin_probing(instance);
+    instance->death_watch.fd = instance->group.pidfd;
+    if (instance->group.is_foreign && watch_start(&instance->death_watch) < 0)
+        group_signal(&instance->group, SIGKILL);
 }
 
 /* ---- for a new manager --------------------------------------------------------------------- */
@@ -470,21 +526,23 @@ static void list_one(const instance_t *instance) {
     message_t *message = message_begin("instance");
     message_add_number(message, "id", instance->id);
     message_add_number(message, "endpoint", instance->endpoint_id);
-    message_add_number(message, "pid", instance->pid);
+    message_add_number(message, "pid", instance->group.pid);
     message_add_text(message, "tag", instance->tag, strlen(instance->tag));
     message_add_number(message, "started_ns", (int64_t)instance->started_ns);
     message_add(message, "state", state);
     if (instance->state == EXITED)
-        add_exit(message, instance);
+        instance_add_exit(message, instance);
     link_send(message);
 }
 
 void instances_list(void) {
-    for (const instance_t *instance = exited.oldest; instance != NULL; instance = instance->newer) {
+    for (const instance_t *instance = instances_exited.oldest; instance != NULL;
+         instance = instance->newer) {
         if (!instance->forgotten)
             list_one(instance);
     }
-    for (const instance_t *instance = living.oldest; instance != NULL; instance = instance->newer) {
+    for (const instance_t *instance = instances_living.oldest; instance != NULL;
+         instance = instance->newer) {
         if (instance->state != FAILED)
             list_one(instance);
     }

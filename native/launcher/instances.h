@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Instances: the programs started on endpoints, from fork to the manager's `forget`. All of them
- * are children of the launcher; the manager may come and go.
+ * are children of the launcher, or were a former one's; the manager may come and go.
  */
 #ifndef USHER_LAUNCHER_INSTANCES_H
 #define USHER_LAUNCHER_INSTANCES_H
@@ -55,5 +55,10 @@ bool instances_live_on(int64_t endpoint_id);
 /* Of all instances ever started, 0 = none was. */
 int64_t instances_highest_id(void);
 unsigned instances_alive(void);
+bool instance_is_known(int64_t id);
+/* Is one forked of which nobody knows whether its exec succeeds? */
+bool instances_are_launching(void);
+/* An id that must not be given again. */
+void instances_note_id(int64_t id);
 
 #endif

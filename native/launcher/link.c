@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,6 +214,11 @@ void link_read_rest(void) {
 
 bool link_is_open(void) {
     return link_watch.fd >= 0;
+}
+
+bool link_has_message(void) {
+    struct pollfd link = {.fd = link_watch.fd, .events = POLLIN};
+    return poll(&link, 1, 0) > 0 && (link.revents & POLLIN) != 0;
 }
 
 int link_open(int fd, void (*on_message)(const message_t *message), void (*on_closed)(void)) {

@@ -14,6 +14,7 @@
 /* Take over a connected SOCK_SEQPACKET socket. */
 int link_open(int fd, void (*on_message)(const message_t *message), void (*on_closed)(void));
 bool link_is_open(void);
+bool link_has_message(void); /* that has not been read yet */
 /* Handle what the manager sent before it died. */
 void link_read_rest(void);
 /* Forget what has not been sent. */

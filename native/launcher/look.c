@@ -23,8 +23,8 @@ static void end(look_t *look, bool idle) {
     look->id = 0;
     bool signalled = idle && look->signal != 0;
     if (signalled)
-        kill(-look->probe->pid, look->signal);
-    kill(-look->probe->pid, SIGCONT);
+        group_signal(look->group, look->signal);
+    group_signal(look->group, SIGCONT);
     answer(id, idle);
     if (signalled)
         look->on_signalled(look);
@@ -43,15 +43,16 @@ static void on_due(alarm_t *alarm) {
     }
 }
 
-void look_begin(look_t *look, const probe_t *probe, int64_t id, int signal) {
+void look_begin(look_t *look, const probe_t *probe, const group_t *group, int64_t id, int signal) {
     /* a busy one is not even stopped */
-    if (look->id != 0 || !probe_is_idle(probe) || kill(-probe->pid, SIGSTOP) < 0) {
+    if (look->id != 0 || !probe_is_idle(probe) || group_signal(group, SIGSTOP) < 0) {
         answer(id, false);
         return;
     }
     uint64_t now = usher_os_now_ns();
     look->id = id;
     look->probe = probe;
+    look->group = group;
     look->signal = signal;
     look->until_ns = now + STOPPING_MAY_TAKE_NS;
     look->interval_ns = FIRST_CHECK_NS;

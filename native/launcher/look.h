@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "launcher/group.h"
 #include "launcher/loop.h"
 #include "launcher/probe.h"
 
@@ -16,6 +17,7 @@ typedef struct look look_t;
 struct look {
     int64_t id; /* of the instance; 0 = no look in progress */
     const probe_t *probe;
+    const group_t *group;
     int signal; /* for an idle one; 0 = none */
     uint64_t until_ns;
     uint64_t interval_ns;
@@ -25,7 +27,7 @@ struct look {
 };
 
 /* Answers with `looked` as soon as that is decided. */
-void look_begin(look_t *look, const probe_t *probe, int64_t id, int signal);
+void look_begin(look_t *look, const probe_t *probe, const group_t *group, int64_t id, int signal);
 /* The instance exited, or nobody wants to know any more: lets it go on, answers "not idle". */
 void look_cancel(look_t *look);
 

@@ -13,8 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/adopt.h"
 #include "launcher/commands.h"
 #include "launcher/directory.h"
+#include "launcher/handover.h"
 #include "launcher/instances.h"
 #include "launcher/link.h"
 #include "launcher/log.h"
@@ -23,8 +25,12 @@
 #include "launcher/notify.h"
 #include "launcher/options.h"
 #include "launcher/permit.h"
+#include "launcher/self.h"
 #include "launcher/spawn.h"
+#include "launcher/standby.h"
+#include "launcher/state.h"
 #include "launcher/stop.h"
+#include "launcher/upgrade.h"
 #include "os/os.h"
 
 enum { EXIT_FAILED = 1, EXIT_TAKEN = 3 };
@@ -36,12 +42,17 @@ static launch_options_t options;
 /* Whoever started us may have left sockets open and signals blocked: an nginx worker's parent has
  * both. */
 static void start_clean(void) {
-    spawn_reset_signals(true);
+    /* signals that come in the middle of an upgrade wait until the loop takes them */
+    if (!options.upgraded)
+        spawn_reset_signals(true);
     for (int fd = 0; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) < 0)
             open("/dev/null", O_RDWR); /* takes the lowest free number, which is fd */
     }
-    usher_os_close_range(STDERR_FILENO + 1, ~0u);
+    if (options.upgraded)
+        handover_receive();
+    else
+        usher_os_close_range(STDERR_FILENO + 1, ~0u);
     umask(077);
 }
 
@@ -50,6 +61,8 @@ static void raise_file_limit(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
+    if (options.file_limit > 0) /* an upgrade finds the raised one */
+        limit.rlim_cur = (rlim_t)options.file_limit;
     spawn_remember_file_limit(&limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
@@ -77,8 +90,8 @@ static void reap(pid_t pid) {
         return;
     if (is_instance)
         instances_child_reaped(pid, status, &usage);
-    else
-        manager_child_reaped(pid, status);
+    else if (!manager_child_reaped(pid, status) && !standby_child_reaped(pid))
+        upgrade_child_reaped(pid, status);
 }
 
 static void reap_all(void) {
@@ -106,6 +119,7 @@ static void on_manager_died(void) {
     commands_reset();
     instances_cancel_looks();
     stop_without_manager();
+    upgrade_manager_died();
 }
 
 static void on_manager_given_up(void) {
@@ -149,15 +163,31 @@ static int prepare(failure_t *failure) {
         return fail(failure, "start", errno, "event loop: %s", strerror(errno));
     raise_file_limit();
     notify_open();
+    upgrade_open(&options);
     usher_os_become_subreaper();
-    if (permit_read_config(&options, failure) < 0)
+    if (permit_read_config(&options, failure) < 0 || directory_prepare(failure) < 0 ||
+        state_open(failure) < 0)
         return -1;
-    return directory_prepare(failure) < 0 ? -1 : manager_open(&options, &events, failure);
+    adopt();
+    return manager_open(&options, &events, failure);
+}
+
+/* From here on everything is in the loop's hands. */
+static void begin(void) {
+    handover_end();
+    notify_begin_watchdog();
+    manager_start();
+    if (options.mode == MODE_EMBEDDED)
+        standby_start(&options);
+    reap_all(); /* who died in the middle of an upgrade */
 }
 
 int main(int count, char **words) {
+    self_remember(words[0]);
     options_parse(count, words, &options);
     start_clean();
+    if (options.standby_of != 0)
+        return standby_run(&options);
     int code = take_directory();
     if (code >= 0)
         return code;
@@ -166,6 +196,6 @@ int main(int count, char **words) {
         return refuse(&failure);
     log_info("launcher.started", "pid", decimal(getpid()).text, "version", USHER_RELEASE,
              "runtime_dir", options.runtime_dir, "mode", mode_name(options.mode), NULL);
-    manager_start();
+    begin();
     return loop_run();
 }

@@ -16,6 +16,7 @@
 #include "launcher/directory.h"
 #include "launcher/endpoints.h"
 #include "launcher/files.h"
+#include "launcher/handover.h"
 #include "launcher/instances.h"
 #include "launcher/link.h"
 #include "launcher/log.h"
@@ -23,14 +24,20 @@
 #include "launcher/manager_user.h"
 #include "launcher/memory.h"
 #include "launcher/notify.h"
+#include "launcher/proc.h"
+#include "launcher/snapshot.h"
 #include "launcher/spawn.h"
+#include "launcher/state.h"
 #include "launcher/stopped.h"
+#include "launcher/watchdog.h"
 #include "os/os.h"
 
 #define CONTROL_BACKLOG 64
 #define LINK_BUFFER_BYTES (1 << 20)
 #define DEATHS_MAX 10 /* in a row without `ready` */
 #define GIVEN_UP_PAUSE_NS (60 * NS_PER_S)
+#define SNAPSHOT_PIECE_BYTES 3000
+#define RECORD "manager"
 
 static const uint64_t pauses_ns[] = {200 * NS_PER_MS, 500 * NS_PER_MS, NS_PER_S, 2 * NS_PER_S,
                                      5 * NS_PER_S};
@@ -41,7 +48,7 @@ static const manager_events_t *events;
 static int control_fd = -1;
 static pid_t pid;         /* 0 = does not run */
 static spawn_user_t user; /* who it is; who we are unless is_other */
-static bool ready, ending;
+static bool ready, ending, held;
 static unsigned deaths;
 static uint64_t started_ns;
 
@@ -52,6 +59,8 @@ pid_t manager_pid(void) {
     return pid;
 }
 
+static void on_hung(uint64_t silent_ns);
+
 /* ---- control socket ------------------------------------------------------------------------ */
 
 int manager_open(const launch_options_t *launch_options, const manager_events_t *manager_events,
@@ -60,12 +69,16 @@ int manager_open(const launch_options_t *launch_options, const manager_events_t 
     events = manager_events;
     if (manager_user_open(options, failure) < 0)
         return -1;
+    watchdog_open((uint64_t)options->watchdog_ms * NS_PER_MS, on_hung);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *folder = directory_path();
     if (strlen(folder) + sizeof("/control.sock") > sizeof(address.sun_path))
         return fail(failure, "control", ENAMETOOLONG, "%s/control.sock is longer than %zu bytes",
                     folder, sizeof(address.sun_path) - 1);
     strcat(strcpy(address.sun_path, folder), "/control.sock");
+    control_fd = handover_take_socket_at(address.sun_path);
+    if (control_fd >= 0)
+        return 0;
     unlinkat(directory_fd(), "control.sock", 0);
     control_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (control_fd < 0 || bind(control_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
@@ -150,6 +163,21 @@ static void on_link_closed(void) {
     kill(pid, SIGKILL);
 }
 
+/* That it is dead when a next launcher starts another one: usually it dies with this one. */
+static void record(void) {
+    proc_identity_t identity;
+    message_t *message = message_begin(RECORD);
+    message_add(message, "era", state_era());
+    message_add_number(message, "birth",
+                       proc_identify(pid, &identity) == 0 ? (int64_t)identity.birth : 0);
+    state_save_or_log(pid, message);
+}
+
+static void on_message(const message_t *message) {
+    watchdog_heard();
+    events->on_message(message);
+}
+
 static int start(failure_t *failure) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -168,7 +196,8 @@ static int start(failure_t *failure) {
         return fail(failure, "fork", errno, "fork: %s", strerror(errno));
     }
     pid = child;
-    if (link_open(ends[0], events->on_message, on_link_closed) < 0) {
+    record();
+    if (link_open(ends[0], on_message, on_link_closed) < 0) {
         close(ends[0]);
         kill(child, SIGKILL);
     }
@@ -203,6 +232,40 @@ void manager_is_ready(void) {
     deaths = 0;
 }
 
+void manager_is_alive(void) {
+    if (ready)
+        watchdog_begin();
+}
+
+/* ---- hanging ------------------------------------------------------------------------------- */
+
+/* What its threads are doing, in lines as long as the log allows. */
+static void log_snapshot(void) {
+    static char text[32768];
+    size_t length = snapshot_describe(pid, text, sizeof(text));
+    for (size_t at = 0, part = 1; at < length; part++) {
+        char piece[SNAPSHOT_PIECE_BYTES + 1];
+        size_t size = length - at < SNAPSHOT_PIECE_BYTES ? length - at : SNAPSHOT_PIECE_BYTES;
+        const char *line_end = size < length - at ? memrchr(text + at, '\n', size) : NULL;
+        if (line_end != NULL)
+            size = (size_t)(line_end + 1 - (text + at));
+        memcpy(piece, text + at, size);
+        piece[size] = '\0';
+        log_error("manager.snapshot", "pid", decimal(pid).text, "part", decimal((int64_t)part).text,
+                  "text", piece, NULL);
+        at += size;
+    }
+}
+
+static void on_hung(uint64_t silent_ns) {
+    if (pid == 0 || ending)
+        return;
+    log_error("manager.hung", "pid", decimal(pid).text, "silent_ms",
+              decimal((int64_t)(silent_ns / NS_PER_MS)).text, NULL);
+    log_snapshot();
+    manager_kill();
+}
+
 /* ---- dying --------------------------------------------------------------------------------- */
 
 static void start_later(void) {
@@ -210,13 +273,14 @@ static void start_later(void) {
     if (deaths >= DEATHS_MAX) {
         pause = GIVEN_UP_PAUSE_NS;
         failure_t failure;
+        notify_status("there is no manager: it died ten times in a row; see the log");
         log_error("manager.given-up", "deaths", decimal(deaths).text, "next_try_s",
                   decimal((int64_t)(pause / NS_PER_S)).text, NULL);
         if (stopped_tell_workers(directory_path(), &failure) < 0)
             log_warn("manager.given-up", "error", failure.text, NULL);
         events->on_gave_up();
     }
-    if (!ending)
+    if (!ending && !held)
         alarm_set(&restart_alarm, usher_os_now_ns() + pause);
 }
 
@@ -233,11 +297,13 @@ bool manager_child_reaped(pid_t child, int status) {
     if (child != pid)
         return false;
     pid = 0;
+    watchdog_end();
+    state_remove(RECORD, child);
     link_read_rest(); /* it may have said `quit` */
     link_close();
     log_death(child, status);
     events->on_died();
-    if (ending)
+    if (ending || held)
         return true;
     if (ready) {
         manager_start();
@@ -253,8 +319,21 @@ void manager_kill(void) {
         kill(pid, SIGKILL);
 }
 
+void manager_hold(void) {
+    held = true;
+    alarm_cancel(&restart_alarm);
+    manager_kill();
+}
+
+void manager_release(void) {
+    held = false;
+    if (!ending && pid == 0)
+        manager_start();
+}
+
 void manager_end(void) {
     ending = true;
     alarm_cancel(&restart_alarm);
+    watchdog_end();
     link_close();
 }

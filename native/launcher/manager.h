@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The manager's process: started, greeted with what is kept, and started again when it dies. At once
- * when it had been ready; otherwise after growing pauses, and after ten deaths in a row web servers
- * are told that there is none.
+ * The manager's process: started, greeted with what is kept, and started again when it dies or
+ * hangs. At once when it had been ready; otherwise after growing pauses, and after ten deaths in a
+ * row web servers are told that there is none.
  */
 #ifndef USHER_LAUNCHER_MANAGER_H
 #define USHER_LAUNCHER_MANAGER_H
@@ -26,11 +26,16 @@ int manager_open(const launch_options_t *options, const manager_events_t *events
 void manager_start(void);
 /* It said `ready`. */
 void manager_is_ready(void);
+/* It said `alive`. */
+void manager_is_alive(void);
 /* 0 = it does not run. */
 pid_t manager_pid(void);
 /* Do not start it again; its link is closed, so that it ends by itself. */
 void manager_end(void);
 void manager_kill(void);
+/* Kill it and do not start it again, until it is released. */
+void manager_hold(void);
+void manager_release(void);
 /* false when the child was not the manager. */
 bool manager_child_reaped(pid_t pid, int status);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "launcher/link.h"
+#include "launcher/output_pipe.h"
 #include "os/os.h"
 
 #define READ_BYTES 32768
@@ -41,6 +42,10 @@ size_t output_kept(const output_t *output, char kept[USHER_OUTPUT_KEPT]) {
         skip++;
     memmove(kept, kept + skip, sizeof(output->kept) - skip);
     return sizeof(output->kept) - skip;
+}
+
+void output_restore(output_t *output, const char *bytes, size_t length) {
+    keep(output, bytes, length);
 }
 
 /* ---- passing on ---------------------------------------------------------------------------- */
@@ -109,6 +114,19 @@ static void take(output_t *output, char *bytes, size_t length) {
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
+/* Gives the descriptor, -1 when it was closed already. */
+static int let_go(output_t *output) {
+    int fd = output->watch.fd;
+    if (fd < 0)
+        return -1;
+    pass_on_line(output);
+    watch_stop(&output->watch);
+    output->watch.fd = -1;
+    log_file_close(output->log);
+    output->log = NULL;
+    return fd;
+}
+
 /* How much was read; 0 at the end of the pipe or when it is empty for now. */
 static size_t read_some(output_t *output) {
     static char buffer[OUTPUT_LINE_MAX + READ_BYTES];
@@ -120,8 +138,10 @@ static size_t read_some(output_t *output) {
         take(output, buffer + OUTPUT_LINE_MAX, (size_t)length);
         return (size_t)length;
     }
-    if (length == 0 || errno != EAGAIN)
-        output_close(output);
+    if (length == 0 || errno != EAGAIN) {
+        close(let_go(output));
+        output_pipe_remove(output->instance_id);
+    }
     return 0;
 }
 
@@ -145,12 +165,7 @@ void output_finish(output_t *output) {
 }
 
 void output_close(output_t *output) {
-    if (output->watch.fd < 0)
-        return;
-    pass_on_line(output);
-    watch_stop(&output->watch);
-    close(output->watch.fd);
-    output->watch.fd = -1;
-    log_file_close(output->log);
-    output->log = NULL;
+    int fd = let_go(output);
+    if (fd >= 0)
+        output_pipe_drain(output->instance_id, fd);
 }

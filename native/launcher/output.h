@@ -29,11 +29,15 @@ typedef struct {
     char line[OUTPUT_LINE_MAX]; /* the unfinished last line */
 } output_t;
 
+/* Read from the launcher's end of its pipe (output_pipe.h). */
 int output_open(output_t *output, int64_t instance_id, int fd);
 /* Read what is there now, at the end of a program's life, and pass on its unfinished line. */
 void output_finish(output_t *output);
+/* Who still has the pipe open may go on writing, and is not heard any more. */
 void output_close(output_t *output);
 /* Copy the last bytes; returns how many. */
 size_t output_kept(const output_t *output, char kept[USHER_OUTPUT_KEPT]);
+/* As if these had been the last bytes. */
+void output_restore(output_t *output, const char *bytes, size_t length);
 
 #endif

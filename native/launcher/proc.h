@@ -6,6 +6,7 @@
 #ifndef USHER_LAUNCHER_PROC_H
 #define USHER_LAUNCHER_PROC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -28,6 +29,21 @@ size_t proc_list_instance(pid_t pid, pid_t pids[PROC_PROCESSES_MAX]);
 
 /* The socket's inode behind a descriptor, 0 when it is none (or hidden: errno EACCES). */
 uint32_t proc_socket_inode(pid_t pid, int fd);
+typedef struct {
+    char state;
+    bool is_fork; /* has not called exec since it was forked */
+    pid_t parent, group, session;
+    uint64_t birth; /* ticks from boot to its start: with the pid it says which process this is */
+} proc_identity_t;
+
+/* -1 when there is no such process. */
+int proc_identify(pid_t pid, proc_identity_t *identity);
+/* Does a process live whose group and session have this number? Looks at every process. */
+bool proc_session_lives(pid_t group);
+/* Which descriptor of a process is the socket with this inode; -1 when none is, or they may not be
+ * looked at. */
+int proc_find_socket(pid_t pid, uint32_t inode);
+
 /* State letter and CPU time of a process (task 0) or one of its threads; '\0' when it is gone. */
 char proc_state(pid_t pid, int task, unsigned long long *cpu_ticks);
 

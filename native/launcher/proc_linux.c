@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,11 +64,14 @@ size_t proc_list_children(pid_t pid, pid_t *pids, size_t max) {
     return add_children(pid, pids, 0, max);
 }
 
-/* A process whose parent died has become the launcher's child; its group tells whose it is. */
+/* A process whose parent died has become a child of the launcher, or of whoever got the instances of
+ * a launcher that was killed; its group tells whose it is. */
 static size_t add_orphans(pid_t group, pid_t *pids, size_t count, size_t max) {
     enum { CHILDREN_MAX = 1024 };
     pid_t children[CHILDREN_MAX];
-    size_t child_count = proc_list_children(getpid(), children, CHILDREN_MAX);
+    proc_identity_t leader;
+    pid_t parent = proc_identify(group, &leader) == 0 ? leader.parent : getpid();
+    size_t child_count = proc_list_children(parent, children, CHILDREN_MAX);
     for (size_t i = 0; i < child_count && count < max; i++) {
         if (children[i] != group && getpgid(children[i]) == group)
             pids[count++] = children[i];
@@ -92,6 +96,51 @@ size_t proc_list_instance(pid_t pid, pid_t pids[PROC_PROCESSES_MAX]) {
 }
 
 /* ---- one of them --------------------------------------------------------------------------- */
+
+#define FORKED_NO_EXEC 0x40u /* PF_FORKNOEXEC of the kernel's task flags */
+
+int proc_identify(pid_t pid, proc_identity_t *identity) {
+    char path[64], text[1024];
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    const char *after_name = proc_read(path, text, sizeof(text)) > 0 ? strrchr(text, ')') : NULL;
+    unsigned flags;
+    if (after_name == NULL ||
+        sscanf(after_name + 1,
+               " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
+               &identity->state, &identity->parent, &identity->group, &identity->session, &flags,
+               &identity->birth) != 6)
+        return -1;
+    identity->is_fork = (flags & FORKED_NO_EXEC) != 0;
+    return 0;
+}
+
+bool proc_session_lives(pid_t group) {
+    DIR *folder = opendir("/proc");
+    bool lives = false;
+    struct dirent *item;
+    while (folder != NULL && !lives && (item = readdir(folder)) != NULL) {
+        proc_identity_t process;
+        lives = item->d_name[0] >= '1' && item->d_name[0] <= '9' &&
+                proc_identify(atoi(item->d_name), &process) == 0 && process.group == group &&
+                process.session == group && process.state != 'Z' && process.state != 'X';
+    }
+    if (folder != NULL)
+        closedir(folder);
+    return lives;
+}
+
+int proc_find_socket(pid_t pid, uint32_t inode) {
+    enum { DESCRIPTORS_MAX = 4096 };
+    static int fds[DESCRIPTORS_MAX];
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+    size_t count = proc_list_numbers(path, fds, DESCRIPTORS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (proc_socket_inode(pid, fds[i]) == inode)
+            return fds[i];
+    }
+    return -1;
+}
 
 uint32_t proc_socket_inode(pid_t pid, int fd) {
     char path[64], target[64];

@@ -24,6 +24,10 @@ void spawn_remember_file_limit(const struct rlimit *limit) {
     has_file_limit = true;
 }
 
+rlim_t spawn_file_limit(void) {
+    return file_limit.rlim_cur;
+}
+
 void spawn_reset_file_limit(void) {
     if (has_file_limit)
         setrlimit(RLIMIT_NOFILE, &file_limit);
@@ -241,12 +245,14 @@ static int check_again(const spawn_program_t *program, failure_t *failure) {
 /* Everything before exec. `*status_fd` follows the status pipe to where it is moved. The order: what
  * needs descriptors of the launcher, what needs root, becoming the user, what the user must be
  * allowed to do. */
-static int prepare(const spawn_program_t *program, int output, int *status_fd, failure_t *failure) {
+static int prepare(const spawn_program_t *program, int *status_fd, failure_t *failure) {
+    if (program->on_forked != NULL && program->on_forked(program->context, failure) < 0)
+        return -1;
     setsid(); /* own session and group: no terminal, and one kill() reaches all of it */
     if (program->checked != NULL && fchdir(program->checked->folder) < 0)
         return fail(failure, "cwd", errno, "change to directory %s: %s", program->cwd,
                     strerror(errno));
-    if (arrange_descriptors(program->listener, output, *status_fd, failure) < 0)
+    if (arrange_descriptors(program->listener, program->output, *status_fd, failure) < 0)
         return -1;
     *status_fd = STATUS_FD;
     spawn_reset_signals(true);
@@ -266,8 +272,8 @@ static int prepare(const spawn_program_t *program, int output, int *status_fd, f
     return check_again(program, failure);
 }
 
-static void run(const spawn_program_t *program, int output, int status_fd, failure_t *failure) {
-    if (prepare(program, output, &status_fd, failure) == 0) {
+static void run(const spawn_program_t *program, int status_fd, failure_t *failure) {
+    if (prepare(program, &status_fd, failure) == 0) {
         /* execve() promises not to write to the lists; its type is older than const */
         execve(program->arguments[0], (char *const *)(uintptr_t)program->arguments,
                (char *const *)(uintptr_t)program->environment);
@@ -279,46 +285,27 @@ static void run(const spawn_program_t *program, int output, int status_fd, failu
 
 /* ---- in the launcher ----------------------------------------------------------------------- */
 
-static void close_pair(const int fds[2]) {
-    close(fds[0]);
-    close(fds[1]);
-}
-
-/* A pipe that the launcher reads without waiting; the program's end stays an ordinary one. */
-static int open_pipe(int fds[2], const char *what, failure_t *failure) {
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return fail(failure, "pipe", errno, "pipe for %s: %s", what, strerror(errno));
-    if (fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0)
-        return 0;
-    fail(failure, "pipe", errno, "pipe for %s: %s", what, strerror(errno));
-    close_pair(fds);
-    return -1;
-}
-
 int spawn(const spawn_program_t *program, spawned_t *spawned, failure_t *failure) {
-    int output[2], status[2];
+    int status[2];
     if (program->arguments[0] == NULL || program->arguments[0][0] != '/')
         return fail(failure, "exec", EINVAL, "exec %s: not an absolute path",
                     program->arguments[0] != NULL ? program->arguments[0] : "nothing");
-    if (open_pipe(output, "output", failure) < 0)
-        return -1;
-    if (open_pipe(status, "status", failure) < 0) {
-        close_pair(output);
-        return -1;
-    }
+    if (pipe2(status, O_CLOEXEC) < 0)
+        return fail(failure, "pipe", errno, "pipe for status: %s", strerror(errno));
+    fcntl(status[0], F_SETFL, O_NONBLOCK);
     pid_t pid = fork();
     if (pid == 0) {
-        run(program, output[1], status[1], failure);
+        close(status[0]);
+        run(program, status[1], failure);
         _exit(127);
     }
-    if (pid < 0) {
-        fail(failure, "fork", errno, "fork for %s: %s", program->arguments[0], strerror(errno));
-        close_pair(output);
-        close_pair(status);
-        return -1;
-    }
-    close(output[1]);
+    int error = errno;
     close(status[1]);
-    *spawned = (spawned_t){.pid = pid, .status_fd = status[0], .output_fd = output[0]};
+    if (pid < 0) {
+        close(status[0]);
+        return fail(failure, "fork", error, "fork for %s: %s", program->arguments[0],
+                    strerror(error));
+    }
+    *spawned = (spawned_t){.pid = pid, .status_fd = status[0]};
     return 0;
 }

@@ -33,16 +33,20 @@ typedef struct {
     int nice; /* added to the launcher's */
     limits_t limits;
     int listener;
+    int output; /* what gets stdout and stderr */
+    /* In the child, before anything else: -1 ends it. May be NULL. */
+    int (*on_forked)(const void *context, failure_t *failure);
+    const void *context;
 } spawn_program_t;
 
 typedef struct {
     pid_t pid;
     int status_fd; /* non-blocking: end of file = exec succeeded, or a failure_t */
-    int output_fd; /* non-blocking: stdout and stderr of the program */
 } spawned_t;
 
 /* What children get back after the launcher raised it for itself. */
 void spawn_remember_file_limit(const struct rlimit *limit);
+rlim_t spawn_file_limit(void); /* the soft one */
 /* Dispositions and mask as a new program expects them; `ignore_pipe` as FastCGI programs do. */
 void spawn_reset_signals(bool ignore_pipe);
 void spawn_reset_file_limit(void);

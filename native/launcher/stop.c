@@ -15,6 +15,9 @@
 #include "launcher/manager.h"
 #include "launcher/notify.h"
 #include "launcher/proc.h"
+#include "launcher/standby.h"
+#include "launcher/state.h"
+#include "launcher/upgrade.h"
 #include "os/os.h"
 
 #define MANAGER_MAY_TAKE_NS (20 * NS_PER_S) /* from `terminate` to `quit` */
@@ -51,6 +54,8 @@ static void kill_children(bool with_manager) {
 
 static void finish(void) {
     alarm_cancel(&stop_alarm);
+    if (instances_alive() == 0)
+        state_clear();
     log_info("launcher.stopped", "removed", remove_files ? "yes" : "no", NULL);
     if (remove_files)
         directory_remove();
@@ -66,6 +71,7 @@ static void kill_more(void) {
         finish();
         return;
     }
+    instances_signal_all(SIGKILL); /* those of a former launcher are not our children */
     kill_children(now - killing_since_ns > MANAGER_MAY_LINGER_NS);
     alarm_set(&stop_alarm, now + KILL_AGAIN_NS);
     stop_check();
@@ -79,6 +85,8 @@ static void begin_killing(bool remove, int code) {
     exit_code = code;
     killing_since_ns = usher_os_now_ns();
     notify_stopping();
+    upgrade_cancel();
+    standby_end();
     manager_end();
     instances_signal_all(SIGKILL);
     endpoints_close_all();
@@ -97,7 +105,7 @@ void stop_by_force(int code) {
 void stop_check(void) {
     if (state == TERMINATING && instances_alive() == 0)
         stop_by_force(0);
-    else if (state == KILLING && !has_children())
+    else if (state == KILLING && !has_children() && instances_alive() == 0)
         finish();
 }
 
@@ -127,6 +135,8 @@ void stop_on_signal(void) {
         return;
     }
     log_info("launcher.stopping", NULL);
+    upgrade_cancel();
+    standby_end();
     if (!link_is_open()) {
         terminate_programs();
         return;

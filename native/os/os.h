@@ -33,12 +33,17 @@ off_t usher_os_locked_byte(int fd, off_t offset);
 
 int usher_os_pidfd_open(pid_t pid);
 int usher_os_pidfd_send_signal(int pidfd, int signal);
+/* A copy of another process's descriptor, closed by exec. Needs the right to trace that process. */
+int usher_os_pidfd_getfd(int pidfd, int fd);
 int usher_os_close_range(unsigned first, unsigned last);
+int usher_os_close_range_at_exec(unsigned first, unsigned last); /* not before */
+int usher_os_set_pipe_size(int fd, int bytes);
 int usher_os_set_no_new_privs(void);
 /* Give up every capability, also inheritable and ambient ones and their way through setuid(). */
 int usher_os_drop_capabilities(void);
 int usher_os_set_parent_death_signal(int signal);
-int usher_os_become_subreaper(void); /* orphans below this process become its children */
+int usher_os_set_name(const char *name); /* of this process, as ps shows it; 15 bytes */
+int usher_os_become_subreaper(void);     /* orphans below this process become its children */
 
 /* Connections waiting in accept() of the listening UNIX socket with inode
  * `inode`, by sock_diag. -1 ENOENT when there is no such socket. */

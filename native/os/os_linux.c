@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/close_range.h>
 #include <linux/futex.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -97,6 +98,18 @@ int usher_os_close_range(unsigned first, unsigned last) {
     return (int)syscall(SYS_close_range, first, last, 0);
 }
 
+int usher_os_pidfd_getfd(int pidfd, int fd) {
+    return (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+}
+
+int usher_os_close_range_at_exec(unsigned first, unsigned last) {
+    return (int)syscall(SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC);
+}
+
+int usher_os_set_pipe_size(int fd, int bytes) {
+    return fcntl(fd, F_SETPIPE_SZ, bytes) < 0 ? -1 : 0;
+}
+
 int usher_os_set_no_new_privs(void) {
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
@@ -113,6 +126,10 @@ int usher_os_drop_capabilities(void) {
 
 int usher_os_set_parent_death_signal(int signal) {
     return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0);
+}
+
+int usher_os_set_name(const char *name) {
+    return prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
 int usher_os_become_subreaper(void) {

@@ -312,29 +312,6 @@ static void test_two_launchers(void) {
     ok(launcher_close(&l), "the launcher ends");
 }
 
-static void test_launcher_killed(void) {
-    launcher_t l;
-    launcher_open(&l, "embedded");
-    make_server(&l, "nginx-1");
-    bind_endpoint(&l, 1, "server=nginx-1");
-    pid_t pid = start(&l, 2, "serve", "0"), manager = l.manager_pid;
-    hear(&l, "ready", 2);
-    kill(l.pid, SIGKILL);
-    launcher_wait(&l, 1000);
-    ok(comes_true(!is_alive(manager), 1000), "the manager dies with its launcher");
-    const char *text = converse(in_runtime(&l, "nginx-1/e1"), 1000);
-    ok(text != NULL && atoi(text) == pid, "programs serve on");
-    launcher_start(&l, (const char *const[]){"--mode", "embedded", NULL});
-    ok(launcher_meet(&l, 5000), "a next launcher starts");
-    text = converse(in_runtime(&l, "nginx-1/e1"), 1000);
-    ok(text != NULL && atoi(text) == pid, "web servers still reach the old programs");
-    bind_endpoint(&l, 1, "server=nginx-1");
-    start(&l, 2, "serve", "0");
-    ok(true, "names can be bound anew");
-    kill(pid, SIGKILL);
-    ok(launcher_close(&l), "the launcher ends");
-}
-
 /* ---- managers that do not do their part: begun first, looked at last ------------------------ */
 
 static launcher_t hopeless[2]; /* managers never become ready: 34 s until the launcher gives up */
@@ -417,7 +394,6 @@ static void suite(void) {
     test_force();
     test_terminate_without_manager();
     test_two_launchers();
-    test_launcher_killed();
 }
 
 int main(void) {

@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "os/os.h"
+
 #define PACKET_MAX 131072
 #define NOBODY 65534
 
@@ -393,8 +395,6 @@ const packet_t *hear_within(launcher_t *launcher, const char *verb, int id, int 
             return NULL;
         if (got > 0)
             enqueue(launcher, packet);
-        if (got > 0 && strcmp(packet->bytes, "hello") == 0)
-            launcher->control_fd = dup(packet->descriptors[0]);
     }
 }
 
@@ -450,6 +450,7 @@ static void forget(const launcher_t *launcher) {
 void launcher_prepare(launcher_t *launcher) {
     memset(launcher, 0, sizeof(*launcher));
     remember(launcher);
+    usher_os_become_subreaper(); /* a killed launcher's children can be waited for */
     strcpy(launcher->base, "/tmp/usher-launcher-XXXXXX");
     if (mkdtemp(launcher->base) == NULL || chmod(launcher->base, 0755) < 0)
         bail_out("mkdtemp: %s", strerror(errno));
@@ -494,6 +495,14 @@ bool launcher_meet(launcher_t *launcher, int timeout_ms) {
     launcher->link = dup(packet->descriptors[0]);
     launcher->manager_pid = (pid_t)number_field(packet, "pid");
     free_packet(packet);
+    /* a standby may have become the launcher */
+    if (receive(launcher->link, &packet, 5000) <= 0)
+        bail_out("the launcher did not greet its manager");
+    if (launcher->pid == 0)
+        launcher->pid = (pid_t)number_field(packet, "launcher_pid");
+    if (packet->descriptors[0] >= 0)
+        launcher->control_fd = dup(packet->descriptors[0]);
+    enqueue(launcher, packet);
     return true;
 }
 

@@ -618,7 +618,8 @@ static void test_notify(void) {
     tell(&l, "ready", NULL);
     ssize_t length = recv(systemd, text, sizeof(text) - 1, 0);
     text[length > 0 ? length : 0] = '\0';
-    is_str(text, "READY=1", "the launcher tells systemd");
+    is_str(text, f("READY=1\nMAINPID=%d\nSTATUS=the manager is ready", l.pid),
+           "the launcher tells systemd");
     tell(&l, "quit", "remove=1", NULL);
     length = recv(systemd, text, sizeof(text) - 1, 0);
     text[length > 0 ? length : 0] = '\0';
