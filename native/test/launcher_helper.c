@@ -102,6 +102,24 @@ static void serve_on_thread(const char *delay_ms) {
     pthread_join(thread, NULL);
 }
 
+/* Writes so many kilobytes and a line before it answers a connection. */
+static void talk(const char *kilobytes) {
+    static char bytes[1024];
+    memset(bytes, 'x', sizeof(bytes));
+    bytes[sizeof(bytes) - 1] = '\n';
+    for (int turn = 1;; turn++) {
+        struct pollfd next = {.fd = 0, .events = POLLIN};
+        poll(&next, 1, -1);
+        for (long i = atol(kilobytes); i > 0; i--) {
+            if (write(1, bytes, sizeof(bytes)) < 0)
+                exit(1);
+        }
+        printf("turn %d\n", turn);
+        fflush(stdout);
+        answer(0);
+    }
+}
+
 static void serve_by_poll(void) {
     for (;;) {
         struct pollfd fds[] = {{.fd = -1}, {.fd = 0, .events = POLLIN}};
@@ -297,6 +315,8 @@ int main(int count, char **words, char **environment) {
         return manage(role);
     if (strcmp(role, "serve") == 0)
         serve(word);
+    else if (strcmp(role, "talk") == 0)
+        talk(word);
     else if (strcmp(role, "thread") == 0)
         serve_on_thread(word);
     else if (strcmp(role, "poll") == 0)
