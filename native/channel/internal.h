@@ -159,7 +159,6 @@ uint32_t usher_own_waiting(const usher_channel_t *channel, uint32_t class_index)
 /* Store anew what this worker counts and what the manager reads of it beside. Any thread. */
 void usher_worker_recount(usher_channel_t *channel);
 void usher_recount_when_asked(usher_channel_t *channel);
-void usher_worker_describe(usher_channel_t *channel);
 void usher_worker_unwatch(usher_channel_t *channel);
 
 /* The count of a cell; of one that cannot be, 1: somebody may be there. */

@@ -87,8 +87,8 @@ static void restore(_Atomic uint32_t *word, uint32_t value) {
 }
 
 /* What the manager reads of this worker beside its counts. */
-void usher_worker_describe(usher_channel_t *channel) {
-    usher_worker_record_t *worker = &channel->cells->workers[channel->slot];
+static void describe(usher_channel_t *channel) {
+    usher_worker_record_t *worker = channel->worker;
     restore(&worker->generation, channel->own->generation);
     restore(&worker->pid, (uint32_t)getpid());
     USHER_STEP("attach: described");
@@ -112,7 +112,7 @@ void usher_worker_recount(usher_channel_t *channel) {
             publish(channel, &channel->own->waiting[i], &worker->load[i].waiting);
         }
     }
-    usher_worker_describe(channel);
+    describe(channel);
 }
 
 void usher_recount_when_asked(usher_channel_t *channel) {

@@ -107,8 +107,8 @@ static void take_slot(usher_channel_t *channel, uint32_t slot, uint32_t generati
         usher_worker_settle(channel->cells, channel->places, slot);
     }
     channel->own->generation = generation;
-    atomic_store(&channel->recounted, atomic_load(&channel->table->header.recount));
-    usher_worker_describe(channel);
+    channel->worker = worker;
+    usher_worker_recount(channel); /* nothing: whatever somebody left or wrote in the slot */
     USHER_STEP("attach: used");
 }
 
@@ -139,7 +139,6 @@ usher_status_t usher_worker_attach(usher_channel_t *channel, const char *live_pa
     channel->bell = may_block ? 0 : usher_bell_number(channel->server_id, slot);
     atomic_store(&channel->rotation, slot); /* workers begin at different endpoints */
     take_slot(channel, slot, generation);
-    channel->worker = &channel->cells->workers[slot];
     return USHER_OK;
 }
 
