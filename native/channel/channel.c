@@ -9,6 +9,7 @@
 #include "channel/internal.h"
 
 #define UNKNOWN_TIMEOUT_MS 30000u
+#define MASTERS_MAX 64u /* of one server, registering before one of them has written its file */
 
 usher_status_t usher_channel_open(const char *runtime_dir, const char *server,
                                   usher_channel_t **channel, usher_error_t *error) {
@@ -60,11 +61,18 @@ void usher_channel_close(usher_channel_t *channel) {
     free(channel);
 }
 
-uint32_t usher_channel_next_generation(usher_channel_t *channel) {
+uint32_t usher_channel_next_generation(usher_channel_t *channel, uint32_t newest) {
     usher_cells_header_t *header = &channel->cells->header;
+    uint32_t said = atomic_load(&header->generation);
+    uint32_t next = newest + 1;
     atomic_store(&header->master_pid, (uint32_t)getpid());
-    uint32_t generation = atomic_fetch_add(&header->generation, 1) + 1;
-    return generation != 0 ? generation : atomic_fetch_add(&header->generation, 1) + 1;
+    for (uint32_t i = 0; i < USHER_TRIES_MAX; i++) {
+        next = (said - newest <= MASTERS_MAX ? said : newest) + 1;
+        if (atomic_compare_exchange_strong(&header->generation, &said, next)) {
+            break;
+        }
+    }
+    return next;
 }
 
 void usher_channel_ring(usher_channel_t *channel) {

@@ -62,8 +62,10 @@ usher_status_t usher_channel_open(const char *runtime_dir, const char *server,
                                   usher_channel_t **channel, usher_error_t *error);
 void usher_channel_close(usher_channel_t *channel); /* unmaps; NULL is allowed */
 
-/* Begin a new generation of the server's registration and return its number (≥ 1). */
-uint32_t usher_channel_next_generation(usher_channel_t *channel);
+/* Begin a new generation of the server's registration and return its number (≥ 1), which is above
+ * `newest`, that of the registrations there are (0: none). Workers can write what the channel says of
+ * it: it counts as far as several masters may have asked at a time. */
+uint32_t usher_channel_next_generation(usher_channel_t *channel, uint32_t newest);
 
 /* Wake the manager, if it sleeps. Any process that has the channel may call it. */
 void usher_channel_ring(usher_channel_t *channel);

@@ -6,6 +6,7 @@
  */
 #include "registration/directories.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -284,6 +285,31 @@ usher_status_t usher_runtime_prepare(const usher_runtime_t *runtime, usher_error
         if (status != USHER_OK)
             return status;
     }
+    return USHER_OK;
+}
+
+usher_status_t usher_runtime_newest(const usher_runtime_t *runtime, const char *server,
+                                    uint32_t *newest, usher_error_t *error) {
+    int fd = openat(runtime->fd, "servers", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    size_t length = strlen(server);
+    struct dirent *entry;
+    *newest = 0;
+    if (folder == NULL) {
+        usher_registration_fail_errno(error, "cannot list %s/servers", runtime->path);
+        if (fd >= 0)
+            close(fd);
+        return USHER_SYSTEM;
+    }
+    while ((entry = readdir(folder)) != NULL) {
+        const char *number = entry->d_name + length + 1;
+        if (strncmp(entry->d_name, server, length) != 0 || entry->d_name[length] != '.')
+            continue;
+        unsigned long generation = strtoul(number, NULL, 10);
+        if (generation > *newest && generation < UINT32_MAX)
+            *newest = (uint32_t)generation;
+    }
+    closedir(folder);
     return USHER_OK;
 }
 

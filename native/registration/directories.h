@@ -22,6 +22,10 @@ void usher_runtime_close(usher_runtime_t *runtime); /* gives the lock back */
 /* channel/, sockets/, servers/. */
 usher_status_t usher_runtime_prepare(const usher_runtime_t *runtime, usher_error_t *error);
 
+/* The highest generation of which servers/ has a registration; 0 = none. */
+usher_status_t usher_runtime_newest(const usher_runtime_t *runtime, const char *server,
+                                    uint32_t *newest, usher_error_t *error);
+
 /* <server>/ with its `live`; uid and gid of the workers count only when we are root. */
 usher_status_t usher_runtime_prepare_server(const usher_runtime_t *runtime, const char *server,
                                             uid_t uid, gid_t gid, usher_error_t *error);

@@ -132,6 +132,7 @@ static usher_status_t write_head(usher_registration_t *registration, const usher
 usher_status_t usher_registration_begin(const usher_server_t *server,
                                         usher_registration_t **registration, usher_error_t *error) {
     char file[PATH_MAX];
+    uint32_t newest;
     usher_status_t status;
     *registration = NULL;
     usher_registration_t *made = calloc(1, sizeof *made);
@@ -157,7 +158,9 @@ usher_status_t usher_registration_begin(const usher_server_t *server,
         (status = usher_channel_open(made->runtime_dir, made->name, &made->channel, error)) !=
             USHER_OK)
         goto failed;
-    made->generation = usher_channel_next_generation(made->channel);
+    if ((status = usher_runtime_newest(&made->runtime, made->name, &newest, error)) != USHER_OK)
+        goto failed;
+    made->generation = usher_channel_next_generation(made->channel, newest);
     if ((status = write_head(made, server, file, error)) != USHER_OK)
         goto failed;
     *registration = made;

@@ -266,8 +266,13 @@ static void test_names(void) {
     is_int(error.errno_value, ENOENT, "errno says so");
     ok(strstr(error.text, "/nonexistent/channel/table") != NULL, "and the text: %s", error.text);
     is_int(usher_channel_open(dir, SERVER, channel, NULL), USHER_OK, "no error wanted");
-    is_int(usher_channel_next_generation(*channel), 1, "the first generation");
-    is_int(usher_channel_next_generation(*channel), 2, "the next one");
+    is_int(usher_channel_next_generation(*channel, 0), 1, "the first generation");
+    is_int(usher_channel_next_generation(*channel, 0), 2, "the next one");
+    is_int(usher_channel_next_generation(*channel, 2), 3, "also once that has registered");
+    (*channel)->cells->header.generation = 4000000000u;
+    is_int(usher_channel_next_generation(*channel, 3), 4, "not what a worker wrote, too high");
+    (*channel)->cells->header.generation = 1;
+    is_int(usher_channel_next_generation(*channel, 4), 5, "or too low");
     finish(&fixture);
 }
 

@@ -44,10 +44,10 @@ static void test_generations(void) {
     workers_t *workers = share(sizeof(*workers));
     pid_t old, young[2];
     begin(&fixture);
-    workers->generation = usher_channel_next_generation(fixture.channel);
+    workers->generation = usher_channel_next_generation(fixture.channel, 0);
     old = spawn(stay, &fixture, workers);
     await(&workers->ready, 1);
-    workers->generation = usher_channel_next_generation(fixture.channel);
+    workers->generation = usher_channel_next_generation(fixture.channel, 0);
     young[0] = spawn(stay, &fixture, workers);
     young[1] = spawn(stay, &fixture, workers);
     await(&workers->ready, 3);

@@ -71,7 +71,7 @@ int main(int count, char **words) {
         printf("open: %s\n", error.text);
         return 1;
     }
-    uint32_t generation = usher_channel_next_generation(channel);
+    uint32_t generation = usher_channel_next_generation(channel, 0);
     if (usher_worker_attach(channel, words[3], generation, false, &error) != USHER_OK) {
         printf("attach: %s\n", error.text);
         return 1;
