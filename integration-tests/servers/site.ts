@@ -2,6 +2,7 @@
 // One web server with one configuration in a directory of its own: files, start, requests, end, and
 // what is told when a check fails.
 
+import { randomInt } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
@@ -45,15 +46,22 @@ export type SiteOwner = Pick<Test, 'name' | 'teardown' | 'test'>;
 /** The same server's configuration in both spellings; a test gives the ones it needs. */
 export type Texts = Partial<Record<WebServer['kind'], string>>;
 
+/** Below those that the kernel gives to clients: one of them could take it before our server does. */
+const portRange = [10_000, 32_000] as const;
+
 async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(...portRange);
+    if (await isFree(port)) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
   const listener = net.createServer();
-  await new Promise<void>((resolve, reject) => {
-    listener.once('error', reject);
-    listener.listen(0, '127.0.0.1', resolve);
+  return new Promise((resolve) => {
+    listener.once('error', () => resolve(false));
+    listener.listen(port, '127.0.0.1', () => listener.close(() => resolve(true)));
   });
-  const { port } = listener.address() as net.AddressInfo;
-  await new Promise((resolve) => listener.close(resolve));
-  return port;
 }
 
 /** Whether somebody listens there. */
