@@ -17,6 +17,8 @@ export interface Action {
   name: string;
   /** For the manual: what happens. */
   title: string;
+  /** Takes longer than a short chaos lasts. */
+  isLong?: true;
   run: (arena: Arena, moment: Moment) => Promise<unknown>;
 }
 
@@ -111,6 +113,16 @@ const stopping =
     arena.later(moment.draw.between(100, 3000), pid, () => signal(pid, 'SIGCONT'));
   };
 
+/** Stands still until the launcher has had enough of it. */
+async function hangManager(arena: Arena): Promise<void> {
+  const pid = await managerOf(arena);
+  if (!signal(pid, 'SIGSTOP')) return;
+  await eventually('the manager that hangs is ended', () => !isRunning(pid), patienceMs).finally(
+    () => signal(pid, 'SIGCONT'),
+  );
+  await arena.recovered();
+}
+
 // ---- want
 
 /** Lowers a limit of a process for a moment; the hard limit stays, so that it can be given back. */
@@ -141,10 +153,19 @@ function startsMayFail(arena: Arena, { number, action }: Moment): void {
   arena.later(800 + backOffMs, process.pid, over);
 }
 
+/** Something has to be started now: one of several instances of a class dies, and the others serve. */
+async function needStart(arena: Arena, moment: Moment): Promise<void> {
+  const instances = await soon('a manager answers', () => arena.instances());
+  const several = instances.filter(({ of }) => of.key === 'c').map(({ pid }) => pid);
+  const victim = moment.draw.oneOf(several);
+  if (victim !== undefined && several.length > 1) await arena.slay(moment, [victim]);
+}
+
 async function fewFilesOfLauncher(arena: Arena, moment: Moment): Promise<void> {
   startsMayFail(arena, moment);
   const pid = await launcherOf(arena);
   await lower(arena, moment, pid, 'nofile', descriptorCount(pid) + moment.draw.between(0, 2));
+  await needStart(arena, moment);
 }
 
 async function fewFilesOfManager(arena: Arena, moment: Moment): Promise<void> {
@@ -168,6 +189,7 @@ async function fewFilesOfWorker(arena: Arena, moment: Moment): Promise<void> {
 async function fewProcesses(arena: Arena, moment: Moment): Promise<void> {
   startsMayFail(arena, moment);
   await lower(arena, moment, await launcherOf(arena), 'nproc', 1);
+  await needStart(arena, moment);
 }
 
 // ---- what administrators do
@@ -307,8 +329,14 @@ export const actions: readonly Action[] = [
     run: stopping(instanceOf),
   },
   {
+    name: 'hang-manager',
+    title: 'the manager stands still until the launcher kills it, after 15 s',
+    isLong: true,
+    run: hangManager,
+  },
+  {
     name: 'few-files-launcher',
-    title: 'the launcher can open no more files for up to 0.8 s',
+    title: 'the launcher can open no more files for up to 0.8 s, and has to start an instance',
     run: fewFilesOfLauncher,
   },
   {
@@ -323,7 +351,7 @@ export const actions: readonly Action[] = [
   },
   {
     name: 'few-processes',
-    title: 'what the launcher starts may be no process more of its user, for up to 0.8 s',
+    title: 'what the launcher has to start may be no process more of its user, for up to 0.8 s',
     run: fewProcesses,
   },
   {

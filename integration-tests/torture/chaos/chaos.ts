@@ -42,8 +42,11 @@ export const hasHeld = (result: ChaosResult): boolean =>
 
 const warmUpMs = 3_000;
 
+/** In less than this, actions that are long have no place. */
+const longMs = 60_000;
+
 /** Those that this Usher and this machine know. */
-async function actionsFor(arena: Arena, only: readonly string[] | undefined): Promise<Action[]> {
+async function actionsFor(arena: Arena, { only, lastsMs }: ChaosOptions): Promise<Action[]> {
   const { output } = await run([usher, '--help']);
   const absent: string[] = [];
   if (!/^\s+upgrade\b/m.test(output)) absent.push('upgrade');
@@ -51,13 +54,15 @@ async function actionsFor(arena: Arena, only: readonly string[] | undefined): Pr
   // Limits of processes and of other users' programs are root's to set.
   if (process.getuid?.() !== 0) absent.push('few-processes');
   return actions.filter(
-    ({ name }) => !absent.includes(name) && (only === undefined || only.includes(name)),
+    ({ name, isLong }) =>
+      !absent.includes(name) &&
+      (only?.includes(name) ?? (isLong === undefined || lastsMs >= longMs)),
   );
 }
 
 async function runSteps(arena: Arena, options: ChaosOptions): Promise<Sizes> {
-  const { seed, lastsMs, only, tell } = options;
-  const steps = scheduleOf(seed, await actionsFor(arena, only), lastsMs);
+  const { seed, lastsMs, tell } = options;
+  const steps = scheduleOf(seed, await actionsFor(arena, options), lastsMs);
   const beganMs = performance.now();
   let inTheMiddle: Sizes | undefined;
   for (const { number, atMs, action, seed } of steps) {
