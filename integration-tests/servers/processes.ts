@@ -223,8 +223,12 @@ export function processesOf(directory: string): TiedProcess[] {
     .filter((found): found is TiedProcess => found.tie !== undefined);
 }
 
-/** Sends a signal; false when the process is gone already. */
+/**
+ * Sends a signal; false when the process is gone already. Throws for what is no process: 0 would be
+ * our own group, and less than that many more.
+ */
 export function signal(pid: number, name: NodeJS.Signals): boolean {
+  if (!(Number.isInteger(pid) && pid > 1)) throw new Error(`${name} to process ${pid}`);
   try {
     process.kill(pid, name);
     return true;

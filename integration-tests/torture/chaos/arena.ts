@@ -177,12 +177,13 @@ export class Arena {
       .filter(({ isExternal }) => !isExternal);
   }
 
-  /** All instances of ours; throws when no manager answers. */
+  /** All instances of ours that have a process; throws when no manager answers. */
   async instances(): Promise<Instance[]> {
     const status = await this.status();
     return status.classes.flatMap(({ name, instances }) => {
       const of = this.classes.find(({ key }) => key === name);
-      return of === undefined ? [] : instances.map(({ pid }) => ({ pid, of }));
+      const there = instances.filter(({ pid }) => pid > 0);
+      return of === undefined ? [] : there.map(({ pid }) => ({ pid, of }));
     });
   }
 
