@@ -8,8 +8,8 @@ export interface UsherProcesses {
   /** The one in charge: it has a manager. */
   launcher: number | undefined;
   manager: number | undefined;
-  /** Children of the launcher that run its program too: one waits for the launcher's death. */
-  standbys: number[];
+  /** What waits for the launcher's death, to take its place. */
+  standby: number | undefined;
   /** All of them, also those that are about to be one or the other. */
   all: number[];
 }
@@ -17,27 +17,23 @@ export interface UsherProcesses {
 export function usherProcesses(runtimeDir: string): UsherProcesses {
   const all = processesWith('--runtime-dir', runtimeDir);
   const programOf = (pid: number): string =>
-    /usher-launcher|usherd/.exec(commandLine(pid))?.[0] ?? '';
-  const launchers = all.filter((pid) => programOf(pid) === 'usher-launcher');
-  const manager = all.find(
-    (pid) => programOf(pid) !== 'usher-launcher' && launchers.includes(parentOf(pid)),
-  );
+    /^\S*?(usher-launcher|usher-standby) |^\S+ \S*\/(usherd) /
+      .exec(commandLine(pid))
+      ?.slice(1)
+      .join('') ?? '';
+  const of = (name: string): number[] => all.filter((pid) => programOf(pid) === name);
+  const launchers = of('usher-launcher');
+  const manager = of('usherd').find((pid) => launchers.includes(parentOf(pid)));
   const launcher = manager === undefined ? undefined : parentOf(manager);
-  const standbys = launchers.filter((pid) => parentOf(pid) === launcher);
-  return { launcher, manager, standbys, all };
+  const standby = of('usher-standby').find((pid) => parentOf(pid) === launcher);
+  return { launcher, manager, standby, all };
 }
 
-/** The process that waits for the launcher's death; others of one look are there for a moment only. */
+/** Waits until there is one. */
 export function standbyOf(runtimeDir: string, withinMs = 60_000): Promise<number> {
-  let before: number[] = [];
   return eventually(
     'a standby waits for the death of the launcher',
-    () => {
-      const { standbys } = usherProcesses(runtimeDir);
-      const lasting = standbys.find((pid) => before.includes(pid));
-      before = standbys;
-      return lasting;
-    },
+    () => usherProcesses(runtimeDir).standby,
     withinMs,
   );
 }

@@ -42,11 +42,17 @@ async function killManager(tortured: Tortured, count: number): Promise<void> {
   noteTimes(tortured, 'a new manager was in charge', times);
 }
 
+/** More than ten launchers a minute are not begun again at once. */
+const launcherEveryMs = 6_500;
+
 /** The standby takes the launcher's place, and starts a manager of its own. */
 async function killLauncher(tortured: Tortured, count: number): Promise<void> {
   const { runtimeDir } = tortured.site;
   const times: number[] = [];
+  let lastMs = Number.NEGATIVE_INFINITY;
   await sparingInstances(tortured, count, async () => {
+    await sleep(count > 10 ? lastMs + launcherEveryMs - performance.now() : 0);
+    lastMs = performance.now();
     await standbyOf(runtimeDir);
     const { pid } = (await tortured.statusSoon()).manager;
     const { launcher } = usherProcesses(runtimeDir);

@@ -109,12 +109,12 @@ export async function quiet(arena: Arena): Promise<void> {
 
 /** Processes of this chaos that nobody answers for. */
 async function strays(arena: Arena): Promise<string[]> {
-  const { launcher, manager, standbys } = arena.processes();
+  const { launcher, manager, standby } = arena.processes();
   const instances = (await arena.instances()).map(({ pid }) => pid);
   const servers = arena.contestants.flatMap(({ site }) => [site.pid, ...childrenOf(site.pid)]);
   const known = new Set([
-    ...[launcher, manager].filter((pid) => pid !== undefined),
-    ...[...standbys, ...instances, ...servers, arena.externalPid],
+    ...[launcher, manager, standby].filter((pid) => pid !== undefined),
+    ...[...instances, ...servers, arena.externalPid],
   ]);
   const isKnown = (pid: number): boolean => known.has(pid) || known.has(parentOf(pid));
   const dirs = [arena.runtimeDir, ...arena.contestants.map(({ site }) => site.dir)];
