@@ -27,7 +27,8 @@ t.test('the schedule of a chaos', async (t) => {
     'each comes before any again',
   );
   t.ok(steps.every(({ atMs }, i) => atMs >= (steps[i - 1]?.atMs ?? 0) && atMs < 60_000));
-  t.equal(scheduleOf(7, names, 1).length, names.length, 'each comes once, however short it is');
+  const short = scheduleOf(7, names, 1);
+  t.same(new Set(short.map(({ action }) => action)), new Set(names), 'however short it is');
 });
 t.test('chaos', (t) => shortChaos(t, tried));
 t.test('after the end', nothingLeft);

@@ -2,13 +2,13 @@
 // Whatever of Usher or of the server is killed or stopped under load: what is lost is what was held by
 // whoever was killed, the programs run on, and the counts are right afterwards. And a short chaos.
 
-import { readdirSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import type { Test } from 'tap';
 import { eventually } from '../servers/eventually.ts';
 import { childrenOf, isRunning, listenedTo, signal } from '../servers/processes.ts';
 import { Site, type Texts } from '../servers/site.ts';
 import { usherProcesses } from '../servers/usher-processes.ts';
-import type { WebServer } from '../servers/web-server.ts';
+import { files, type WebServer } from '../servers/web-server.ts';
 import { actions } from '../torture/chaos/actions.ts';
 import { Arena } from '../torture/chaos/arena.ts';
 import { audit, quiet, sizesIn } from '../torture/chaos/audit.ts';
@@ -113,6 +113,7 @@ export async function staleDirectory(t: Test, server: WebServer): Promise<void> 
       return processes().length === 0 && !victims.some(isRunning);
     });
 
+    rmSync(files.pid(site)); // as a boot does
     await site.start(texts);
     t.equal((await site.request('/?text=anew')).text, 'anew');
     t.same(
