@@ -116,9 +116,12 @@ const stopping =
 /** Stands still until the launcher has had enough of it. */
 async function hangManager(arena: Arena): Promise<void> {
   const pid = await managerOf(arena);
-  if (!signal(pid, 'SIGSTOP')) return;
-  await eventually('the manager that hangs is ended', () => !isRunning(pid), patienceMs).finally(
-    () => signal(pid, 'SIGCONT'),
+  const isEnded = (): boolean => {
+    signal(pid, 'SIGSTOP'); // again, should another step's CONT have come
+    return !isRunning(pid);
+  };
+  await eventually('the manager that hangs is ended', isEnded, patienceMs).finally(() =>
+    signal(pid, 'SIGCONT'),
   );
   await arena.recovered();
 }
