@@ -94,7 +94,12 @@ class NotifySocket {
 }
 
 /** The ExecStart line as systemd would run it. */
-function start(t: Test, runtimeDir: string, notify: NotifySocket, log: string[]): ChildProcess {
+function start(
+  t: Pick<Test, 'teardown'>,
+  runtimeDir: string,
+  notify: NotifySocket,
+  log: string[],
+): ChildProcess {
   const [command = ''] = settings('ExecStart');
   const words = command.replace('/run/usher', runtimeDir).split(' ');
   const capabilities = settings('CapabilityBoundingSet')
@@ -116,7 +121,7 @@ function start(t: Test, runtimeDir: string, notify: NotifySocket, log: string[])
       `PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:${process.execPath.replace(/\/[^/]*$/, '')}`,
       'LANG=C.UTF-8',
       `NOTIFY_SOCKET=${notify.path}`,
-      `WATCHDOG_USEC=${seconds * 1_000_000}`,
+      `WATCHDOG_USEC=${(seconds * 1_000_000) / 10}`, // sooner than the unit, for a test
     ];
   }
 }
@@ -129,7 +134,8 @@ export async function service(t: Test, server: WebServer): Promise<void> {
   const notify = new NotifySocket(t, `${shared}/notify`);
   await notify.hears('listening');
   const log: string[] = [];
-  const launcher = start(t, runtimeDir, notify, log);
+  const owner = t; // of launchers, also of those that a check starts
+  let launcher = start(owner, runtimeDir, notify, log);
   await notify.hears('READY=1');
 
   const site = await Site.create(t, server, { runtimeDir });
@@ -186,6 +192,36 @@ export async function service(t: Test, server: WebServer): Promise<void> {
       [],
     );
     t.match(log.join('\n'), /"event":"manager.ready"/);
+  });
+  await site.check('it tells the watchdog that it lives', async () => {
+    await notify.hears('WATCHDOG=1', 2);
+  });
+  await site.check('ExecReload upgrades in place', async (t) => {
+    const pids = [await pidOf('/echo'), await pidOf('/other')];
+    const before = (await status(runtimeDir)).manager.pid;
+    const [command = ''] = settings('ExecReload');
+    const said = await run(command.replace('/run/usher', runtimeDir).split(' '));
+    t.equal(said.status, 0, said.output);
+    await eventually('another manager', async () => {
+      const { pid } = (await status(runtimeDir)).manager;
+      return pid !== before && parentOf(pid) === launcher.pid;
+    });
+    t.same([await pidOf('/echo'), await pidOf('/other')], pids, 'the programs are the same');
+    const heard = notify.count('WATCHDOG=1');
+    await notify.hears('WATCHDOG=1', heard + 1);
+  });
+  await site.check('programs survive its launcher, as KillMode=process lets them', async (t) => {
+    t.same(settings('KillMode'), ['process']);
+    const pids = [await pidOf('/echo'), await pidOf('/other')];
+    const ready = notify.count('READY=1');
+    launcher.kill('SIGKILL');
+    await eventually('the launcher is gone', () => launcher.signalCode !== null);
+    t.same([await pidOf('/echo'), await pidOf('/other')], pids, 'they serve without one');
+    launcher = start(owner, runtimeDir, notify, log); // as Restart=always does
+    await notify.hears('READY=1', ready + 1);
+    t.same([await pidOf('/echo'), await pidOf('/other')], pids, 'and with the next one');
+    const adopted = (await status(runtimeDir)).classes.flatMap((one) => one.instances);
+    t.same(adopted.map(({ pid }) => pid).sort(), pids.sort(), 'which knows them');
   });
   await site.check('TERM, as systemctl stop sends it, ends everything', async (t) => {
     const pids = [await pidOf('/echo'), await pidOf('/other')];
