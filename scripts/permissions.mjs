@@ -17,6 +17,7 @@ function kindOf(stats) {
   if (stats.isDirectory()) return 'd';
   if (stats.isSocket()) return 's';
   if (stats.isFile()) return '-';
+  if (stats.isFIFO()) return 'p';
   return stats.isSymbolicLink() ? 'l' : '?';
 }
 

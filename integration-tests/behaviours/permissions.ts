@@ -23,7 +23,8 @@ const expected: [path: RegExp, permissions: string][] = [
   [/^(channel|sockets|servers|state)$/, 'd 0700 root'],
   [/^channel\/(table|places|[\w.-]+\.cells)$/, '- 0600 root'],
   [/^servers\/[\w.-]+\.(conf|allow)$/, '- 0600 root'],
-  [/^state\/[\w.-]+$/, '- 0600 root'],
+  [/^state\/output-\d+$/, 'p 0600 root'],
+  [/^state\/(?!output-)[\w.-]+$/, '- 0600 root'],
 ];
 
 /** Sockets are open to all: who reaches them is decided by the directories. */
@@ -291,7 +292,9 @@ function againstAnyone(parties: Parties): Attempt[] {
   const victims = [launcher, manager, foreignPid];
   return [
     ['list', runtimeDir],
-    ...['channel', 'sockets', 'servers'].map((name): Attempt => ['list', `${runtimeDir}/${name}`]),
+    ...['channel', 'sockets', 'servers', 'state'].map(
+      (name): Attempt => ['list', `${runtimeDir}/${name}`],
+    ),
     ['create', `${runtimeDir}/intruder`],
     ['symlink', `${runtimeDir}/intruder`],
     ['mkdir', `${runtimeDir}/intruder-0123abcd`],
