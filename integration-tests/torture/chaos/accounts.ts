@@ -18,10 +18,19 @@ export interface Account {
 
 export interface Judged extends Loss {
   server: string;
+  /** What the server's error log says of it. */
+  reason: string;
   /** The number of the step that explains it; undefined: nothing does. */
   step: number | undefined;
   /** Of the step that explains it, else of the last one before its end. */
   action: string;
+}
+
+export interface Lost {
+  server: string;
+  loss: Loss;
+  port: number | undefined;
+  reason: string;
 }
 
 interface Deed {
@@ -43,7 +52,7 @@ interface Cut extends Deed {
 
 interface Scarcity extends Deed {
   untilMs: number;
-  excuses: (loss: Loss, server: string) => boolean;
+  excuses: (loss: Loss, server: string, reason: string) => boolean;
 }
 
 const queryOf = ({ path }: Loss): string => path.slice(path.indexOf('?') + 1);
@@ -85,31 +94,30 @@ export class Accounts {
   }
 
   /**
-   * @param portOf From which port each request of a server was made, by its path.
+   * @param losses With the port that each was made from, and what the server's error log says of it.
    * @param notesPath Where the programs noted their process id and each query string.
    */
-  judge(
-    losses: readonly { server: string; loss: Loss }[],
-    portOf: (server: string, path: string) => number | undefined,
-    notesPath: string,
-  ): Judged[] {
+  judge(losses: readonly Lost[], notesPath: string): Judged[] {
     const takers = takersIn(readFileSync(notesPath, 'utf8'));
-    const isNoted = ({ loss }: { loss: Loss }): boolean => takers.has(queryOf(loss));
+    const isNoted = ({ loss }: Lost): boolean => takers.has(queryOf(loss));
     // Those whose program is known come first: what is left over may be the others'.
     const inTurn = [...losses].sort((a, b) => Number(isNoted(b)) - Number(isNoted(a)));
-    return inTurn.map(({ server, loss }) => {
+    return inTurn.map(({ server, loss, port, reason }) => {
       const deed =
         this.#killerOf(loss, takers.get(queryOf(loss))) ??
-        this.#cuts.find(
-          (cut) =>
-            cut.server === server && cut.port === portOf(server, loss.path) && within(loss, cut),
-        ) ??
+        this.#cuts.find((cut) => cut.server === server && cut.port === port && within(loss, cut)) ??
         this.#scarcities.find(
           ({ atMs, untilMs, excuses }) =>
-            loss.endedMs >= atMs && loss.beganMs <= untilMs && excuses(loss, server),
+            loss.endedMs >= atMs && loss.beganMs <= untilMs && excuses(loss, server, reason),
         );
       const last = this.#deeds.findLast(({ atMs }) => atMs <= loss.endedMs);
-      return { ...loss, server, step: deed?.step, action: (deed ?? last)?.action ?? 'none' };
+      return {
+        ...loss,
+        server,
+        reason,
+        step: deed?.step,
+        action: (deed ?? last)?.action ?? 'none',
+      };
     });
   }
 

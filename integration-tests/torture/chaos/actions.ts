@@ -115,7 +115,7 @@ const stopping =
 
 /** Stands still until the launcher has had enough of it. */
 async function hangManager(arena: Arena): Promise<void> {
-  const pid = await managerOf(arena);
+  const { pid } = await soon('a manager answers', async () => (await arena.status()).manager);
   const isEnded = (): boolean => {
     signal(pid, 'SIGSTOP'); // again, should another step's CONT have come
     return !isRunning(pid);
@@ -142,18 +142,18 @@ async function lower(arena: Arena, moment: Moment, pid: number, limit: string, t
   arena.later(moment.draw.between(200, 800), pid, () => set(before));
 }
 
-/** How long a class that could not be started may go on refusing: its back-off. */
-const backOffMs = 5_000;
+/** How long a class that could not be started may go on refusing: its back-off, and a manager that hangs. */
+const refusesForMs = 30_000;
 
-/** Excuses 503s of classes that come and go: they could not be started, and say so. */
+/** Excuses 503s of classes that could not be started for want of this, and say so. */
 function startsMayFail(arena: Arena, { number, action }: Moment): void {
-  const passing = arena.classes.filter(({ isKept }) => !isKept).map(({ name }) => `/${name}/`);
+  const want = /Resource temporarily unavailable|Too many open files/;
   const over = arena.accounts.scarce(
     number,
     action,
-    ({ path, status }) => status === 503 && passing.some((prefix) => path.startsWith(prefix)),
+    ({ status }, _, reason) => status === 503 && want.test(reason),
   );
-  arena.later(800 + backOffMs, process.pid, over);
+  void sleep(refusesForMs, undefined, { ref: false }).then(over);
 }
 
 /** Something has to be started now: one of several instances of a class dies, and the others serve. */

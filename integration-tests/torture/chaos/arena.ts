@@ -5,7 +5,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../servers/eventually.ts';
-import { Load, type Loss } from '../../servers/load.ts';
+import { Load } from '../../servers/load.ts';
 import {
   clientPorts,
   isRunning,
@@ -24,6 +24,7 @@ import { programs } from '../programs.ts';
 import { requestTo } from '../requests.ts';
 import { Accounts, type Judged } from './accounts.ts';
 import { type ChaosClass, chaosTexts, ownClasses, sharedClasses } from './classes.ts';
+import { reasonsIn } from './reasons.ts';
 import { Draw } from './schedule.ts';
 
 /** How long something may take to be there again on a machine that has much else to do. */
@@ -149,12 +150,14 @@ export class Arena {
   }
 
   judge(): Judged[] {
-    const losses = this.contestants.flatMap(({ site, load }) =>
-      load.losses.map((loss: Loss) => ({ server: site.server.name, loss })),
-    );
-    const portOf = (server: string, path: string): number | undefined =>
-      this.contestants.find(({ site }) => site.server.name === server)?.ports.get(path);
-    return this.accounts.judge(losses, portOf, `${this.first.dir}/notes`);
+    const losses = this.contestants.flatMap(({ site, load, ports }) => {
+      const reasonOf = reasonsIn(site);
+      return load.losses.map((loss) => {
+        const port = ports.get(loss.path);
+        return { server: site.server.name, loss, port, reason: reasonOf(loss, port) };
+      });
+    });
+    return this.accounts.judge(losses, `${this.first.dir}/notes`);
   }
 
   // ---- who is there

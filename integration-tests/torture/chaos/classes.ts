@@ -92,7 +92,8 @@ export function chaosTexts(
   };
   const named = classes.filter(({ name }) => name !== 'dynamic');
   return {
-    nginx: `${classes.map((one) => line('nginx', one)).join('\n')}
+    nginx: `usher_log ${first.dir}/usher.log;
+${classes.map((one) => line('nginx', one)).join('\n')}
   server {
     listen 127.0.0.1:${site.port} backlog=4096;
     root ${site.docs};
@@ -101,7 +102,8 @@ export function chaosTexts(
 ${named.map(({ name }) => `    location /${name}/ { usher_pass ${name}; }`).join('\n')}
     location /dynamic/ { usher_pass $document_root$uri; }
   }`,
-    apache: `${classes.map((one) => line('apache', one)).join('\n')}
+    apache: `UsherLog ${first.dir}/usher.log
+${classes.map((one) => line('apache', one)).join('\n')}
 ListenBacklog 4096
 ServerLimit 20
 MaxRequestWorkers 500

@@ -75,8 +75,8 @@ function print(result: ChaosResult): void {
   for (const line of sizeRows(sizes)) console.log(line);
   const without = unexplained(result);
   if (without.length > 0) console.log('\nlost without an excuse:');
-  for (const { at, server, method, path, status, text, action } of without.slice(0, shown)) {
-    console.log(`  ${at} ${server} ${method} ${path} ${status}: ${text} (after ${action})`);
+  for (const { at, server, method, path, text, reason, action } of without.slice(0, shown)) {
+    console.log(`  ${at} ${server} ${method} ${path}: ${text}, ${reason} (after ${action})`);
   }
   for (const problem of problems.slice(0, shown)) console.log(`problem: ${problem}`);
   if (!hasHeld(result)) console.log(`kept: ${dir}`);
