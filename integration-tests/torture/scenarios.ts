@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // All scenarios, in the order in which they are run.
 
+import { hostileScenarios } from './hostile-scenario.ts';
 import { instanceScenarios } from './instance-scenarios.ts';
 import { queueScenarios } from './queue-scenarios.ts';
 import type { Scenario } from './scenario.ts';
@@ -12,4 +13,5 @@ export const scenarios: readonly Scenario[] = [
   ...usherScenarios,
   ...instanceScenarios,
   ...queueScenarios,
+  ...hostileScenarios,
 ];
