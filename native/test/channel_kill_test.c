@@ -15,12 +15,14 @@ typedef struct {
     char name[64]; /* of the step at which the signal came */
     uint32_t at;
     int signal;
-    const char *key; /* of an unknown class */
+    const char *key;   /* of an unknown class */
+    bool blocks;       /* as Apache, or as nginx */
+    char seen[64][32]; /* steps */
 } story_t;
 
 typedef struct {
     fixture_t fixture;
-    usher_ref_t warm, cold, hanging, endpoint, hung;
+    usher_ref_t warm, cold, hanging, endpoint, hung, called;
     visit_t resident; /* the parent's own request at the endpoint */
 } stage_t;
 
@@ -31,6 +33,26 @@ static void note_and_signal(const char *name) {
     kill(getpid(), story->signal);
 }
 
+static void note_step(const char *name) {
+    uint32_t i = 0;
+    while (i < 63 && story->seen[i][0] != '\0' && strcmp(story->seen[i], name) != 0) {
+        i++;
+    }
+    snprintf(story->seen[i], sizeof(story->seen[i]), "%s", name);
+}
+
+/* There are free places, but somebody older is said to wait elsewhere, and somebody sleeps. */
+static void take_turn(usher_channel_t *channel) {
+    visit_t visit;
+    usher_status_t status = ask(channel, &visit, "called");
+    while (status == USHER_AGAIN) {
+        pause_ms(1);
+        status = admit(channel, &visit);
+    }
+    must(status);
+    end(channel, &visit);
+}
+
 /* A worker's whole life: attach, serve one request, give one up, wait for another, ask for more. */
 static void live(fixture_t *fixture, void *argument) {
     story_t *told = argument;
@@ -38,12 +60,15 @@ static void live(fixture_t *fixture, void *argument) {
     visit_t warm, hanging, cold, unknown;
     step_action = note_and_signal;
     usher_worker_detach(channel); /* the parent's slot, inherited */
+    step_watch = note_step;
     arm_steps(told->at, 0);
-    attach(fixture, false);
+    attach(fixture, told->blocks);
     must(ask(channel, &warm, "warm"));
     must(ask(channel, &hanging, "hanging") == USHER_REFUSED ? -1 : 0);
     usher_request_end(channel, &hanging.request, USHER_OUTCOME_TIMED_OUT);
     must(ask(channel, &cold, "cold") == USHER_AGAIN ? 0 : -1);
+    usher_request_wait(channel, &cold.request, 2);
+    take_turn(channel);
     usher_status_t status = ask(channel, &unknown, told->key);
     while (status == USHER_AGAIN && unknown.request.start_requested_ns == 0) {
         pause_ms(1); /* somebody holds the lock */
@@ -73,6 +98,10 @@ static void set_stage(stage_t *stage) {
     stage->cold = add_class(&stage->fixture, "cold", plain_limits);
     stage->hanging = add_class(&stage->fixture, "hanging", plain_limits);
     stage->hung = add_endpoint(&stage->fixture, stage->hanging, "2.0", 2, USHER_ENDPOINT_READY);
+    stage->called = add_ready_class(&stage->fixture, "called", 1, 8);
+    usher_class_gate_t *gate = &stage->fixture.channel->places->gates[stage->called.index];
+    gate->eldest = UINT64_C(1) << 10 | 7; /* of bell 7 */
+    gate->sleepers = 1;
     must(ask(stage->fixture.channel, &stage->resident, "warm"));
 }
 
@@ -302,7 +331,7 @@ static bool other_server_works(stage_t *stage) {
 
 static bool survives_stop(uint32_t at, uint32_t *owners) {
     stage_t stage;
-    bool block = at % 2 == 0; /* as Apache, or as nginx */
+    bool block = !story->blocks; /* the other kind */
     const char *damage = NULL;
     set_stage(&stage);
     pid_t stopped = start_life(&stage, at, SIGSTOP, "/unknown/1");
@@ -391,13 +420,58 @@ static void test_manager_kills(void) {
            steps);
 }
 
+/* Else a step that nobody takes any more would pass for one that is survived. */
+static void test_coverage(void) {
+    static const char *const names[] = {
+        "attach: byte locked",
+        "attach: slots counted",
+        "attach: described",
+        "attach: used",
+        "take: begun",
+        "take: cell counted",
+        "take: place counted",
+        "release: place given back",
+        "release: cell given back",
+        "queue: gauge counted",
+        "queue: gate counted",
+        "queue: gate left",
+        "queue: about to ring",
+        "doorbell: counted",
+        "sleep: counted",
+        "wake: counted",
+        "turn: counted",
+        "hung: told",
+        "hung: cell counted",
+        "hung: marked",
+        "lock: taken",
+        "lock: released",
+        "ring: writing",
+        "ring: half written",
+        "ring: written",
+        "ring: ready",
+        "ring: asked",
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        uint32_t at = 0;
+        while (at < 64 && strcmp(story->seen[at], names[i]) != 0) {
+            at++;
+        }
+        ok(at < 64, "\"%s\" was one of the steps", names[i]);
+    }
+}
+
 int main(void) {
     story = share(sizeof(*story));
-    uint32_t steps = count_steps();
-    test_kills(steps);
-    test_successors(steps);
-    test_succession_of_the_stopped(steps);
-    test_stops(steps);
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        story->blocks = kind == 1;
+        printf("# a worker that %s block\n", story->blocks ? "may" : "must not");
+        uint32_t steps = count_steps();
+        test_kills(steps);
+        test_successors(steps);
+        test_succession_of_the_stopped(steps);
+        test_stops(steps);
+    }
+    test_coverage();
     test_manager_kills();
     return done_testing();
 }

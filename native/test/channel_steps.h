@@ -15,9 +15,13 @@ static uint32_t step_at;    /* at which of them the signal comes; 0 = never */
 static int step_signal;
 static const char *step_name;                 /* the last one */
 static void (*step_action)(const char *name); /* called at step_at instead of the signal */
+static void (*step_watch)(const char *name);  /* called at each */
 
 static inline void test_step(const char *name) {
     step_name = name;
+    if (step_watch) {
+        step_watch(name);
+    }
     if (++step_count == step_at) {
         if (step_action) {
             step_action(name);
