@@ -171,7 +171,8 @@ _Noreturn static void work(int listener, const generation_t *generation,
     wants_stop = 0;
     if (become_user(configuration->user) < 0 ||
         usher_worker_attach(generation->channel, generation->live_path, generation->generation,
-                            true, &error) != USHER_OK) {
+                            true, &error) != USHER_OK ||
+        usher_worker_watch(generation->channel, &error) != USHER_OK) {
         fprintf(stderr, "usher: %s\n", error.text);
         _exit(1);
     }

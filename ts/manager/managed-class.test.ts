@@ -355,3 +355,19 @@ function configOf(options: Record<string, string | number | boolean>): ClassConf
 function count(world: FakeWorld, state: string): number {
   return [...world.endpoints.values()].filter((one) => one === state).length;
 }
+
+t.test('a drain does not wait for a request that is only counted', async (t) => {
+  const world = FakeWorld.static({ processes: 1 });
+  await world.pass();
+  await world.ready();
+  const id = world.started[0]?.id ?? 0;
+  world.busy.set(1, 1);
+  world.managed.retire(Number.POSITIVE_INFINITY);
+  await world.pass(60_000);
+  t.same(world.signals, [], 'one that has a connection is not hurried');
+  world.idle.add(id);
+  await world.pass(29_000);
+  t.same(world.signals, [], 'it is looked at now and then');
+  await world.pass(1_000);
+  t.same(world.signals, [[id, 15]], 'one without a connection is stopped, whatever is counted');
+});
