@@ -27,6 +27,16 @@ static void settle(void) {
     usher_manager_generation_lives(world.manager, world.server, (uint32_t)world_number());
 }
 
+/* Where the damage is said to be, something is. */
+static void read_damage(uint32_t handle) {
+    usher_damage_t damage = usher_manager_damage(world.manager, handle);
+    if (damage.times == 0)
+        return;
+    CLAIM(damage.what >= USHER_DAMAGED_COUNT && damage.what <= USHER_DAMAGED_HINT);
+    CLAIM(damage.where < USHER_ENDPOINTS_MAX || damage.what == USHER_DAMAGED_SLOTS);
+    CLAIM(usher_manager_damage(world.manager, handle).times == 0);
+}
+
 static void read_changed(void) {
     uint32_t indices[16];
     uint32_t most = 1 + input_byte(&world.input) % 16;
@@ -113,6 +123,9 @@ static bool act(void) {
         break;
     case 8:
         return attach_again();
+    case 9:
+        read_damage(action < 128 ? world.server : USHER_NO_SERVER);
+        break;
     default:
         world_spoil();
         break;
@@ -135,6 +148,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         read_ring();
         settle();
         read_changed();
+        read_damage(world.server);
+        read_damage(USHER_NO_SERVER);
         for (uint32_t i = 0; i < WORLD_CLASSES; i++)
             read_class(world.classes[i]);
         for (uint32_t i = 0; i < WORLD_ENDPOINTS; i++)
