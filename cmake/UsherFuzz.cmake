@@ -33,6 +33,8 @@ usher_fuzz(allow USES registration channel options launcher SOURCES "${launcher_
 usher_fuzz(message USES launcher SOURCES "${launcher_dir}/message.c" "${launcher_dir}/text.c"
     "${launcher_dir}/failure.c" "${launcher_dir}/limits.c")
 usher_fuzz(options USES options)
+usher_fuzz(state USES launcher os SOURCES "${launcher_dir}/state.c" "${launcher_dir}/message.c"
+    "${launcher_dir}/text.c" "${launcher_dir}/failure.c" "${launcher_dir}/proc_linux.c")
 
 # httpd itself cannot be linked; httpd_parts.c stands for what the two files call in it.
 find_package(PkgConfig)
