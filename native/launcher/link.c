@@ -17,6 +17,11 @@
 
 #define DROPPED_REPORT_NS NS_PER_S
 
+/* What may wait for a manager that asks and asks and does not read: more than the lists of the
+ * largest installation, less than what we can do without. */
+#define WAITING_BYTES_MAX ((size_t)64 << 20)
+#define WAITING_DESCRIPTORS_MAX 512
+
 typedef struct waiting waiting_t;
 struct waiting {
     waiting_t *next;
@@ -27,6 +32,7 @@ struct waiting {
 
 static const int no_descriptors[] = {-1};
 static waiting_t *waiting_first, **waiting_end = &waiting_first;
+static size_t waiting_bytes, waiting_descriptors;
 static uint64_t dropped_bytes;
 static void (*handle_message)(const message_t *message);
 static void (*handle_closed)(void);
@@ -72,6 +78,13 @@ static bool is_full(void) {
            errno == ETOOMANYREFS; /* descriptors that the manager has not taken yet */
 }
 
+static void count_waiting(const waiting_t *entry, int sign) {
+    size_t bytes = sizeof(*entry) + entry->length;
+    size_t descriptors = count_descriptors(entry->descriptors);
+    waiting_bytes += sign > 0 ? bytes : -bytes;
+    waiting_descriptors += sign > 0 ? descriptors : -descriptors;
+}
+
 static void release(waiting_t *entry) {
     for (size_t i = 0; i < LINK_DESCRIPTORS_MAX && entry->descriptors[i] >= 0; i++)
         close(entry->descriptors[i]);
@@ -107,6 +120,14 @@ static void keep_waiting(const message_t *message, const int *descriptors) {
         watch_writable(&link_watch, true);
     *waiting_end = entry;
     waiting_end = &entry->next;
+    count_waiting(entry, 1);
+    if (waiting_bytes <= WAITING_BYTES_MAX && waiting_descriptors <= WAITING_DESCRIPTORS_MAX)
+        return;
+    log_error("link.overrun", "waiting_bytes", decimal((int64_t)waiting_bytes).text,
+              "waiting_descriptors", decimal((int64_t)waiting_descriptors).text, "error",
+              "the manager asks and does not read the answers", NULL);
+    watch_stop(&link_watch);
+    handle_closed();
 }
 
 void link_send_with(const message_t *message, const int *descriptors) {
@@ -128,6 +149,7 @@ static waiting_t *take_first(void) {
     waiting_first = entry->next;
     if (waiting_first == NULL)
         waiting_end = &waiting_first;
+    count_waiting(entry, -1);
     return entry;
 }
 

@@ -11,7 +11,8 @@
 
 #include "launcher/message.h"
 
-/* Take over a connected SOCK_SEQPACKET socket. */
+/* Take over a connected SOCK_SEQPACKET socket. `on_closed` also when the manager lets more answers
+ * wait than it could ever have use for. */
 int link_open(int fd, void (*on_message)(const message_t *message), void (*on_closed)(void));
 bool link_is_open(void);
 bool link_has_message(void); /* that has not been read yet */

@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -465,12 +465,14 @@ static void test_hostile_live(void) {
     ok(launcher_close(&l), "the launcher ends");
 }
 
-/* Messages with descriptors wait like all others while the manager does not read. */
+/* Messages with descriptors wait like all others while the manager does not read; not for ever. */
 static void test_waiting_descriptors(void) {
     launcher_t l;
-    enum { MESSAGES = 3000 };
+    enum { FILLING = 6000, MESSAGES = 300, FLOOD = 12000 };
     launcher_open(&l, "run");
     make_file(in_runtime(&l, "servers/web-1.1.conf"), "text", 0600);
+    for (int i = 0; i < FILLING; i++) /* more answers than its socket holds */
+        tell(&l, "registration", "id=900000", "name=wrong", NULL);
     for (int i = 0; i < MESSAGES; i++)
         tell(&l, "registration", f("id=%d", i + 1), "name=web-1.1.conf", NULL);
     int whole = 0;
@@ -483,6 +485,16 @@ static void test_waiting_descriptors(void) {
     is_int(whole, MESSAGES, "each of %d messages came with its descriptor", MESSAGES);
     int open_files = count_open_files(l.pid);
     ok(open_files > 0 && open_files < 64, "the launcher has closed its own (%d)", open_files);
+
+    char ask[64];
+    size_t length = (size_t)sprintf(ask, "registration%cid=1%cname=web-1.1.conf", '\0', '\0') + 1;
+    int sent = 0;
+    while (sent < FLOOD && send(l.link, ask, length, MSG_NOSIGNAL) > 0)
+        sent++;
+    ok(sent < FLOOD && comes_true(!is_alive(l.manager_pid), 10000),
+       "a manager that asks and never reads is killed");
+    ok(launcher_meet(&l, 10000), "and there is another one");
+    ok(strstr(read_text(l.log), "\"event\":\"link.overrun\"") != NULL, "the log says why");
     ok(launcher_close(&l), "the launcher ends");
 }
 
