@@ -24,6 +24,7 @@
 #include "launcher/manager_user.h"
 #include "launcher/memory.h"
 #include "launcher/notify.h"
+#include "launcher/permit.h"
 #include "launcher/proc.h"
 #include "launcher/snapshot.h"
 #include "launcher/spawn.h"
@@ -210,6 +211,9 @@ void manager_start(void) {
     failure_t failure;
     ready = false;
     started_ns = usher_os_now_ns();
+    /* it reads usher.conf as it is now */
+    if (permit_read_config(options, &failure) < 0)
+        log_error("allow.failed", "error", failure.text, NULL);
     if (start(&failure) < 0) {
         log_error("manager.start-failed", "step", failure.step, "error", failure.text, NULL);
         deaths++;

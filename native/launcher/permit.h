@@ -13,8 +13,9 @@
 #include "launcher/options.h"
 #include "launcher/paths.h"
 
-/* What usher.conf allows, where there is one. -1 when it cannot be found out; a usher.conf that is
- * wrong allows nothing, and is the manager's to speak of. */
+/* What usher.conf allows, where there is one; asked again only when the file has changed. -1 when it
+ * cannot be found out, and what was known stays; a usher.conf that is wrong allows nothing, and is
+ * the manager's to speak of. */
 int permit_read_config(const launch_options_t *options, failure_t *failure);
 
 /* May this `start` be done? checked->folder is -1 unless it is a dynamic class's. Step "allow", or

@@ -210,6 +210,15 @@ static void test_config(void) {
     tell(&l, "bind", "id=1", "name=e1", NULL);
     starts(&l, "what usher.conf allows", FIELDS(SLEEP, "cwd=/"));
     refuses(&l, "what it does not", FIELDS(SLEEP, "cwd=/usr"));
+    make_file(f("%s/usher.conf", l.base), "program\narg=/bin/sleep\narg=100\ncwd=/usr\n", 0600);
+    kill(l.manager_pid, SIGKILL);
+    ok(launcher_meet(&l, 10000), "the next manager reads another usher.conf");
+    starts(&l, "what it allows now", FIELDS(SLEEP, "cwd=/usr"));
+    refuses(&l, "what it allowed before", FIELDS(SLEEP, "cwd=/"));
+    make_file(f("%s/usher.conf", l.base), "nonsense\n", 0600);
+    kill(l.manager_pid, SIGKILL);
+    ok(launcher_meet(&l, 10000), "the next one finds nonsense in it");
+    starts(&l, "what it allowed before that", FIELDS(SLEEP, "cwd=/usr"));
     ok(launcher_close(&l), "the launcher ends");
 
     launcher_prepare(&l);
