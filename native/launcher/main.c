@@ -165,8 +165,13 @@ static int prepare(failure_t *failure) {
     notify_open();
     upgrade_open(&options);
     usher_os_become_subreaper();
-    if (permit_read_config(&options, failure) < 0 || directory_prepare(failure) < 0 ||
-        state_open(failure) < 0)
+    if (permit_read_config(&options, failure) < 0) {
+        if (!options.upgraded)
+            return -1;
+        /* programs run: they are not left alone for what only new ones need */
+        log_error("allow.failed", "error", failure->text, NULL);
+    }
+    if (directory_prepare(failure) < 0 || state_open(failure) < 0)
         return -1;
     adopt();
     return manager_open(&options, &events, failure);
