@@ -329,6 +329,11 @@ static void test_lies(void) {
 
 /* ---- public addresses ----------------------------------------------------------------------- */
 
+static bool look(launcher_t *l, int id) {
+    tell(l, "look", f("id=%d", id), "signal=15", NULL);
+    return number_field(hear(l, "looked", id), "idle") == 1;
+}
+
 static void test_public(void) {
     launcher_t l;
     launcher_open(&l, "run");
@@ -344,8 +349,7 @@ static void test_public(void) {
            "is taken over");
     hear(&l, "welcome", 0);
     ok(converse(f("%s/public.sock", l.base), 10000) != NULL, "and serves");
-    tell(&l, "look", "id=2", "signal=15", NULL);
-    is_int(number_field(hear(&l, "looked", 2), "idle"), 1, "a look finds an adopted one idle");
+    ok(comes_true(look(&l, 2), 10000), "a look finds an adopted one idle when it has answered");
     ok(field(hear(&l, "exited", 2), "exit_unknown") != NULL && !is_alive(first), "and ends it");
     ok(start(&l, 4, "serve", "0") > 0, "a new one starts there");
     tell(&l, "close", "id=1", NULL);
