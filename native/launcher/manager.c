@@ -39,6 +39,7 @@
 #define GIVEN_UP_PAUSE_NS (60 * NS_PER_S)
 #define SNAPSHOT_PIECE_BYTES 3000
 #define RECORD "manager"
+#define STARTING_MAY_TAKE 4 /* times what a running one may be silent */
 
 static const uint64_t pauses_ns[] = {200 * NS_PER_MS, 500 * NS_PER_MS, NS_PER_S, 2 * NS_PER_S,
                                      5 * NS_PER_S};
@@ -70,7 +71,7 @@ int manager_open(const launch_options_t *launch_options, const manager_events_t 
     events = manager_events;
     if (manager_user_open(options, failure) < 0)
         return -1;
-    watchdog_open((uint64_t)options->watchdog_ms * NS_PER_MS, on_hung);
+    watchdog_open(on_hung);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *folder = directory_path();
     if (strlen(folder) + sizeof("/control.sock") > sizeof(address.sun_path))
@@ -222,6 +223,7 @@ void manager_start(void) {
     }
     log_info("manager.started", "pid", decimal(pid).text, NULL);
     greet();
+    watchdog_begin(STARTING_MAY_TAKE * (uint64_t)options->watchdog_ms * NS_PER_MS);
 }
 
 static void on_restart_due(alarm_t *alarm) {
@@ -230,15 +232,17 @@ static void on_restart_due(alarm_t *alarm) {
 }
 
 void manager_is_ready(void) {
-    if (!ready)
+    if (!ready) {
         notify_ready();
+        watchdog_end(); /* until it says `alive` the first time */
+    }
     ready = true;
     deaths = 0;
 }
 
 void manager_is_alive(void) {
     if (ready)
-        watchdog_begin();
+        watchdog_begin((uint64_t)options->watchdog_ms * NS_PER_MS);
 }
 
 /* ---- hanging ------------------------------------------------------------------------------- */

@@ -23,14 +23,14 @@ static void on_due(alarm_t *alarm) {
 
 static alarm_t look_alarm = {.on_due = on_due};
 
-void watchdog_open(uint64_t limit_ns, void (*on_hung)(uint64_t silent_ns)) {
-    limit = limit_ns;
+void watchdog_open(void (*on_hung)(uint64_t silent_ns)) {
     handle_hung = on_hung;
 }
 
-void watchdog_begin(void) {
-    if (look_alarm.place != 0)
+void watchdog_begin(uint64_t limit_ns) {
+    if (look_alarm.place != 0 && limit == limit_ns)
         return;
+    limit = limit_ns;
     heard_ns = looked_ns = usher_os_now_ns();
     alarm_set(&look_alarm, heard_ns + limit / LOOKS);
 }

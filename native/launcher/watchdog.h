@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 /* `on_hung` is called once, `silent_ns` after the last word; then nothing is watched. */
-void watchdog_open(uint64_t limit_ns, void (*on_hung)(uint64_t silent_ns));
-/* Watch from now on, if it is not done yet. */
-void watchdog_begin(void);
+void watchdog_open(void (*on_hung)(uint64_t silent_ns));
+/* Watch from now on, with this limit. */
+void watchdog_begin(uint64_t limit_ns);
 void watchdog_heard(void);
 void watchdog_end(void);
 

@@ -284,6 +284,11 @@ static void test_watchdog(void) {
     ok(log_has(&l, "manager.snapshot") && log_has(&l, "thread"), "and what it was doing");
     ok(launcher_meet(&l, 20000), "and the next one is started");
 
+    /* one that hangs while it starts */
+    manager = l.manager_pid;
+    ok(comes_true(!is_alive(manager), 20000) && launcher_meet(&l, 20000),
+       "one that never becomes ready is killed as well");
+
     /* a launcher that could not listen */
     manager = l.manager_pid;
     tell(&l, "ready", NULL);

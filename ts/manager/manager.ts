@@ -2,6 +2,7 @@
 // Joins everything: servers' registrations → classes → instances → table. One pass per ring of the
 // doorbell, at least ten a second; all state changes happen in passes and in launcher events.
 import { closeSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseDialect, type Registration } from '../config/dialect.ts';
 import type {
   ClassAsked,
@@ -41,6 +42,8 @@ const FORGET_MS = 600_000;
 const STOP_DRAIN_MS = 5_000;
 /** So often the launcher hears that the manager does not hang. */
 const ALIVE_MS = 500;
+/** Between two tries to read registrations that cannot be read. */
+const READ_AGAIN_MS = 100;
 /** The answer to `usher upgrade` gets so long to leave. */
 const UPGRADE_AFTER_MS = 50;
 /** An embedded manager waits this long for the server that started it. */
@@ -143,7 +146,7 @@ export class Manager implements ControlHandlers {
       this.#welcome,
       this.#leftovers,
     );
-    await this.#servers.refresh(native.nowMs());
+    await this.#readRegistrations();
     const answers = await this.#answersForTags();
     this.#isRunning = true;
     this.#sync();
@@ -160,6 +163,14 @@ export class Manager implements ControlHandlers {
       adopted: this.#owners.size,
     });
     this.#pass();
+  }
+
+  /** All of them: instances of a server that is not known would be ended. */
+  async #readRegistrations(): Promise<void> {
+    await this.#servers.refresh(native.nowMs());
+    while (!this.#servers.isComplete && this.#servers.look(native.nowMs())) {
+      await sleep(READ_AGAIN_MS);
+    }
   }
 
   ping(): { pid: number; version: string } {
@@ -270,7 +281,7 @@ export class Manager implements ControlHandlers {
       else if (fingerprint(known.config) !== fingerprint(config)) known.reconfigure(config);
     }
     for (const [label, one] of this.#classes) {
-      if (one.isRetiring || desired.classes.has(label)) continue;
+      if (one.isRetiring || desired.classes.has(label) || !this.#servers.isComplete) continue;
       if (one.config.kind === 'dynamic') void this.#review(one);
       else this.#retire(one, Number.POSITIVE_INFINITY);
     }
@@ -335,7 +346,7 @@ export class Manager implements ControlHandlers {
   // ---- dynamic classes
 
   #answerStartRequests(): void {
-    if (this.#stopping) return;
+    if (this.#stopping || !this.#servers.isComplete) return; // they wait
     for (const server of this.#servers.byName.values()) {
       for (const { entry, key } of this.#channel.startRequests(server.handle)) {
         if (this.#isAnswered(server, key)) this.#channel.finishStartRequest(server.handle, entry);

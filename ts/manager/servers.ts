@@ -2,11 +2,12 @@
 // The web servers that registered in the runtime directory: their files, which generations of them
 // live, and what they ask for.
 import { closeSync, readFileSync, statSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { type Registration, readDialect } from '../config/dialect.ts';
 import type { ServerStatus } from '../control/messages.ts';
 import { type Channel, native, type ServerInfo } from '../native/native.ts';
-import type { Launcher } from '../process/launcher.ts';
+import { type Launcher, LauncherError } from '../process/launcher.ts';
 import type { Log } from './log.ts';
 
 /** A server without a living worker is gone after this; a new generation has longer for its first. */
@@ -40,6 +41,9 @@ export class Servers {
   #log: Log;
   #onChange: () => void;
   #seen = new Set<string>();
+  /** Registrations that are there and could not be read. */
+  #unread = new Set<string>();
+  #isListed = false;
   #folderMtimeMs = 0;
   #refreshing: Promise<void> | null = null;
 
@@ -58,12 +62,19 @@ export class Servers {
     this.#onChange = onChange;
   }
 
+  /** Is every registration that is there known? Not while the launcher has no descriptor left, say:
+   * then what a server does not seem to ask for, it may ask for all the same. */
+  get isComplete(): boolean {
+    return this.#isListed && this.#unread.size === 0;
+  }
+
   /** Have what was registered since the last look read. False when somebody removed the runtime
    * directory under us. */
   look(nowMs: number): boolean {
     const stats = statSync(this.#folder, { throwIfNoEntry: false });
     if (!stats) return false;
-    if (stats.mtimeMs === this.#folderMtimeMs || this.#refreshing) return true;
+    const isSame = stats.mtimeMs === this.#folderMtimeMs && this.isComplete;
+    if (isSame || this.#refreshing) return true;
     this.#folderMtimeMs = Date.now() - stats.mtimeMs < SAME_TIME_MS ? -1 : stats.mtimeMs;
     void this.refresh(nowMs);
     return true;
@@ -80,7 +91,9 @@ export class Servers {
 
   async #readNew(nowMs: number): Promise<void> {
     let changed = false;
-    for (const file of [...(await this.#list())].sort()) {
+    const files = await this.#list();
+    this.#isListed = files !== null;
+    for (const file of [...(files ?? [])].sort()) {
       const name = nameOf(file);
       if (!name || this.#seen.has(file)) continue;
       this.#seen.add(file);
@@ -89,12 +102,14 @@ export class Servers {
     if (changed) this.#onChange();
   }
 
-  async #list(): Promise<readonly string[]> {
+  async #list(): Promise<readonly string[] | null> {
     try {
       return await this.#registry.registrations();
     } catch (error) {
-      this.#log('warn', 'registrations.unreadable', { text: messageOf(error) });
-      return [];
+      if (this.#isListed) {
+        this.#log('warn', 'registrations.unreadable', { text: messageOf(error) });
+      }
+      return null;
     }
   }
 
@@ -185,9 +200,16 @@ export class Servers {
           graceMs: FIRST_WORKER_MS,
         });
       }
+      this.#unread.delete(file);
       this.#log('info', 'server.registered', { server: name, generation });
       return true;
     } catch (error) {
+      const isLater = isTransient(error);
+      const isKnown = this.#unread.has(file);
+      if (isLater) this.#seen.delete(file);
+      if (isLater) this.#unread.add(file);
+      else this.#unread.delete(file);
+      if (isLater && isKnown) return false; // told already
       this.#log('error', 'registration.invalid', {
         server: name,
         file: path,
@@ -224,6 +246,11 @@ export class Servers {
     }
     return registration;
   }
+}
+
+/** The launcher could not do it just now; a file that is gone or says nonsense is another matter. */
+function isTransient(error: unknown): boolean {
+  return error instanceof LauncherError && error.errno !== constants.errno.ENOENT;
 }
 
 function fileOf(server: string, generation: number): string {
