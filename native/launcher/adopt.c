@@ -15,6 +15,7 @@
 #include "launcher/instance.h"
 #include "launcher/instances.h"
 #include "launcher/log.h"
+#include "launcher/memory.h"
 #include "launcher/output_pipe.h"
 #include "launcher/proc.h"
 #include "launcher/state.h"
@@ -163,9 +164,10 @@ void adopt(void) {
     endpoints_note_id(state_read_all("endpoint", endpoint_restore));
     endpoints_each_detached(attach_inherited);
     instances_note_id(state_read_all("instance", take_over));
+    state_read_all("memory", memory_restore);
     endpoints_close_lost(instances_live_on);
     directory_remove_stray_sockets(endpoint_has_name);
-    output_pipes_drain_others(instance_is_known);
+    output_pipes_drain_others(instance_reads_output);
     if (living + exited > 0)
         log_info("launcher.adopted", "living", decimal(living).text, "exited", decimal(exited).text,
                  NULL);

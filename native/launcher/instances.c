@@ -35,8 +35,9 @@ void instances_note_id(int64_t id) {
         highest_id = id;
 }
 
-bool instance_is_known(int64_t id) {
-    return instance_find(id) != NULL;
+bool instance_reads_output(int64_t id) {
+    const instance_t *instance = instance_find(id);
+    return instance != NULL && instance->output.watch.fd >= 0;
 }
 
 bool instances_live_on(int64_t endpoint_id) {

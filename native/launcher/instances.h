@@ -55,7 +55,7 @@ bool instances_live_on(int64_t endpoint_id);
 /* Of all instances ever started, 0 = none was. */
 int64_t instances_highest_id(void);
 unsigned instances_alive(void);
-bool instance_is_known(int64_t id);
+bool instance_reads_output(int64_t id);
 /* Is one forked of which nobody knows whether its exec succeeds? */
 bool instances_are_launching(void);
 /* An id that must not be given again. */

@@ -107,11 +107,11 @@ void output_pipe_drain(int64_t instance_id, int fd) {
     end(instance_id, fd);
 }
 
-void output_pipes_drain_others(bool (*is_known)(int64_t instance_id)) {
+void output_pipes_drain_others(bool (*is_read)(int64_t instance_id)) {
     size_t count;
     int64_t *ids = state_list(KIND, &count);
     for (size_t i = 0; i < count; i++) {
-        int fd = is_known(ids[i]) ? -1 : output_pipe_reopen(ids[i]);
+        int fd = is_read(ids[i]) ? -1 : output_pipe_reopen(ids[i]);
         if (fd >= 0)
             output_pipe_drain(ids[i], fd);
     }

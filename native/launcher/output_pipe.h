@@ -24,7 +24,7 @@ void output_pipe_remove(int64_t instance_id);
 /* Nobody wants to know any more what comes out of `fd`, but who still writes must not block. Closes
  * it, and removes the FIFO, when nobody has it open. */
 void output_pipe_drain(int64_t instance_id, int fd);
-/* Drain all that belong to none of the instances. */
-void output_pipes_drain_others(bool (*is_known)(int64_t instance_id));
+/* Drain all that are not read otherwise. */
+void output_pipes_drain_others(bool (*is_read)(int64_t instance_id));
 
 #endif

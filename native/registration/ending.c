@@ -97,12 +97,21 @@ static bool is_no_newcomer(const ending_t *ending, int folder, const char *name)
     return now.tv_sec - status.st_mtim.tv_sec > FIRST_WORKER_S;
 }
 
+/* A launcher that was killed has left its records: the next one must find its programs. */
+static bool is_no_program(const ending_t *ending, int folder, const char *name) {
+    (void)ending, (void)folder;
+    return strncmp(name, "instance-", strlen("instance-")) != 0;
+}
+
 static bool is_deserted(const ending_t *ending) {
-    int servers = open_folder(ending->fd, "servers");
+    int servers = open_folder(ending->fd, "servers"), state = open_folder(ending->fd, "state");
     bool deserted = servers >= 0 && each_entry(ending, servers, is_no_newcomer) &&
-                    each_entry(ending, ending->fd, has_no_worker);
+                    each_entry(ending, ending->fd, has_no_worker) &&
+                    (state < 0 || each_entry(ending, state, is_no_program));
     if (servers >= 0)
         close(servers);
+    if (state >= 0)
+        close(state);
     return deserted;
 }
 
@@ -112,7 +121,7 @@ static bool remove_file(const ending_t *ending, int folder, const char *name) {
     struct stat status;
     (void)ending;
     if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-        (S_ISREG(status.st_mode) || S_ISSOCK(status.st_mode)))
+        (S_ISREG(status.st_mode) || S_ISSOCK(status.st_mode) || S_ISFIFO(status.st_mode)))
         unlinkat(folder, name, 0);
     return true;
 }
@@ -139,7 +148,7 @@ static bool remove_server(const ending_t *ending, int folder, const char *name) 
 
 /* What nobody of ours has put there stays, and the directory with it. */
 static void remove_all(const ending_t *ending) {
-    static const char *const folders[] = {"channel", "sockets", "servers"};
+    static const char *const folders[] = {"channel", "sockets", "servers", "state"};
     static const char *const files[] = {"control.sock", "usher.log", "manager.lock", "lock"};
     each_entry(ending, ending->fd, remove_server);
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)

@@ -78,6 +78,11 @@ static void test_living(void) {
     tell(&l, "forget", "id=6", NULL);
     tell(&l, "snapshot", "id=2", NULL); /* answered after that */
     hear(&l, "snapshot", 2);
+    tell(&l, "remember", "key=class a", "text=failed\ntwice", NULL);
+    tell(&l, "remember", "key=class b", "text=once", NULL);
+    tell(&l, "remember", "key=class b", "text=", NULL);
+    tell(&l, "snapshot", "id=2", NULL);
+    hear(&l, "snapshot", 2);
     kill_launcher(&l);
     ok(comes_true(!is_alive(manager), 5000), "the manager dies with its launcher");
     ok(is_alive(pid) && answers(&l, "nginx-1/e1", pid), "programs serve on");
@@ -95,7 +100,11 @@ static void test_living(void) {
     is_str(field(exited, "state"), "exited", "one that had exited is listed as such");
     is_int(number_field(exited, "exit_code"), 0, "with its exit code");
     ok(strstr(field(exited, "output"), "umask") != NULL, "and the last it wrote");
+    const packet_t *memory = hear(&l, "memory", 0);
+    is_str(field(memory, "key"), "class a", "what a manager left for the next one");
+    is_str(field(memory, "text"), "failed\ntwice", "is still there");
     is_int(number_field(hear(&l, "welcome", 0), "next_id"), 10, "ids go on after all of them");
+    ok(hear_within(&l, "memory", 0, 0) == NULL, "what it took back is not");
     ok(hear_within(&l, "instance", 6, 0) == NULL, "a forgotten one is not listed");
     ok(hear_within(&l, "endpoint", 9, 0) == NULL, "nor a socket that nobody had");
     ok(!exists(in_runtime(&l, "sockets/e9")) && !exists(in_runtime(&l, "nginx-1/e9")),
