@@ -17,7 +17,7 @@
 #include "launcher/handover.h"
 #include "os/os.h"
 
-#define LOCK_ATTEMPTS 100
+#define LOCK_ATTEMPTS 500
 #define LOCK_PAUSE_NS 10000000
 
 static char runtime_path[4096];
@@ -107,23 +107,42 @@ static bool is_only_shared(const char *name) {
     return shared;
 }
 
-/* Did the program that we were before an upgrade hold it? Its lock is ours. */
-static bool has_lock(void) {
+/*
+ * A child that is just being forked has its launcher's lock as well, and when the launcher is killed,
+ * for a moment alone. So the launcher takes a second one beside it, of the kind that a process cannot
+ * inherit: who finds the first one taken sees by the second whether a launcher lives.
+ */
+static struct flock own_lock(void) {
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+}
+
+static bool has_living_holder(const char *name) {
+    struct flock lock = own_lock();
+    int fd = open_lock_file(name);
+    bool lives = fd >= 0 && (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type != F_UNLCK);
+    if (fd >= 0)
+        close(fd);
+    return lives;
+}
+
+/* What an upgrade has left open is as good as newly taken. */
+static int take_manager_lock(void) {
     int fd = handover_take_file(runtime_fd, "manager.lock");
-    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        fd = lock_alone("manager.lock");
+    struct flock lock = own_lock();
+    /* the descriptor stays open, and with it the locks, until the process ends */
+    return fd < 0 ? -1 : fcntl(fd, F_SETLK, &lock);
 }
 
 int directory_lock(failure_t *failure) {
-    if (has_lock())
-        return 0;
     for (int attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
-        /* the descriptor stays open, and with it the lock, until the process ends */
-        if (lock_alone("manager.lock") >= 0)
+        if (take_manager_lock() == 0)
             return 0;
         if (errno != EWOULDBLOCK)
             return fail(failure, "lock", errno, "lock %s/manager.lock: %s", runtime_path,
                         strerror(errno));
-        if (!is_only_shared("manager.lock"))
+        if (!is_only_shared("manager.lock") && has_living_holder("manager.lock"))
             break;
         nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
     }
