@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// When a server counts as gone.
+// When a server counts as gone, and what is done where registrations cannot be read.
 import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Channel, ServerInfo } from '../native/native.ts';
+import { LauncherError } from '../process/launcher.ts';
 import { type Registry, Servers } from './servers.ts';
 
 const nobody: ServerInfo = {
@@ -65,4 +66,107 @@ t.test('a server that reads its configuration again on a slow machine', async (t
   living = [];
   t.notOk(isGone(31_000));
   t.ok(isGone(33_000), 'but without either it is gone soon');
+});
+
+/** Registrations in `dir` of a launcher that fails with an errno where one is set. */
+function registryIn(
+  dir: string,
+  failing: { list?: number | undefined; file?: number | undefined },
+): Registry {
+  const check = (errno: number | undefined): void => {
+    if (errno !== undefined) throw new LauncherError('registration', errno, 'it does not work');
+  };
+  const open = (file: string): number => openSync(join(dir, file), 'r');
+  return {
+    registrations: async () => {
+      check(failing.list);
+      return ['apache-1.1.conf'];
+    },
+    registration: async (name: string) => {
+      check(failing.file);
+      return open(name);
+    },
+    attach: async () => ({ cells: open('apache-1.1.conf'), live: 0 }),
+    removeRegistration: () => undefined,
+    removeServer: () => undefined,
+  };
+}
+
+const channelOfOne = {
+  attachServer: () => 0,
+  settle: () => nobody,
+} as unknown as Channel;
+
+const words = '-generation 1 -kind apache -pid 1 -user u -group g -configuration /c';
+const registration = { 'apache-1.1.conf': `UsherServer apache-1 ${words}\n` };
+const EMFILE = 24;
+const ENOENT = 2;
+
+t.test('a launcher without descriptors is asked again', async (t) => {
+  const dir = t.testdir({ ...registration, servers: {} });
+  const failing: { list?: number | undefined; file?: number | undefined } = { list: EMFILE };
+  const events: string[] = [];
+  let changes = 0;
+  const servers = new Servers(
+    channelOfOne,
+    registryIn(dir, failing),
+    dir,
+    (_level, event) => events.push(event),
+    () => {
+      changes += 1;
+    },
+  );
+  const look = async (): Promise<void> => {
+    t.ok(servers.look(0));
+    await servers.refresh(0);
+  };
+  await look();
+  t.notOk(servers.isComplete, 'not even the list is known');
+  failing.list = undefined;
+  failing.file = EMFILE;
+  await look();
+  await look();
+  t.notOk(servers.isComplete, 'what stands in it is not known');
+  t.same(events, ['registration.invalid'], 'told once');
+  t.equal(servers.byName.size, 0);
+  failing.file = undefined;
+  await look();
+  t.ok(servers.isComplete);
+  t.same([...servers.byName.keys()], ['apache-1']);
+  t.equal(changes, 1);
+});
+
+t.test('a registration that is gone when it is read is nobody’s', async (t) => {
+  const dir = t.testdir({ ...registration, servers: {} });
+  const servers = new Servers(
+    channelOfOne,
+    registryIn(dir, { file: ENOENT }),
+    dir,
+    () => undefined,
+    () => undefined,
+  );
+  await servers.refresh(0);
+  t.ok(servers.isComplete);
+  t.equal(servers.byName.size, 0);
+});
+
+t.test('where the manager may not look the launcher is asked', async (t) => {
+  const dir = t.testdir(registration);
+  const failing: { list?: number } = {};
+  const hidden = `/${'x'.repeat(300)}`; // cannot be looked at by anybody
+  const servers = new Servers(
+    channelOfOne,
+    registryIn(dir, failing),
+    hidden,
+    () => undefined,
+    () => undefined,
+  );
+  t.ok(servers.look(1_000));
+  await servers.refresh(1_000);
+  t.equal(servers.byName.size, 1);
+  failing.list = ENOENT;
+  t.ok(servers.look(1_100), 'not at every pass');
+  t.ok(servers.look(1_300));
+  await servers.refresh(1_300);
+  t.notOk(servers.look(1_400), 'the launcher says that it is gone');
 });

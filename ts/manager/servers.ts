@@ -13,6 +13,8 @@ import type { Log } from './log.ts';
 /** A server without a living worker is gone after this; a new generation has longer for its first. */
 const GONE_AFTER_MS = 3_000;
 const FIRST_WORKER_MS = 10_000;
+/** Where the folder's time cannot be seen, the launcher is asked so often what is in it. */
+const LIST_MS = 250;
 /** Two changes of a folder so close together can have the same time. */
 const SAME_TIME_MS = 50;
 
@@ -44,6 +46,8 @@ export class Servers {
   /** Registrations that are there and could not be read. */
   #unread = new Set<string>();
   #isListed = false;
+  #listedAtMs = Number.NEGATIVE_INFINITY;
+  #isFolderGone = false;
   #folderMtimeMs = 0;
   #refreshing: Promise<void> | null = null;
 
@@ -71,13 +75,29 @@ export class Servers {
   /** Have what was registered since the last look read. False when somebody removed the runtime
    * directory under us. */
   look(nowMs: number): boolean {
-    const stats = statSync(this.#folder, { throwIfNoEntry: false });
-    if (!stats) return false;
-    const isSame = stats.mtimeMs === this.#folderMtimeMs && this.isComplete;
-    if (isSame || this.#refreshing) return true;
-    this.#folderMtimeMs = Date.now() - stats.mtimeMs < SAME_TIME_MS ? -1 : stats.mtimeMs;
+    const mtimeMs = this.#mtimeMs();
+    if (mtimeMs === null || this.#isFolderGone) return false;
+    if (this.#refreshing) return true;
+    const isSame =
+      mtimeMs === 'hidden'
+        ? nowMs - this.#listedAtMs < LIST_MS
+        : mtimeMs === this.#folderMtimeMs && this.isComplete;
+    if (isSame) return true;
+    if (mtimeMs !== 'hidden') {
+      this.#folderMtimeMs = Date.now() - mtimeMs < SAME_TIME_MS ? -1 : mtimeMs;
+    }
     void this.refresh(nowMs);
     return true;
+  }
+
+  /** When the folder changed; null = it is gone. Where the manager's user may not go to look, the
+   * launcher is asked for its list instead. */
+  #mtimeMs(): number | 'hidden' | null {
+    try {
+      return statSync(this.#folder, { throwIfNoEntry: false })?.mtimeMs ?? null;
+    } catch {
+      return 'hidden'; // EACCES on the way there
+    }
   }
 
   /** Read what is new now. */
@@ -91,6 +111,7 @@ export class Servers {
 
   async #readNew(nowMs: number): Promise<void> {
     let changed = false;
+    this.#listedAtMs = nowMs;
     const files = await this.#list();
     this.#isListed = files !== null;
     for (const file of [...(files ?? [])].sort()) {
@@ -106,6 +127,7 @@ export class Servers {
     try {
       return await this.#registry.registrations();
     } catch (error) {
+      this.#isFolderGone = isNotThere(error);
       if (this.#isListed) {
         this.#log('warn', 'registrations.unreadable', { text: messageOf(error) });
       }
@@ -250,7 +272,11 @@ export class Servers {
 
 /** The launcher could not do it just now; a file that is gone or says nonsense is another matter. */
 function isTransient(error: unknown): boolean {
-  return error instanceof LauncherError && error.errno !== constants.errno.ENOENT;
+  return error instanceof LauncherError && !isNotThere(error);
+}
+
+function isNotThere(error: unknown): boolean {
+  return error instanceof LauncherError && error.errno === constants.errno.ENOENT;
 }
 
 function fileOf(server: string, generation: number): string {
