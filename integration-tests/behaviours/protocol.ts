@@ -129,7 +129,7 @@ export async function protocol(t: Test): Promise<void> {
     t.equal((await site.request('/added?text=new')).text, 'new');
     await eventually('only the new generation is left', async () => {
       const files = readdirSync(`${site.runtimeDir}/servers`);
-      return files.length === 1 && files[0]?.endsWith('.2.conf');
+      return files.length === 2 && files.every((file) => /\.2\.(conf|allow)$/.test(file));
     });
     await known(site, 2);
     await eventually('what is no more is not known', async () => {

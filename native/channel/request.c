@@ -13,6 +13,9 @@
 
 #define ROUNDS_MAX 4u /* looks at a class that changes under our eyes */
 #define RACES_MAX 16u /* places lost to others in one look */
+/* Of one that must not block: it looks now and then only, and begins to count an owner's time at its
+ * first look. */
+#define LOCK_PATIENCE_NS (3 * USHER_LOCK_WAIT_NS)
 #define ENTER_AGAIN_NS (100 * USHER_MS_NS)
 #define AVOID_NS (50 * USHER_MS_NS)
 
@@ -43,13 +46,13 @@ static usher_status_t check_lock_deadline(usher_channel_t *channel, usher_reques
     if (request->lock_tried_ns == 0) {
         request->lock_tried_ns = now_ns;
     }
-    if (status == USHER_AGAIN && now_ns - request->lock_tried_ns < USHER_LOCK_WAIT_NS) {
+    if (status == USHER_AGAIN && now_ns - request->lock_tried_ns < LOCK_PATIENCE_NS) {
         return USHER_AGAIN;
     }
     atomic_fetch_add(&channel->cells->header.lock_timeouts, 1);
     return usher_refuse(
         channel, request, now_ns, 503, 1,
-        "cannot ask the manager: the lock of the channel of %s could not be had for 1 s (it is "
+        "cannot ask the manager: the lock of the channel of %s could not be had in time (it is "
         "damaged, or its workers are stopped)",
         channel->server);
 }

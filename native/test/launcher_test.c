@@ -548,14 +548,16 @@ static void test_nothing_leaks(void) {
         tell(&l, "close", f("id=%d", id), NULL);
         hear(&l, "closed", id);
     }
-    is_int(count_open_files(l.pid), open_before, "descriptors are flat over %d starts", STARTS);
+    ok(comes_true(count_open_files(l.pid) <= open_before, 5000),
+       "descriptors are flat over %d starts: %d, %d before", STARTS, count_open_files(l.pid),
+       open_before);
     tell(&l, "ready", NULL);
     for (int i = 0; i < 30; i++) {
         kill(l.manager_pid, SIGKILL);
         launcher_meet(&l, 5000);
         tell(&l, "ready", NULL);
     }
-    is_int(count_open_files(l.pid), open_before, "and over 30 managers");
+    ok(comes_true(count_open_files(l.pid) <= open_before, 5000), "and over 30 managers");
     hear(&l, "welcome", 0);
     int kept = 0;
     while (hear_within(&l, "instance", 0, 0) != NULL)
