@@ -10,6 +10,7 @@ import { Load } from '../servers/load.ts';
 import { isRunning } from '../servers/processes.ts';
 import { scribble } from '../servers/scribbler.ts';
 import { Site, type Texts } from '../servers/site.ts';
+import { tellTranscript } from '../servers/transcript.ts';
 import type { WebServer } from '../servers/web-server.ts';
 
 const hostileMs = 6_000;
@@ -165,9 +166,7 @@ export async function hostile(t: Test, server: WebServer): Promise<void> {
     );
   });
 
-  if (process.env.USHER_TEST_TRANSCRIPT === '1') {
-    t.comment(transcript(site, done, forbidden, load).join('\n'));
-  }
+  tellTranscript(transcript(site, done, forbidden, load));
 }
 
 function transcript(site: Site, done: string[], forbidden: string[], load: Load): string[] {

@@ -10,6 +10,7 @@ import { apps, root } from '../servers/checkout.ts';
 import { eventually } from '../servers/eventually.ts';
 import { environmentOf, isRunning, parentOf, userOf } from '../servers/processes.ts';
 import { isRoot, Site, uidOf } from '../servers/site.ts';
+import { tellTranscript } from '../servers/transcript.ts';
 import type { WebServer } from '../servers/web-server.ts';
 
 /** Of a class that names its user; not nobody, whom the manager may be. */
@@ -64,17 +65,16 @@ function intrude(user: string, attempts: Attempt[]): string[] {
   return JSON.parse(stdout) as string[];
 }
 
-function transcript(t: Test, user: string, attempts: Attempt[], results: string[]): void {
-  if (process.env.USHER_TRANSCRIPT !== '1') return;
-  t.comment(`as ${user}:`);
-  for (const [i, attempt] of attempts.entries()) {
-    t.comment(`  ${attempt.join(' ')}: ${results[i]}`);
-  }
+function transcript(user: string, attempts: Attempt[], results: string[]): void {
+  tellTranscript([
+    `as ${user}:`,
+    ...attempts.map((attempt, i) => `  ${attempt.join(' ')}: ${results[i]}`),
+  ]);
 }
 
 function allRefused(t: Test, user: string, attempts: Attempt[]): void {
   const results = intrude(user, attempts);
-  transcript(t, user, attempts, results);
+  transcript(user, attempts, results);
   for (const [i, attempt] of attempts.entries()) {
     t.match(results[i], /^(EACCES|EPERM)$/, `${user}: ${attempt.join(' ')}`);
   }
@@ -82,7 +82,7 @@ function allRefused(t: Test, user: string, attempts: Attempt[]): void {
 
 function allDone(t: Test, user: string, attempts: Attempt[]): void {
   const results = intrude(user, attempts);
-  transcript(t, user, attempts, results);
+  transcript(user, attempts, results);
   for (const [i, attempt] of attempts.entries()) {
     t.equal(results[i], 'done', `${user}: ${attempt.join(' ')}`);
   }
@@ -192,7 +192,7 @@ async function files(t: Test, { site, second }: Parties): Promise<void> {
     { encoding: 'utf8' },
   );
   const lines = stdout.trimEnd().split('\n');
-  if (process.env.USHER_TRANSCRIPT === '1') t.comment(lines.join('\n'));
+  tellTranscript(lines);
   const workers = new Set([site.user, second.user]);
   for (const line of lines) {
     const [, kind, mode, owner = '', path = ''] = /^(\S) (\d+) (\S+) (.*)$/.exec(line) ?? [];
