@@ -42,14 +42,28 @@ export function failStep(journey: Journey, name: string, ms: number, error: stri
 }
 
 export function endBeforeReady(journey: Journey, exit: Exit): void {
+  noteExit(journey, exit);
+  journey.explanation = `${describeExit(exit)} ${Math.round(exit.livedMs)} ms after its start, before it accepted a connection; ${hintOf(exit)}`;
+}
+
+/** It had served; told only where the class fails of it. */
+export function endEarly(journey: Journey, exit: Exit): void {
+  noteExit(journey, exit);
+  const seconds = Math.round(exit.livedMs / 100) / 10;
+  journey.explanation = `${describeExit(exit)} ${seconds} s after its start, like others before it; ${hintOf(exit)}`;
+}
+
+function noteExit(journey: Journey, exit: Exit): void {
   journey.outcome = 'exited';
   if (exit.exitCode !== null) journey.exitCode = exit.exitCode;
   if (exit.exitSignal !== null) journey.exitSignal = signalName(exit.exitSignal);
   journey.livedMs = Math.round(exit.livedMs);
   journey.output = exit.output;
+}
+
+function hintOf(exit: Exit): string {
   const said = lastLine(exit.output);
-  const hint = said === '' ? 'it printed nothing' : `its last line of output: ${said}`;
-  journey.explanation = `${describeExit(exit)} ${Math.round(exit.livedMs)} ms after its start, before it accepted a connection; ${hint}`;
+  return said === '' ? 'it printed nothing' : `its last line of output: ${said}`;
 }
 
 /** A request did not end in time. */

@@ -12,6 +12,7 @@ import { type Endpoint, type Instance, isServing } from './instance.ts';
 import {
   describeExit,
   endBeforeReady,
+  endEarly,
   hang,
   lastLine,
   roundMs as round,
@@ -326,7 +327,8 @@ export class ManagedClass {
       this.#note('info', 'instance.stopped', fields, `${how} after being asked to stop`);
       this.#closeEndpoint(instance);
     } else {
-      if (!instance.wasReady) endBeforeReady(instance.journey, exit);
+      if (instance.wasReady) endEarly(instance.journey, exit);
+      else endBeforeReady(instance.journey, exit);
       const level = exit.exitCode === 0 ? 'info' : 'warn';
       this.#note(level, 'instance.exited', fields, how);
       this.#afterEnd(instance, exit, { wasReady: instance.wasReady, couldNotStart: false });
@@ -602,7 +604,7 @@ export class ManagedClass {
         livedMs: exit?.livedMs ?? 0,
         minServerLifeMs: this.config.minServerLifeMs,
         restartDelayMs: this.config.restartDelayMs,
-        ...this.#siblingFacts(now),
+        ...this.#siblingFacts(now, how.wasReady),
         isWanted: this.#load.waiting + queued > 0 || this.#serving().length < this.config.min,
         restart: this.config.restart,
         keepsLast: this.config.classic.singleThreshold === 0,
@@ -649,14 +651,19 @@ export class ManagedClass {
     this.#start(endpoint);
   }
 
-  #siblingFacts(now: number): { siblings: number; oldestSiblingMs: number } {
-    const ready = this.#serving().filter((instance) => instance.state === 'ready');
+  /** @param wasReady The one that ended had served: others that are only starting will as well. Of a
+   * program that could not start they prove nothing. */
+  #siblingFacts(now: number, wasReady: boolean): { siblings: number; oldestSiblingMs: number } {
+    const serving = this.#serving();
+    const ready = serving.filter((instance) => instance.state === 'ready');
     const oldest = Math.min(now, ...ready.map((instance) => instance.startedAtMs));
-    return { siblings: ready.length, oldestSiblingMs: now - oldest };
+    const siblings = wasReady ? serving.length : ready.length;
+    return { siblings, oldestSiblingMs: now - oldest };
   }
 
   #fail(journey: Journey, now: number, delayMs: number): void {
     const program = this.#context.programIdentity(this.config.args[0] ?? '');
+    this.lastFailure = journey;
     this.#failures.fail(journey.explanation, program, now + delayMs);
     this.#noteFailure('class.failed', journey, delayMs, journey.explanation);
     this.#updates.fail(journey.explanation);
