@@ -28,6 +28,34 @@ t.test('a static class', async (t) => {
   t.equal(world.started.length, 4, 'but after -restart-delay');
 });
 
+t.test('a class whose instances die again and again', async (t) => {
+  const died = { exitSignal: 11, livedMs: 500 };
+  /** Let time pass until another instance is started. */
+  const next = async (world: FakeWorld, count: number): Promise<number> => {
+    for (let i = 0; i < 100 && world.started.length < count; i += 1) await world.pass(1_000);
+    return world.started.at(-1)?.id ?? 0;
+  };
+  const world = FakeWorld.static({ processes: 1, restartDelay: 0 });
+  for (let count = 1; count <= 10 && world.published.state !== 'failed'; count += 1) {
+    world.managed.onReady(await next(world, count));
+    await world.exit(world.started.at(-1)?.id ?? 0, died);
+  }
+  t.equal(world.published.state, 'failed');
+  t.match(world.published.reason, /was killed by SIGSEGV 0\.5 s after its start, like others/);
+  t.match(world.managed.status().lastFailure, { outcome: 'exited', exitSignal: 'SIGSEGV' });
+
+  const two = FakeWorld.static({ processes: 2, restartDelay: 0 });
+  await next(two, 2);
+  for (let count = 3; count <= 10; count += 1) {
+    const [older, newer] = two.started.slice(-2);
+    two.managed.onReady(older?.id ?? 0);
+    await two.exit(older?.id ?? 0, died);
+    t.not(two.published.state, 'failed', `death ${count - 2}: another one is just starting`);
+    await next(two, count);
+    t.ok(newer && two.managed.instances.some(({ id }) => id === newer.id));
+  }
+});
+
 t.test('an instance that dies young with requests in its socket', async (t) => {
   const world = FakeWorld.static({ processes: 1 });
   await world.pass();
