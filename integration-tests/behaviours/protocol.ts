@@ -57,7 +57,7 @@ async function ended(child: ChildProcess): Promise<void> {
   }
 }
 
-/** What a manager and its instances have left 10 s after the last server's end: nothing. */
+/** What a manager and its instances have left after the last server's end: nothing. */
 async function cleanedUp(site: Site): Promise<boolean> {
   return eventually('the runtime directory is gone', () => !existsSync(site.runtimeDir));
 }

@@ -72,7 +72,7 @@ export function verdictsOnEndings(): Promise<Verdict[]> {
 /** The last test of every file: one assertion for each server that has run. */
 export async function nothingLeft(t: Test): Promise<void> {
   for (const { title, left, tookMs } of await verdictsOnEndings()) {
-    t.same(left, [], `nothing is left 10 s after the end of ${title}`);
+    t.same(left, [], `nothing is left 20 s after the end of ${title}`);
     t.comment(`${title}: ${(tookMs / 1000).toFixed(1)} s`);
   }
 }
