@@ -23,8 +23,7 @@
 #include "registration/failure.h"
 
 #define LOCK_WAIT_NS 10000000000u
-#define LOCK_LOOK_NS 10000000
-#define ATTEMPTS_MAX 100
+#define LOCK_LOOK_NS 2000000
 
 /* Bytes of the longest socket name below <runtime dir>/<server>/, and of "apache-" with 8 digits. */
 #define SOCKET_NAME_BYTES 24
@@ -214,7 +213,7 @@ static bool lock_is_current(const usher_runtime_t *runtime) {
 usher_status_t usher_runtime_open(usher_runtime_t *runtime, const char *path,
                                   usher_error_t *error) {
     uint64_t deadline_ns = usher_os_now_ns() + LOCK_WAIT_NS;
-    for (int attempt = 1;; attempt++) {
+    for (;;) {
         *runtime = (usher_runtime_t){.path = path, .fd = -1, .lock_fd = -1};
         usher_status_t status = open_directory(runtime, error);
         if (status == USHER_OK)
@@ -227,7 +226,7 @@ usher_status_t usher_runtime_open(usher_runtime_t *runtime, const char *path,
                                              path);
         else if (status != USHER_SYSTEM || error->errno_value != ENOENT)
             return status;
-        if (attempt == ATTEMPTS_MAX)
+        if (usher_os_now_ns() >= deadline_ns)
             return status;
         nanosleep(&(struct timespec){.tv_nsec = LOCK_LOOK_NS}, NULL);
     }
