@@ -12,7 +12,7 @@ import { isRoot, Site, type Texts } from '../servers/site.ts';
 import { usherCommand } from '../servers/usher.ts';
 import { files, type WebServer } from '../servers/web-server.ts';
 
-/** A class: its program, its location and what is said of it in either spelling. */
+/** A program, its location, and what is said of it in either spelling: '' = nothing, a dynamic class. */
 interface Program {
   path: string;
   location: string;
@@ -20,12 +20,23 @@ interface Program {
   apache: string;
 }
 
-function textsFor(site: Site, programs: Program[]): Texts {
+/** @param dynamic What is said of all dynamic classes. */
+function textsFor(
+  site: Site,
+  programs: Program[],
+  dynamic: Texts = { nginx: 'min_processes=0', apache: '-minProcesses 0' },
+): Texts {
+  const isStatic = ({ nginx }: Program) => nginx !== '';
   return {
     nginx: `
-      ${programs.map(({ path, nginx }) => `usher_app ${path} ${nginx};`).join('\n')}
+      usher_config ${dynamic.nginx};
+      ${programs
+        .filter(isStatic)
+        .map(({ path, nginx }) => `usher_app ${path} ${nginx};`)
+        .join('\n')}
       server {
         listen 127.0.0.1:${site.port};
+        root ${site.docs};
         ${programs
           .map(
             ({ path, location }) =>
@@ -33,15 +44,20 @@ function textsFor(site: Site, programs: Program[]): Texts {
           )
           .join('\n')}
       }`,
-    apache: programs
-      .map(
-        ({ path, location, apache }) => `
-      AppClass ${path} ${apache}
-      <Location ${location}>
-        UsherPass ${path}
-      </Location>`,
-      )
-      .join('\n'),
+    apache: `
+      FCGIConfig ${dynamic.apache}
+      ${programs
+        .filter(isStatic)
+        .map(({ path, apache }) => `AppClass ${path} ${apache}`)
+        .join('\n')}
+      AddHandler fastcgi-script .fcgi
+      <Directory ${site.docs}>
+        Options +ExecCGI
+      </Directory>
+      ${programs
+        .filter(isStatic)
+        .map(({ path, location }) => `<Location ${location}>\nUsherPass ${path}\n</Location>`)
+        .join('\n')}`,
   };
 }
 
@@ -81,14 +97,16 @@ export async function reload(t: Test, server: WebServer): Promise<void> {
   const changed = program('changed');
   const removed = program('removed', { nginx: 'on_demand=1', apache: '-on-demand 1' });
   const added = program('added');
-  await site.start(textsFor(site, [kept, changed, removed]));
+  const path = site.program('docs/free.fcgi');
+  const dynamic: Program = { path, location: '/free.fcgi', nginx: '', apache: '' };
+  await site.start(textsFor(site, [kept, changed, removed, dynamic]));
 
   const marked: Program = {
     ...changed,
     nginx: `${changed.nginx} initial_env=MARK=1`,
     apache: `${changed.apache} -initial-env MARK=1`,
   };
-  const after = textsFor(site, [kept, marked, added]);
+  const after = textsFor(site, [kept, marked, added, dynamic]);
 
   await site.check('kept, changed, removed and added classes', async (t) => {
     const keptPids = await pidsOf(site, kept.path, 2);
@@ -137,7 +155,9 @@ export async function reload(t: Test, server: WebServer): Promise<void> {
     const startsBefore = starts();
     const outcomes = await underLoads(site, ['/changed?sleep=1&pid'], async () => {
       for (const mark of [2, 3]) {
-        await readAgain(site, () => site.reload(textsFor(site, [kept, again(mark), added])));
+        await readAgain(site, () =>
+          site.reload(textsFor(site, [kept, again(mark), added, dynamic])),
+        );
       }
       await eventually('the last one is in force', async () => {
         const pids = await pidsOf(site, changed.path, 2);
@@ -147,6 +167,31 @@ export async function reload(t: Test, server: WebServer): Promise<void> {
     });
     t.same(outcomes.lost, []);
     t.ok(starts() >= startsBefore + 2);
+    await readAgain(site, () => site.reload(after));
+  });
+
+  await site.check('other options of dynamic classes', async (t) => {
+    const read = (nginx: string, apache: string) => {
+      const texts = textsFor(site, [kept, marked, added, dynamic], { nginx, apache });
+      return readAgain(site, () => site.reload(texts));
+    };
+    await read('idle_stop=300', '-idle-stop 300');
+    const first = Number((await site.request('/free.fcgi?pid')).text);
+    const gate = `${site.docs}/open-free`;
+    const long = site.request(`/free.fcgi?wait=${gate}&pid`);
+    await eventually('one is served', async () => {
+      return (await site.classStatus(dynamic.path))?.inFlight === 1;
+    });
+    await read('idle_stop=200', '-idle-stop 200');
+    t.same(await pidsOf(site, dynamic.path, 1), [first], 'what no process notices replaces none');
+    await read('initial_env=MARK=1', '-initial-env MARK=1');
+    const second = await site.request('/free.fcgi?pid');
+    t.equal(second.status, 200, 'nobody waits for the end of a request to the old one');
+    t.not(Number(second.text), first);
+    writeFileSync(gate, '');
+    t.equal(Number((await long).text), first, 'which ends there');
+    await eventually('the old one has ended', () => !isRunning(first));
+    await site.settled();
     await readAgain(site, () => site.reload(after));
   });
 

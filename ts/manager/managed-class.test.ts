@@ -376,6 +376,49 @@ t.test('a class that stops with requests', async (t) => {
   t.ok(world.events.includes('instance.cut-off'), 'and says that it cut them off');
 });
 
+t.test('a class that ends with requests in the socket of an instance that died', async (t) => {
+  /** One request waits there, and the class is removed. */
+  const begin = async (drainMs: number): Promise<FakeWorld> => {
+    const world = FakeWorld.static({ processes: 1 });
+    await world.pass();
+    await world.ready();
+    world.acceptQueue = 1;
+    await world.exit(world.started[0]?.id ?? 0, { exitCode: 1, livedMs: 100 });
+    world.managed.retire(drainMs);
+    return world;
+  };
+  const world = await begin(Number.POSITIVE_INFINITY);
+  t.same(world.closed, [], 'keeps it');
+  t.notOk(world.managed.isGone);
+  await world.pass(5_000);
+  t.equal(world.started[1]?.spec.endpointId, world.started[0]?.spec.endpointId, 'starts another');
+  t.same([...world.endpoints.values()], ['draining'], 'for those who are there');
+  await world.ready();
+  t.same(world.signals, [], 'which it serves');
+  world.acceptQueue = 0;
+  await world.pass(1);
+  t.same(world.signals, [[world.started[1]?.id, 15]], 'and no longer');
+  await world.exit(world.started[1]?.id ?? 0, { exitSignal: 15 });
+  t.ok(world.managed.isGone);
+
+  const failing = await begin(Number.POSITIVE_INFINITY);
+  for (let i = 0; i < 100 && !failing.managed.isGone; i += 1) {
+    await failing.pass(1_000);
+    const { id } = failing.started.at(-1) ?? { id: 0 };
+    await failing.exit(id, { exitCode: 1, livedMs: 10 });
+  }
+  t.ok(failing.managed.isGone, 'a program that cannot start does not keep it for ever');
+  t.match(failing.refused.at(-1), /exited with status 1/, 'and its requests are told why');
+
+  const hurried = await begin(5_000);
+  await hurried.pass(4_000);
+  t.same(hurried.closed, []);
+  await hurried.pass(6_000);
+  t.match(hurried.refused.at(-1), 'the class ends', 'when its time is over it says so');
+  t.equal(hurried.closed.length, 1);
+  t.ok((await begin(0)).managed.isGone, 'which may be at once');
+});
+
 function configOf(options: Record<string, string | number | boolean>): ClassConfig {
   return FakeWorld.static(options).managed.config;
 }

@@ -48,6 +48,8 @@ export class ManagedClass {
   lastFailure: Journey | null = null;
   /** Left the configuration, or the manager stops: drains and ends. */
   isRetiring = false;
+  /** Then what is left of a class that retires is stopped. */
+  #endsAtMs = Number.POSITIVE_INFINITY;
 
   #context: ClassContext;
   #scaling: Scaling;
@@ -113,7 +115,7 @@ export class ManagedClass {
   }
 
   get isGone(): boolean {
-    return this.isRetiring && this.instanceCount === 0;
+    return this.isRetiring && this.instanceCount === 0 && this.#orphans.isEmpty;
   }
 
   /** Something happens or waits: look again at the next pass even if no counter changes. */
@@ -228,7 +230,10 @@ export class ManagedClass {
     this.#repairHints(now);
     this.#inspect(now, changed);
     for (const instance of this.#instances.values()) this.#retirement.pass(instance);
-    if (this.isRetiring) return;
+    if (this.isRetiring) {
+      this.#passLastOrphans(now);
+      return;
+    }
     this.#failures.expire(now);
     this.#passSockets(now);
     if (!this.#orphans.isEmpty) this.#passOrphans(now);
@@ -242,14 +247,19 @@ export class ManagedClass {
 
   /** Drain and end every instance; those still busy after `drainMs` are stopped all the same. */
   retire(drainMs: number): void {
-    const deadlineMs = this.#context.now() + drainMs;
+    const now = this.#context.now();
+    this.#endsAtMs = Math.min(this.#endsAtMs, now + drainMs);
+    this.#quietUntilMs = 0;
     if (!this.isRetiring) this.#sockets.close();
     this.isRetiring = true;
     this.#updates.fail('the class was removed');
-    const refusal = { reason: 'the class ends', retryAfterS: 1 };
-    for (const one of this.#orphans.takeAll()) this.#closeEndpoint(one, refusal);
+    this.#passLastOrphans(now);
+    this.#drainAll();
+  }
+
+  #drainAll(): void {
     for (const instance of this.#instances.values()) {
-      this.#retirement.drain(instance, 'belongs to a class that ends', deadlineMs);
+      this.#retirement.drain(instance, 'belongs to a class that ends', this.#endsAtMs);
     }
   }
 
@@ -323,7 +333,7 @@ export class ManagedClass {
     if (instance.timedOut) {
       timeOut(instance.journey, instance.revision.config.startTimeoutMs, exit.output);
       this.#afterEnd(instance, exit, { wasReady: false, couldNotStart: true });
-    } else if (instance.state === 'stopping' || this.isRetiring) {
+    } else if (instance.state === 'stopping') {
       this.#note('info', 'instance.stopped', fields, `${how} after being asked to stop`);
       this.#closeEndpoint(instance);
     } else {
@@ -333,7 +343,7 @@ export class ManagedClass {
       this.#note(level, 'instance.exited', fields, how);
       this.#afterEnd(instance, exit, { wasReady: instance.wasReady, couldNotStart: false });
     }
-    if (!this.isRetiring) this.pass(true);
+    this.pass(true);
   }
 
   status(): ClassStatus {
@@ -566,7 +576,7 @@ export class ManagedClass {
         },
       )
       .then(() => {
-        if (this.isRetiring) this.retire(0);
+        if (this.isRetiring) this.#drainAll();
         this.#publish();
       });
   }
@@ -579,10 +589,6 @@ export class ManagedClass {
     const endpoint = 'endpointId' in ended ? ended : ended.endpoint;
     const now = this.#context.now();
     if (!how.wasReady) this.lastFailure = ended.journey;
-    if (this.isRetiring) {
-      if (endpoint) this.#closeEndpoint(endpoint);
-      return;
-    }
     this.#refreshLoad(now);
     if (
       !how.wasReady &&
@@ -605,14 +611,14 @@ export class ManagedClass {
         minServerLifeMs: this.config.minServerLifeMs,
         restartDelayMs: this.config.restartDelayMs,
         ...this.#siblingFacts(now, how.wasReady),
-        isWanted: this.#load.waiting + queued > 0 || this.#serving().length < this.config.min,
+        isWanted: queued > 0 || (!this.isRetiring && this.#isWanted()),
         restart: this.config.restart,
         keepsLast: this.config.classic.singleThreshold === 0,
       },
       'startedAtMs' in ended ? ended.startedAtMs : null,
       now,
     );
-    if (verdict.action === 'replace' && endpoint) {
+    if (verdict.action === 'replace' && endpoint && (queued > 0 || !this.isRetiring)) {
       this.#replaceAt(endpoint);
       return;
     }
@@ -627,11 +633,29 @@ export class ManagedClass {
     else this.#closeEndpoint(endpoint);
   }
 
+  /** Requests wait for the class, or it is to have more instances in any case. */
+  #isWanted(): boolean {
+    return this.#load.waiting > 0 || this.#serving().length < this.config.min;
+  }
+
   /** Sockets of instances that ended: those with requests in them get the next instance. */
   #passOrphans(now: number): void {
     for (const endpoint of this.#orphans.takeDeserted()) this.#closeEndpoint(endpoint);
     if (!this.#failures.mayStart(now)) return;
     for (const endpoint of this.#orphans.takeQueued()) this.#replaceAt(endpoint);
+  }
+
+  /** The same while the class ends: until it is over, or the class fails. */
+  #passLastOrphans(now: number): void {
+    if (now < this.#endsAtMs && this.#failures.untilMs === null) {
+      this.#passOrphans(now);
+      return;
+    }
+    const refusal =
+      this.#failures.untilMs === null
+        ? { reason: 'the class ends', retryAfterS: 1 }
+        : this.#failures.refusal(this.label, now);
+    for (const one of this.#orphans.takeAll()) this.#closeEndpoint(one, refusal);
   }
 
   /** A shared one stays in any case, one of a former launcher takes no program; a class at a public
@@ -647,7 +671,8 @@ export class ManagedClass {
       this.#start(null);
       return;
     }
-    this.#context.channel.setEndpoint(endpoint.ref, 'starting', 0);
+    const state = this.isRetiring ? 'draining' : 'starting';
+    this.#context.channel.setEndpoint(endpoint.ref, state, 0);
     this.#start(endpoint);
   }
 

@@ -410,18 +410,16 @@ export class Manager implements ControlHandlers {
     );
   }
 
-  /** Is a dynamic class still what its server, or all servers, would run? */
+  /** What its server, or all servers, would run today; the class ends when nobody would any more, or
+   * not everybody the same. */
   async #review(one: AnyClass): Promise<void> {
     const registered = this.#registered;
     const answers = await this.#answersFor(one.config.key);
     // A newer registration has its own review.
     if (registered !== this.#registered || one.isRetiring || this.#stopping) return;
-    const answer = answers.get(one.server ?? '');
-    const mayStay =
-      one.server === null
-        ? agree(answers, one.config)
-        : answer !== undefined && isSame(answer, one.config);
-    if (!mayStay) this.#retire(one, Number.POSITIVE_INFINITY);
+    const config = configFor(one.server, answers);
+    if (config === null) this.#retire(one, Number.POSITIVE_INFINITY);
+    else if (fingerprint(config) !== fingerprint(one.config)) one.reconfigure(config);
   }
 
   #dynamicClasses(): ManagedClass[] {
@@ -558,6 +556,13 @@ export class Manager implements ControlHandlers {
     this.#log('info', 'manager.stopped', { removesRuntimeDir: remove });
     this.#launcher.quit(remove);
   }
+}
+
+/** What that server would run, or all of them (null); null = nothing, or not all the same. */
+function configFor(server: string | null, answers: Answers): ClassConfig | null {
+  const [first] = server === null ? answers.values() : [answers.get(server)];
+  if (first === undefined || 'refusal' in first) return null;
+  return server !== null || agree(answers, first.config) ? first.config : null;
 }
 
 /** Would every server run this path the same way? */

@@ -185,8 +185,9 @@ export class FakeWorld {
       },
       forget: () => undefined,
       linkServer: async () => undefined,
-      closeEndpoint: async (id: number) => {
+      closeEndpoint: async (id, refusal) => {
         this.closed.push(id);
+        if (refusal) this.refused.push(refusal.reason);
       },
     };
   }
