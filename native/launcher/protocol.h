@@ -36,7 +36,11 @@
  *             nothing while a program lives on it)
  *   start     id= endpoint= tag= arg=… env=… cwd= [user=] [group=] [nice=] [limit=…] [log=]
  *             [setuid=1] [start_timeout_ms=]
+ *             [gateway=cgi|ajp] [secret=PATH]
  *                                                       started id= pid=      | failed id= step= errno= error=
+ *             gateway: our own program of that name, with arg= as its arguments; its descriptor 3 is one
+ *             end of a socket pair, `started` brings the other one, `instance` as well. secret: a file of
+ *             root or of the launcher's user that nobody else may read is its descriptor 4
  *             limit=NAME=N: resource limits (limits.h); log=PATH: gets the program's output as well,
  *             opened as its user; what goes wrong with that file stops nothing and is only logged
  *             setuid=1: programs that the file system makes another user of may be run; else no_new_privs

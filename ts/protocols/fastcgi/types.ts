@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// FastCGI 1.0, the application's side: what a decoder tells, in the order of the stream. Bytes of names
+// and values are Latin-1 characters here, one each.
+
+export type Role = 'responder' | 'authorizer' | 'filter';
+
+export interface RequestHead {
+  /** 1 to 65535, unique among the unfinished requests of its connection. */
+  id: number;
+  role: Role;
+  /** The web server keeps the connection for its next request. */
+  keepConn: boolean;
+  /** The last value counts where a name comes twice. */
+  params: ReadonlyMap<string, string>;
+}
+
+export interface FastcgiEvents {
+  /** All parameters are there; the body follows. */
+  onRequest(head: RequestHead): void;
+  /** A view of the chunk given to push(): copy what is kept. */
+  onBody(id: number, bytes: Buffer): void;
+  onBodyEnd(id: number): void;
+  /** Only for a request that has begun and has not been ended by end(). */
+  onAbort(id: number): void;
+  /** To be written at once: answers to management records, and to requests that are turned down
+   * (a second one at a time on a connection: FCGI_CANT_MPX_CONN; another role: FCGI_UNKNOWN_ROLE). */
+  onReply(bytes: Buffer): void;
+}
+
+export interface FastcgiLimits {
+  /** Bytes of all parameters of a request. */
+  paramsBytes: number;
+}
+
+/**
+ * push() and end() of a FastcgiDecoder; the encoders are functions:
+ *
+ *   stdoutHeader(id, length): Buffer         8 bytes that go before `length` ≤ 65535 bytes of output
+ *   stdoutRecords(id, bytes): Buffer[]       any length, to be written one after the other
+ *   stderrRecords(id, text): Buffer[]
+ *   endRecords(id, status, protocol): Buffer ends stdout, then FCGI_END_REQUEST
+ */
+export interface FastcgiServer {
+  /** Any piece of the stream. Throws ProtocolError; nothing may follow then. */
+  push(chunk: Buffer): void;
+  /** The request was answered: what still comes of it is dropped. */
+  end(id: number): void;
+}
