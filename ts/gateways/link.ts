@@ -39,15 +39,16 @@ export interface AjpOptions {
   /** Longest wait for a connection of the pool. */
   acquireTimeoutMs: number;
   socketConnectTimeoutMs: number;
-  /** CPING after connecting; before each request; of idle connections. 0 = not. */
+  /** CPING after connecting, and before each request: so long may the answer take; 0 = not. */
   pingConnectMs: number;
   pingPrepostMs: number;
+  /** A connection that was idle for longer is asked before it is used, and has pingTimeoutMs; 0 = not. */
   pingIntervalMs: number;
+  pingTimeoutMs: number;
   /** Longest silence of a backend that owes an answer; 0 = no limit. */
   replyTimeoutMs: number;
   /** Of a whole request; 0 = no limit. */
   requestTimeoutMs: number;
-  /** Bodies of idempotent requests up to this may be sent again. */
   method: 'request' | 'busyness';
   stickySession: boolean;
   /** A request whose session's backend cannot serve it gets 503. */
