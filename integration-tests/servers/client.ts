@@ -130,9 +130,13 @@ function begin(port: number, path: string, options: RequestOptions): Promise<htt
   return new Promise((resolve, reject) => {
     const request = open(port, path, options);
     let answered = false;
-    request.on('socket', (socket) => {
-      socket.once('connect', () => options.onConnected?.(socket.localPort ?? 0));
-    });
+    const { onConnected } = options;
+    if (onConnected) {
+      request.on('socket', (socket) => {
+        if (socket.connecting) socket.once('connect', () => onConnected(socket.localPort ?? 0));
+        else onConnected(socket.localPort ?? 0);
+      });
+    }
     request.on('response', (response) => {
       answered = true;
       resolve(response);
