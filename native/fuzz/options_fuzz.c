@@ -23,7 +23,8 @@ static void check_values(const usher_option_values_t *values) {
     for (size_t i = 0; i < values->count; i++) {
         const usher_option_t *option = values->values[i].option;
         int64_t number = values->values[i].number;
-        if ((option->type == USHER_TYPE_COUNT || option->type == USHER_TYPE_TIME) &&
+        if ((option->type == USHER_TYPE_COUNT || option->type == USHER_TYPE_TIME ||
+             option->type == USHER_TYPE_SIZE) &&
             (number < option->minimum || number > option->maximum))
             abort();
     }

@@ -6,11 +6,10 @@
 #include <strings.h>
 #include <sys/un.h>
 
-#include "options/table.h"
 #include "options/text.h"
 #include "options/values.h"
 
-static const usher_option_value_t *given(const usher_option_values_t *values, int row) {
+const usher_option_value_t *usher_options_given(const usher_option_values_t *values, int row) {
     for (size_t i = 0; i < values->count; i++)
         if (values->values[i].option == &usher_option_table[row])
             return &values->values[i];
@@ -18,7 +17,7 @@ static const usher_option_value_t *given(const usher_option_values_t *values, in
 }
 
 static int64_t number_or_default(const usher_option_values_t *values, int row) {
-    const usher_option_value_t *value = given(values, row);
+    const usher_option_value_t *value = usher_options_given(values, row);
     if (value != NULL)
         return value->number;
     char expected[256];
@@ -28,12 +27,8 @@ static int64_t number_or_default(const usher_option_values_t *values, int row) {
     return number;
 }
 
-typedef struct {
-    char text[USHER_SPELLING_MAX];
-} spelling_t;
-
-static spelling_t spell(usher_host_t host, int row) {
-    spelling_t spelling;
+usher_spelling_t usher_options_spell(usher_host_t host, int row) {
+    usher_spelling_t spelling;
     usher_option_spell(host, &usher_option_table[row], spelling.text, sizeof spelling.text);
     return spelling;
 }
@@ -41,20 +36,21 @@ static spelling_t spell(usher_host_t host, int row) {
 /* What the kernel takes as the path of a UNIX socket. */
 static int check_socket(usher_host_t host, const usher_option_values_t *values, char *error,
                         size_t size) {
-    const usher_option_value_t *socket = given(values, USHER_OPTION_socket);
+    const usher_option_value_t *socket = usher_options_given(values, USHER_OPTION_socket);
     struct sockaddr_un *unix_address = NULL;
     if (socket != NULL && strlen(socket->text) >= sizeof unix_address->sun_path)
         return usher_text_fail(error, size, "%s: the path has %zu bytes, a socket's at most %zu",
-                               spell(host, USHER_OPTION_socket).text, strlen(socket->text),
-                               sizeof unix_address->sun_path - 1);
+                               usher_options_spell(host, USHER_OPTION_socket).text,
+                               strlen(socket->text), sizeof unix_address->sun_path - 1);
     return 0;
 }
 
 static int check_contradiction(usher_host_t host, const usher_option_values_t *values, int one,
                                int other, char *error, size_t size) {
-    if (given(values, one) != NULL && given(values, other) != NULL)
+    if (usher_options_given(values, one) != NULL && usher_options_given(values, other) != NULL)
         return usher_text_fail(error, size, "%s and %s contradict each other: give one of them",
-                               spell(host, one).text, spell(host, other).text);
+                               usher_options_spell(host, one).text,
+                               usher_options_spell(host, other).text);
     return 0;
 }
 
@@ -64,40 +60,31 @@ static int check_policy(usher_host_t host, const usher_option_values_t *values, 
     static const int rows[] = {USHER_OPTION_updateInterval, USHER_OPTION_killInterval,
                                USHER_OPTION_gainValue,      USHER_OPTION_singleThreshold,
                                USHER_OPTION_multiThreshold, USHER_OPTION_processSlack};
-    const usher_option_value_t *policy = given(values, USHER_OPTION_policy);
+    const usher_option_value_t *policy = usher_options_given(values, USHER_OPTION_policy);
     if (policy == NULL || strcasecmp(policy->text, "adaptive") != 0)
         return 0;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (given(values, rows[i]) != NULL)
+        if (usher_options_given(values, rows[i]) != NULL)
             return usher_text_fail(error, size,
                                    "%s belongs to the classic policy, and %s adaptive is given: "
                                    "leave one of them out",
-                                   spell(host, rows[i]).text,
-                                   spell(host, USHER_OPTION_policy).text);
+                                   usher_options_spell(host, rows[i]).text,
+                                   usher_options_spell(host, USHER_OPTION_policy).text);
     return 0;
 }
 
-static int check_static(usher_host_t host, const usher_option_values_t *values, char *error,
+/* How many instances a class that is no dynamic one has. */
+static int check_counts(usher_host_t host, const usher_option_values_t *values, char *error,
                         size_t size) {
-    spelling_t on_demand = spell(host, USHER_OPTION_onDemand);
-    spelling_t processes = spell(host, USHER_OPTION_processes);
-    spelling_t most = spell(host, USHER_OPTION_maxClassProcesses);
-    const usher_option_value_t *processes_value = given(values, USHER_OPTION_processes);
-    const usher_option_value_t *most_value = given(values, USHER_OPTION_maxClassProcesses);
+    usher_spelling_t on_demand = usher_options_spell(host, USHER_OPTION_onDemand);
+    usher_spelling_t processes = usher_options_spell(host, USHER_OPTION_processes);
+    usher_spelling_t most = usher_options_spell(host, USHER_OPTION_maxClassProcesses);
+    const usher_option_value_t *processes_value =
+        usher_options_given(values, USHER_OPTION_processes);
+    const usher_option_value_t *most_value =
+        usher_options_given(values, USHER_OPTION_maxClassProcesses);
 
-    if (check_contradiction(host, values, USHER_OPTION_socket, USHER_OPTION_port, error, size) <
-            0 ||
-        check_socket(host, values, error, size) < 0 || check_policy(host, values, error, size) < 0)
-        return -1;
-    int public_row = given(values, USHER_OPTION_port) ? USHER_OPTION_port : USHER_OPTION_socket;
-    if (given(values, public_row) != NULL && given(values, USHER_OPTION_maxRequests) != NULL)
-        return usher_text_fail(error, size,
-                               "%s cannot stand beside %s: at a public address nobody knows which "
-                               "instance served which request (%s can)",
-                               spell(host, USHER_OPTION_maxRequests).text,
-                               spell(host, public_row).text,
-                               spell(host, USHER_OPTION_maxLifetime).text);
-    if (given(values, USHER_OPTION_onDemand) != NULL) {
+    if (usher_options_given(values, USHER_OPTION_onDemand) != NULL) {
         if (processes_value != NULL || most_value != NULL)
             return usher_text_fail(
                 error, size, "%s cannot stand beside %s: it is short for %s 0 with %s",
@@ -116,6 +103,25 @@ static int check_static(usher_host_t host, const usher_option_values_t *values, 
     return 0;
 }
 
+static int check_static(usher_host_t host, const usher_option_values_t *values, char *error,
+                        size_t size) {
+    if (check_contradiction(host, values, USHER_OPTION_socket, USHER_OPTION_port, error, size) <
+            0 ||
+        check_socket(host, values, error, size) < 0 || check_policy(host, values, error, size) < 0)
+        return -1;
+    int public_row =
+        usher_options_given(values, USHER_OPTION_port) ? USHER_OPTION_port : USHER_OPTION_socket;
+    if (usher_options_given(values, public_row) != NULL &&
+        usher_options_given(values, USHER_OPTION_maxRequests) != NULL)
+        return usher_text_fail(error, size,
+                               "%s cannot stand beside %s: at a public address nobody knows which "
+                               "instance served which request (%s can)",
+                               usher_options_spell(host, USHER_OPTION_maxRequests).text,
+                               usher_options_spell(host, public_row).text,
+                               usher_options_spell(host, USHER_OPTION_maxLifetime).text);
+    return check_counts(host, values, error, size);
+}
+
 static int check_dynamic(usher_host_t host, const usher_option_values_t *values, char *error,
                          size_t size) {
     if (check_policy(host, values, error, size) < 0)
@@ -123,15 +129,16 @@ static int check_dynamic(usher_host_t host, const usher_option_values_t *values,
     int64_t least = number_or_default(values, USHER_OPTION_minProcesses);
     int64_t most = number_or_default(values, USHER_OPTION_maxProcesses);
     if (least > most)
-        return usher_text_fail(error, size, "%s (%lld) must not be above %s (%lld)",
-                               spell(host, USHER_OPTION_minProcesses).text, (long long)least,
-                               spell(host, USHER_OPTION_maxProcesses).text, (long long)most);
-    const usher_option_value_t *slack = given(values, USHER_OPTION_processSlack);
+        return usher_text_fail(
+            error, size, "%s (%lld) must not be above %s (%lld)",
+            usher_options_spell(host, USHER_OPTION_minProcesses).text, (long long)least,
+            usher_options_spell(host, USHER_OPTION_maxProcesses).text, (long long)most);
+    const usher_option_value_t *slack = usher_options_given(values, USHER_OPTION_processSlack);
     if (slack != NULL && slack->number > most)
-        return usher_text_fail(error, size, "%s (%lld) must not be above %s (%lld)",
-                               spell(host, USHER_OPTION_processSlack).text,
-                               (long long)slack->number,
-                               spell(host, USHER_OPTION_maxProcesses).text, (long long)most);
+        return usher_text_fail(
+            error, size, "%s (%lld) must not be above %s (%lld)",
+            usher_options_spell(host, USHER_OPTION_processSlack).text, (long long)slack->number,
+            usher_options_spell(host, USHER_OPTION_maxProcesses).text, (long long)most);
     return 0;
 }
 
@@ -141,20 +148,25 @@ static int check_external(usher_host_t host, const usher_option_values_t *values
     usher_option_form(host, &usher_option_table[USHER_OPTION_host], host_form, sizeof host_form);
     usher_option_form(host, &usher_option_table[USHER_OPTION_socket], socket_form,
                       sizeof socket_form);
-    const usher_option_value_t *socket = given(values, USHER_OPTION_socket);
-    const usher_option_value_t *address = given(values, USHER_OPTION_host);
+    const usher_option_value_t *socket = usher_options_given(values, USHER_OPTION_socket);
+    const usher_option_value_t *address = usher_options_given(values, USHER_OPTION_host);
 
     if (socket == NULL && address == NULL)
         return usher_text_fail(error, size, "no address: an external class needs %s or %s",
                                host_form, socket_form);
     if (check_contradiction(host, values, USHER_OPTION_host, USHER_OPTION_socket, error, size) < 0)
         return -1;
-    return check_socket(host, values, error, size);
+    if (check_socket(host, values, error, size) < 0)
+        return -1;
+    return check_counts(host, values, error, size);
 }
 
 int usher_options_check_together(usher_scope_t scope, usher_host_t host,
                                  const usher_option_values_t *values, char *error,
                                  size_t error_size) {
+    if (scope != USHER_SCOPE_DYNAMIC &&
+        usher_options_check_protocol(scope, host, values, error, error_size) < 0)
+        return -1;
     switch (scope) {
     case USHER_SCOPE_STATIC:
         return check_static(host, values, error, error_size);
@@ -205,7 +217,8 @@ int usher_class_check(usher_scope_t scope, usher_host_t host, const char *name,
     if (usher_class_name_check(name, error, error_size) < 0)
         return -1;
     if (scope == USHER_SCOPE_STATIC && *name != '/' &&
-        given(values, USHER_OPTION_command) == NULL) {
+        usher_options_protocol(values) != USHER_PROTOCOL_CGI &&
+        usher_options_given(values, USHER_OPTION_command) == NULL) {
         char quoted[USHER_QUOTED_MAX], form[USHER_SPELLING_MAX + 16];
         usher_text_quote(name, strlen(name), quoted, sizeof quoted);
         usher_option_form(host, &usher_option_table[USHER_OPTION_command], form, sizeof form);

@@ -4,7 +4,6 @@
  */
 #include "options/values.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <limits.h>
 #include <signal.h>
@@ -13,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "options/address.h"
 #include "options/text.h"
 
 /* ---- numbers ---------------------------------------------------------------------------------- */
@@ -107,53 +107,6 @@ static bool is_environment(const char *text) {
     while (isalnum((unsigned char)*text) || *text == '_')
         text++;
     return *text == '\0' || *text == '=';
-}
-
-static bool is_port(const char *text) {
-    int64_t port;
-    return read_count(text, &port) && port >= 1 && port <= 65535;
-}
-
-/* host:port or [v6]:port. A host of digits and points must be an address. */
-static bool is_host(const char *text) {
-    char host[256];
-    struct in6_addr address;
-    bool bracketed = *text == '[';
-    const char *end = bracketed ? strchr(text, ']') : strchr(text, ':');
-    if (end == NULL)
-        return false;
-    const char *begin = text + bracketed;
-    size_t length = (size_t)(end - begin);
-    if (length == 0 || length >= sizeof host || end[bracketed] != ':')
-        return false;
-    memcpy(host, begin, length);
-    host[length] = '\0';
-    if (!is_port(end + bracketed + 1))
-        return false;
-    if (bracketed)
-        return inet_pton(AF_INET6, host, &address) == 1;
-    if (strspn(host, "0123456789.") == length)
-        return inet_pton(AF_INET, host, &address) == 1;
-    for (size_t i = 0; i < length; i++)
-        if (!isalnum((unsigned char)host[i]) && strchr("._-", host[i]) == NULL)
-            return false;
-    return host[0] != '-' && host[0] != '.';
-}
-
-/* A port, or an address (no name: nobody is asked) and a port. */
-static bool is_listen(const char *text) {
-    struct in_addr address;
-    char host[INET_ADDRSTRLEN];
-    if (is_port(text))
-        return true;
-    if (*text == '[')
-        return is_host(text);
-    size_t length = strcspn(text, ":");
-    if (text[length] == '\0' || length >= sizeof host)
-        return false;
-    memcpy(host, text, length);
-    host[length] = '\0';
-    return inet_pton(AF_INET, host, &address) == 1 && is_port(text + length + 1);
 }
 
 #define LIMIT_NAMES "nofile, nproc, core, cpu, as, data, fsize, stack, memlock"
@@ -280,13 +233,9 @@ int usher_value_parse(const usher_option_t *option, const char *text, int64_t *n
                                "expected NAME=value, NAME= or NAME; a name consists of letters, "
                                "digits and _ and does not begin with a digit");
     case USHER_TYPE_HOST:
-        if (is_host(text))
-            return 0;
-        return usher_text_fail(expected, size,
-                               "expected host:port or [IPv6 address]:port with a port from 1 to "
-                               "65535");
+        return usher_host_check(text, expected, size);
     case USHER_TYPE_LISTEN:
-        if (is_listen(text))
+        if (usher_is_listen(text))
             return 0;
         return usher_text_fail(expected, size,
                                "expected a port from 1 to 65535 (every interface), address:port or "
