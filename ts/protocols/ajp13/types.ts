@@ -37,46 +37,35 @@ export interface RequestAttributes {
   /** Bits. */
   sslKeySize?: number;
   secret?: string;
-  storedMethod?: string;
   /** AJP_REMOTE_PORT, AJP_LOCAL_ADDR, AJP_SSL_PROTOCOL, JK_LB_ACTIVATION, and what is configured. */
   others?: readonly Field[];
 }
 
-/** How the request's body goes: decided once, from its head. */
+/** How the request's body goes: decided once, from its head (bodyModeOf). At a server `chunked` is any
+ * body whose length is not known, which may be none at all: it comes when it is asked for. */
 export type BodyMode = { kind: 'none' } | { kind: 'length'; bytes: number } | { kind: 'chunked' };
 
-/** What the client's decoder tells of the server's packets. */
+/** What the client's decoder (AjpClientDecoder) tells of the server's packets. */
 export interface AjpClientEvents {
   onHead(status: number, reason: string, fields: Field[]): void;
-  /** A view; empty = flush. */
+  /** A view of what was pushed, part of a chunk or a whole one; empty = flush. */
   onBody(bytes: Buffer): void;
-  /** The server wants up to so many bytes of the request's body. */
+  /** The server wants up to so many bytes of the request's body, at least 1: one data packet is due,
+   * the empty one when there is no more. */
   onGetBody(wanted: number): void;
   /** reuse: the connection may serve another request. Nothing may follow until the next request. */
   onEnd(reuse: boolean): void;
   onPong(): void;
 }
 
-/**
- * AjpClientDecoder(events, packetBytes): push(chunk) throws ProtocolError for anything the protocol
- * forbids where it stands: bytes after END, a second head, a body before the head, lengths beyond the
- * packet, strings without NUL, CR LF NUL in names or values. begin() before each request, isIdle after
- * END and before begin.
- *
- *   encodeForwardRequest(request, packetBytes): Buffer   throws ProtocolError 431 (head) when it does
- *                                                        not fit a packet, 400 for bytes that may not be sent
- *   encodeBody(bytes): Buffer[]        one data packet: its 6 bytes of head, then the bytes themselves
- *   bodyBytesMax(packetBytes): number  packetBytes - 6
- *   CPING: Buffer
- *
- * AjpServerDecoder(events, packetBytes) is its mirror, with encodeHead, encodeChunk, encodeGetBody,
- * encodeEnd, CPONG. Its rules are stricter than Tomcat's (docs/ajp.md).
- */
+/** What the server's decoder (AjpServerDecoder) tells of the client's packets. */
 export interface AjpServerEvents {
   onRequest(request: ForwardRequest, body: BodyMode): void;
-  /** A view of a data packet. */
+  /** A view of what was pushed: part of a data packet, or a whole one. */
   onBody(bytes: Buffer): void;
   /** The packet that ends a body, or the last byte of a known length. */
   onBodyEnd(): void;
   onPing(): void;
+  /** The data packet that finish() had to wait for has come: END may go out. */
+  onDrained(): void;
 }
