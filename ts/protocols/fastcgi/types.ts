@@ -23,13 +23,18 @@ export interface FastcgiEvents {
   /** Only for a request that has begun and has not been ended by end(). */
   onAbort(id: number): void;
   /** To be written at once: answers to management records, and to requests that are turned down
-   * (a second one at a time on a connection: FCGI_CANT_MPX_CONN; another role: FCGI_UNKNOWN_ROLE). */
-  onReply(bytes: Buffer): void;
+   * (a second one at a time on a connection: FCGI_CANT_MPX_CONN; another role: FCGI_UNKNOWN_ROLE; too
+   * many parameters: an answer 431). isLast: the web server does not keep the connection; it is to be
+   * closed once they are written. */
+  onReply(bytes: Buffer, isLast: boolean): void;
 }
 
 export interface FastcgiLimits {
   /** Bytes of all parameters of a request. */
   paramsBytes: number;
+  /** Connections, with one request each, that are taken at once, for who asks by FCGI_GET_VALUES;
+   * without it there is no answer to that. */
+  maxConnections?: number;
 }
 
 /**
@@ -39,6 +44,8 @@ export interface FastcgiLimits {
  *   stdoutRecords(id, bytes): Buffer[]       any length, to be written one after the other
  *   stderrRecords(id, text): Buffer[]
  *   endRecords(id, status, protocol): Buffer ends stdout, then FCGI_END_REQUEST
+ *   endWithoutOutput(id, protocol): Buffer   FCGI_END_REQUEST alone, to turn a request down
+ *   answerRecords(id, bytes): Buffer         a whole small answer with its end, in one piece
  */
 export interface FastcgiServer {
   /** Any piece of the stream. Throws ProtocolError; nothing may follow then. */

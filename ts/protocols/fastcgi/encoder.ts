@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an application sends: output, the end of a request, answers to management records. Content is
+// never copied into longer buffers, and needs no padding.
+import { encodePairs } from './pairs.ts';
+import {
+  CONTENT_BYTES_MAX,
+  END_REQUEST_BYTES,
+  HEADER_BYTES,
+  MANAGEMENT_ID,
+  type ProtocolStatus,
+  protocolStatus,
+  recordType,
+  UNKNOWN_TYPE_BYTES,
+  VERSION,
+} from './records.ts';
+
+/** The 8 bytes that go before `length` bytes of output. @param length 1 to 65535; 0 ends the output. */
+export function stdoutHeader(id: number, length: number): Buffer {
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  writeHeader(header, 0, recordType.stdout, id, length);
+  return header;
+}
+
+/** Any number of bytes, as headers and views, to be written one after the other. */
+export function stdoutRecords(id: number, bytes: Buffer): Buffer[] {
+  return streamRecords(recordType.stdout, id, bytes);
+}
+
+/** For the web server's error log. @param text A string goes as UTF-8. */
+export function stderrRecords(id: number, text: string | Buffer): Buffer[] {
+  const bytes = typeof text === 'string' ? Buffer.from(text) : text;
+  return streamRecords(recordType.stderr, id, bytes);
+}
+
+/** Ends the output, then the request. @param status The program's exit status, 0 to 4294967295. */
+export function endRecords(
+  id: number,
+  status = 0,
+  protocol: ProtocolStatus = protocolStatus.requestComplete,
+): Buffer {
+  const bytes = Buffer.allocUnsafe(2 * HEADER_BYTES + END_REQUEST_BYTES);
+  writeHeader(bytes, 0, recordType.stdout, id, 0);
+  writeEnd(bytes, HEADER_BYTES, id, status, protocol);
+  return bytes;
+}
+
+/** A whole answer in one piece: output, its end, the end of the request. Copies, so for small ones. */
+export function answerRecords(id: number, output: Buffer): Buffer {
+  const records = stdoutRecords(id, output);
+  records.push(endRecords(id));
+  return Buffer.concat(records);
+}
+
+/** Ends a request that gave no output: overloaded, another role, a second one on a connection. */
+export function endWithoutOutput(id: number, protocol: ProtocolStatus): Buffer {
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + END_REQUEST_BYTES);
+  writeEnd(bytes, 0, id, 0, protocol);
+  return bytes;
+}
+
+export function getValuesResult(values: Iterable<readonly [name: string, value: string]>): Buffer {
+  const content = encodePairs(values);
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  writeHeader(header, 0, recordType.getValuesResult, MANAGEMENT_ID, content.length);
+  return Buffer.concat([header, content]);
+}
+
+/** The answer to a management record of a type that nobody knows. */
+export function unknownType(type: number): Buffer {
+  const bytes = Buffer.alloc(HEADER_BYTES + UNKNOWN_TYPE_BYTES);
+  writeHeader(bytes, 0, recordType.unknownType, MANAGEMENT_ID, UNKNOWN_TYPE_BYTES);
+  bytes.writeUInt8(type, HEADER_BYTES);
+  return bytes;
+}
+
+function streamRecords(type: number, id: number, bytes: Buffer): Buffer[] {
+  const records: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += CONTENT_BYTES_MAX) {
+    const content =
+      bytes.length <= CONTENT_BYTES_MAX ? bytes : bytes.subarray(at, at + CONTENT_BYTES_MAX);
+    const header = Buffer.allocUnsafe(HEADER_BYTES);
+    writeHeader(header, 0, type, id, content.length);
+    records.push(header, content);
+  }
+  return records;
+}
+
+function writeEnd(
+  bytes: Buffer,
+  at: number,
+  id: number,
+  status: number,
+  protocol: ProtocolStatus,
+): void {
+  writeHeader(bytes, at, recordType.endRequest, id, END_REQUEST_BYTES);
+  bytes.writeUInt32BE(status, at + HEADER_BYTES);
+  bytes.writeUInt32BE((protocol << 24) >>> 0, at + HEADER_BYTES + 4);
+}
+
+function writeHeader(bytes: Buffer, at: number, type: number, id: number, length: number): void {
+  bytes[at] = VERSION;
+  bytes[at + 1] = type;
+  bytes.writeUInt16BE(id, at + 2);
+  bytes.writeUInt16BE(length, at + 4);
+  bytes[at + 6] = 0;
+  bytes[at + 7] = 0;
+}

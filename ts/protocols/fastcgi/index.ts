@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+export { FastcgiDecoder } from './decoder.ts';
+export {
+  answerRecords,
+  endRecords,
+  endWithoutOutput,
+  stderrRecords,
+  stdoutHeader,
+  stdoutRecords,
+} from './encoder.ts';
+export { CONTENT_BYTES_MAX, type ProtocolStatus, protocolStatus } from './records.ts';
+export type {
+  FastcgiEvents,
+  FastcgiLimits,
+  FastcgiServer,
+  RequestHead,
+  Role,
+} from './types.ts';
