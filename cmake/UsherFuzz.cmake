@@ -29,7 +29,8 @@ usher_fuzz(channel_manager USES channel os SOURCES "${channel_world}")
 usher_fuzz(channel_worker USES channel os SOURCES "${channel_world}")
 usher_fuzz(dialect USES registration channel)
 usher_fuzz(allow USES registration channel options launcher SOURCES "${launcher_dir}/allow.c"
-    "${launcher_dir}/message.c" "${launcher_dir}/text.c" "${launcher_dir}/failure.c")
+    "${launcher_dir}/gateway.c" "${launcher_dir}/message.c" "${launcher_dir}/text.c"
+    "${launcher_dir}/failure.c")
 usher_fuzz(message USES launcher SOURCES "${launcher_dir}/message.c" "${launcher_dir}/text.c"
     "${launcher_dir}/failure.c" "${launcher_dir}/limits.c")
 usher_fuzz(options USES options)

@@ -139,6 +139,14 @@ static void attach_from(const instance_t *instance) {
                  decimal(instance->group.pid).text, "error", strerror(errno), NULL);
 }
 
+/* A killed launcher's end is gone with it: the gateway has read the end, and is replaced. */
+static void take_link(instance_t *instance) {
+    if (instance->link_inode != 0)
+        instance->link_end = handover_take_link(instance->link_inode);
+    if (instance->link_end < 0)
+        instance->link_inode = 0;
+}
+
 /* ---- instances ----------------------------------------------------------------------------- */
 
 static unsigned living, exited;
@@ -150,8 +158,10 @@ static int take_over(int64_t id, const message_t *record) {
     bool is_fork = identify(&instance->group, instance->birth, record);
     bool lives = instance->state != EXITED && group_leader_lives(&instance->group);
     *(lives ? &living : &exited) += 1;
-    if (lives)
+    if (lives) {
         attach_from(instance);
+        take_link(instance);
+    }
     instance_resume(instance);
     /* whether its program could be started would be told to nobody */
     if (lives && is_fork)

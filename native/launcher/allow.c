@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/gateway.h"
+
 #define DEFAULT_PATH "PATH=/usr/local/bin:/usr/bin:/bin"
 #define NICE_DIGITS_MAX 4
+#define PROGRAM_FOLLOWS "--program" /* among a gateway's arguments */
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
@@ -40,6 +43,10 @@ static bool is_field(const char *line, bool is_dynamic) {
         return is_number(value);
     if (strcmp(name, "setuid") == 0)
         return strcmp(value, "1") == 0;
+    if (!is_dynamic && strcmp(name, "gateway") == 0)
+        return gateway_is_name(value);
+    if (!is_dynamic && strcmp(name, "secret") == 0)
+        return value[0] == '/';
     if (is_dynamic && strcmp(name, "root") == 0)
         return value[0] == '/';
     if (is_dynamic && strcmp(name, "path-check") == 0)
@@ -229,26 +236,47 @@ static bool is_same_program(const char *allowed, const char *program) {
     return false;
 }
 
-bool allow_has_program(const allow_block_t *block, const char *path) {
-    const char *program = allow_text(block, "arg");
-    return !block->is_dynamic && program != NULL && is_same_program(program, path);
+/* A gateway's program is the word that follows; without a gateway it is the first. */
+static bool is_program_next(bool is_gateway, const char *before) {
+    return is_gateway ? before != NULL && strcmp(before, PROGRAM_FOLLOWS) == 0 : before == NULL;
 }
 
+static bool is_gateway(const allow_block_t *block) {
+    return allow_text(block, "gateway") != NULL;
+}
+
+bool allow_has_program(const allow_block_t *block, const char *path) {
+    size_t cursor = 0;
+    const char *before = NULL, *word;
+    while (!block->is_dynamic && (word = allow_next(block, "arg", &cursor)) != NULL) {
+        if (is_program_next(is_gateway(block), before))
+            return is_same_program(word, path);
+        before = word;
+    }
+    return false;
+}
+
+/* Only a gateway can be without any. */
 static bool same_arguments(const allow_block_t *block, const message_t *start) {
     size_t in_block = 0;
-    const char *in_start = NULL;
-    for (bool is_first = true;; is_first = false) {
+    const char *in_start = NULL, *before = NULL;
+    bool has_program = false;
+    for (;;) {
         const char *allowed = allow_next(block, "arg", &in_block);
         const char *wish = message_next(start, "arg", &in_start);
         if (allowed == NULL || wish == NULL)
-            return allowed == wish && !is_first;
-        if (is_first ? !is_same_program(allowed, wish) : strcmp(allowed, wish) != 0)
+            return allowed == wish && (before != NULL || is_gateway(block));
+        bool is_program = !has_program && is_program_next(is_gateway(block), before);
+        if (is_program ? !is_same_program(allowed, wish) : strcmp(allowed, wish) != 0)
             return false;
+        has_program = has_program || is_program;
+        before = allowed;
     }
 }
 
 bool allow_has_start(const allow_block_t *block, const message_t *start) {
-    if (!same(block, start, "user") || !same(block, start, "group") || !same(block, start, "log") ||
+    if (!same(block, start, "gateway") || !same(block, start, "secret") ||
+        !same(block, start, "user") || !same(block, start, "group") || !same(block, start, "log") ||
         !same_nice(block, start) || !may_setuid(block, start) ||
         !same_values(block, start, "limit", NULL) ||
         !same_values(block, start, "env", says_path(block) ? NULL : DEFAULT_PATH))

@@ -12,6 +12,9 @@
  *                           /usr/local/bin, /usr/bin or /bin
  *   cwd=/…
  *   listen=unix:/PATH       the public address, if it has one (also tcp:…)
+ *   gateway=cgi|ajp         it is that gateway of ours: arg= are its arguments only, which say what it
+ *                           may run itself (--program PROGRAM …, or --root /DIR …)
+ *   secret=/PATH            the file that the gateway gets as a descriptor
  *
  *   dynamic                 what is started at its first request: a file below a root, without
  *                           arguments, in its own directory
@@ -20,8 +23,8 @@
  *
  *   both                    env=NAME=VALUE … user=NAME group=NAME nice=N limit=NAME=N … log=/PATH setuid=1
  *
- * A start is allowed when one block has the same arguments (or the path), cwd, user, group, nice, env,
- * limits and log (missing = missing), and setuid if the start has it. PATH=/usr/local/bin:/usr/bin:/bin
+ * A start is allowed when one block has the same arguments (or the path), gateway, secret, cwd, user,
+ * group, nice, env, limits and log (missing = missing), and setuid if the start has it. PATH=/usr/local/bin:/usr/bin:/bin
  * is always allowed where the block says no PATH. `bind listen=` is allowed when a program has the
  * same listen, user and group. Blocks of all files count together, but a dynamic path is looked for
  * in the newest generation of each server only.
@@ -61,7 +64,7 @@ const char *allow_next(const allow_block_t *block, const char *name, size_t *cur
 
 /* Does the block have all that the `start` says but what a dynamic path must be? */
 bool allow_has_start(const allow_block_t *block, const message_t *start);
-/* Is it the program of the block, which is no dynamic one? */
+/* Is it the program of the block, which is no dynamic one, or the one its gateway runs? */
 bool allow_has_program(const allow_block_t *block, const char *path);
 bool allow_has_listen(const allow_block_t *block, const message_t *bind);
 

@@ -20,13 +20,13 @@
 #include "launcher/memory.h"
 #include "launcher/permit.h"
 #include "launcher/spawn.h"
+#include "launcher/start.h"
 #include "launcher/stop.h"
 #include "launcher/upgrade.h"
 #include "os/os.h"
 
 #define ID_MAX ((int64_t)1 << 53) /* the manager counts in doubles */
 #define FINISH_RETRY_NS (20 * NS_PER_MS)
-#define START_TIMEOUT_MS 60000
 #define DAY_MS 86400000
 
 static void refuse(int64_t id, const failure_t *failure) {
@@ -45,38 +45,16 @@ static int64_t id_in(const message_t *message, const char *name) {
     return message_number(message, name, 1, ID_MAX, &id) == 0 ? id : 0;
 }
 
-static const char *text_or(const message_t *message, const char *name, const char *otherwise) {
-    const char *text = message_text(message, name);
-    return text != NULL ? text : otherwise;
-}
-
-/* A number that may be left out; wrong ones fail the command. */
-static int optional_number(const message_t *message, const char *name, int64_t minimum,
-                           int64_t maximum, int64_t *value, failure_t *failure) {
-    const char *text = message_text(message, name);
-    if (text == NULL || message_number(message, name, minimum, maximum, value) == 0)
-        return 0;
-    return fail(failure, "message", EINVAL, "%s=%s: %lld to %lld is allowed", name, text,
-                (long long)minimum, (long long)maximum);
-}
-
 /* ---- endpoints ----------------------------------------------------------------------------- */
-
-static endpoint_t *find_endpoint(int64_t id, failure_t *failure) {
-    endpoint_t *endpoint = endpoint_find(id);
-    if (endpoint == NULL)
-        fail(failure, "endpoint", ENOENT, "there is no endpoint with id %lld", (long long)id);
-    return endpoint;
-}
 
 static endpoint_t *bind_endpoint(const message_t *message, int64_t id, failure_t *failure) {
     int64_t backlog = 0;
     endpoint_request_t request = {.id = id,
-                                  .name = text_or(message, "name", ""),
-                                  .tag = text_or(message, "tag", ""),
+                                  .name = message_text_or(message, "name", ""),
+                                  .tag = message_text_or(message, "tag", ""),
                                   .listen = message_text(message, "listen")};
     if ((request.listen != NULL && permit_listen(message, failure) < 0) ||
-        optional_number(message, "backlog", 0, INT_MAX, &backlog, failure) < 0 ||
+        message_optional_number(message, "backlog", 0, INT_MAX, &backlog, failure) < 0 ||
         spawn_find_user(message_text(message, "user"), message_text(message, "group"),
                         &request.owner, failure) < 0)
         return NULL;
@@ -107,8 +85,9 @@ static void run_bind(const message_t *message, int64_t id) {
 
 static void run_link(const message_t *message, int64_t id) {
     failure_t failure;
-    endpoint_t *endpoint = find_endpoint(id, &failure);
-    if (endpoint == NULL || endpoint_link(endpoint, text_or(message, "server", ""), &failure) < 0)
+    endpoint_t *endpoint = endpoint_require(id, &failure);
+    if (endpoint == NULL ||
+        endpoint_link(endpoint, message_text_or(message, "server", ""), &failure) < 0)
         refuse(id, &failure);
     else
         answer("linked", id);
@@ -131,90 +110,17 @@ static void run_close(const message_t *message, int64_t id) {
 static void run_refuse(const message_t *message, int64_t id) {
     const endpoint_t *endpoint = endpoint_find(id);
     if (endpoint != NULL && !instances_live_on(id))
-        endpoint_refuse(endpoint, text_or(message, "refusal", ""), retry_after_in(message));
+        endpoint_refuse(endpoint, message_text_or(message, "refusal", ""), retry_after_in(message));
 }
 
 /* ---- instances ----------------------------------------------------------------------------- */
-
-/* The values of a repeated field as a list that ends in NULL; NULL without memory. They stay in
- * the message. */
-static const char **list_of(const message_t *message, const char *name) {
-    size_t count = 0;
-    const char *cursor = NULL, *value;
-    while (message_next(message, name, &cursor) != NULL)
-        count++;
-    const char **list = calloc(count + 1, sizeof(*list));
-    count = 0;
-    cursor = NULL;
-    while (list != NULL && (value = message_next(message, name, &cursor)) != NULL)
-        list[count++] = value;
-    return list;
-}
-
-static int add_limits(const message_t *message, limits_t *limits, failure_t *failure) {
-    const char *cursor = NULL, *limit;
-    while ((limit = message_next(message, "limit", &cursor)) != NULL) {
-        if (limits_add(limits, limit, failure) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int fill_request(const message_t *message, instance_request_t *request, failure_t *failure) {
-    int64_t nice = 0;
-    request->start_timeout_ms = START_TIMEOUT_MS;
-    request->tag = text_or(message, "tag", "");
-    request->program.cwd = text_or(message, "cwd", "/");
-    request->endpoint = find_endpoint(id_in(message, "endpoint"), failure);
-    if (request->endpoint == NULL ||
-        optional_number(message, "nice", -40, 40, &nice, failure) < 0 ||
-        optional_number(message, "start_timeout_ms", 0, DAY_MS, &request->start_timeout_ms,
-                        failure) < 0)
-        return -1;
-    request->log = message_text(message, "log");
-    if (request->log != NULL && request->log[0] != '/')
-        return fail(failure, "log", EINVAL, "log %s: an absolute path is expected", request->log);
-    if (add_limits(message, &request->program.limits, failure) < 0)
-        return -1;
-    request->program.may_gain_privileges = strcmp(text_or(message, "setuid", "0"), "1") == 0;
-    request->program.listener = request->endpoint->fd;
-    request->program.nice = (int)nice;
-    return spawn_find_user(message_text(message, "user"), message_text(message, "group"),
-                           &request->program.user, failure);
-}
-
-static void run_start(const message_t *message, int64_t id) {
-    failure_t failure;
-    checked_path_t checked;
-    instance_request_t request = {.id = id};
-    if (permit_start(message, &checked, &failure) < 0) {
-        refuse(id, &failure);
-        return;
-    }
-    const char **arguments = list_of(message, "arg");
-    const char **environment = list_of(message, "env");
-    int result;
-    if (arguments == NULL || environment == NULL) {
-        result = fail(&failure, "memory", ENOMEM, "no memory for arguments");
-    } else {
-        request.program.arguments = arguments;
-        request.program.environment = environment;
-        request.program.checked = checked.folder >= 0 ? &checked : NULL;
-        result = fill_request(message, &request, &failure);
-    }
-    if (result < 0 || instance_start(&request, &failure) < 0)
-        refuse(id, &failure);
-    free(arguments);
-    free(environment);
-    files_close(&checked.folder, 1);
-}
 
 static void run_signal(const message_t *message, int64_t id) {
     int64_t signal;
     if (message_number(message, "signal", 1, 64, &signal) < 0 ||
         instance_signal(id, (int)signal) < 0)
         log_warn("link.signal-refused", "id", decimal(id).text, "signal",
-                 text_or(message, "signal", "none"), NULL);
+                 message_text_or(message, "signal", "none"), NULL);
 }
 
 static void fail_unknown_instance(int64_t id) {
@@ -239,7 +145,7 @@ static void run_snapshot(const message_t *message, int64_t id) {
 
 static void run_remember(const message_t *message, int64_t id) {
     (void)id;
-    const char *key = text_or(message, "key", "");
+    const char *key = message_text_or(message, "key", "");
     if (memory_set(key, message_text(message, "text")) < 0)
         log_warn("memory.refused", "key", key, NULL);
 }
@@ -277,7 +183,7 @@ static void answer_with(const char *verb, int64_t id, int *descriptors, size_t c
 
 static void run_registration(const message_t *message, int64_t id) {
     failure_t failure;
-    int fd = files_open_registration(text_or(message, "name", ""), &failure);
+    int fd = files_open_registration(message_text_or(message, "name", ""), &failure);
     if (fd < 0)
         refuse(id, &failure);
     else
@@ -287,7 +193,7 @@ static void run_registration(const message_t *message, int64_t id) {
 static void run_attach(const message_t *message, int64_t id) {
     failure_t failure;
     int cells, live;
-    if (files_open_server(text_or(message, "server", ""), &cells, &live, &failure) < 0)
+    if (files_open_server(message_text_or(message, "server", ""), &cells, &live, &failure) < 0)
         refuse(id, &failure);
     else
         answer_with("attached", id, (int[]){cells, live, -1}, 2);
@@ -309,8 +215,8 @@ static void run_remove(const message_t *message, int64_t id) {
 static void run_resolve(const message_t *message, int64_t id) {
     failure_t failure;
     char real[PATH_MAX];
-    if (permit_resolve(text_or(message, "server", ""), text_or(message, "path", ""), real,
-                       &failure) < 0) {
+    if (permit_resolve(message_text_or(message, "server", ""), message_text_or(message, "path", ""),
+                       real, &failure) < 0) {
         refuse(id, &failure);
         return;
     }
@@ -324,7 +230,7 @@ static void run_identify(const message_t *message, int64_t id) {
     failure_t failure;
     struct stat status;
     char identity[96] = "", real[PATH_MAX];
-    const char *path = text_or(message, "path", "");
+    const char *path = message_text_or(message, "path", "");
     if (permit_identify(path, &failure) < 0) {
         refuse(id, &failure);
         return;
@@ -375,7 +281,7 @@ static void run_ready(const message_t *message, int64_t id) {
 
 static void run_quit(const message_t *message, int64_t id) {
     (void)id;
-    stop_now(strcmp(text_or(message, "remove", "0"), "1") == 0);
+    stop_now(strcmp(message_text_or(message, "remove", "0"), "1") == 0);
 }
 
 static void run_alive(const message_t *message, int64_t id) {
@@ -399,7 +305,7 @@ static const struct {
     {"bind", run_bind, true},
     {"link", run_link, true},
     {"close", run_close, true},
-    {"start", run_start, true},
+    {"start", start_run, true},
     {"signal", run_signal, true},
     {"look", run_look, true},
     {"snapshot", run_snapshot, true},

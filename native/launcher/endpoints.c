@@ -58,6 +58,13 @@ endpoint_t *endpoint_find(int64_t id) {
     return endpoint;
 }
 
+endpoint_t *endpoint_require(int64_t id, failure_t *failure) {
+    endpoint_t *endpoint = endpoint_find(id);
+    if (endpoint == NULL)
+        fail(failure, "endpoint", ENOENT, "there is no endpoint with id %lld", (long long)id);
+    return endpoint;
+}
+
 bool endpoint_has_name(const char *name) {
     const endpoint_t *endpoint = endpoints;
     while (endpoint != NULL && strcmp(endpoint->name, name) != 0)

@@ -48,6 +48,8 @@ void endpoint_refuse(const endpoint_t *endpoint, const char *refusal, uint32_t r
 void endpoints_close_all(void);
 
 endpoint_t *endpoint_find(int64_t id);
+/* The same with `failure` where there is none. */
+endpoint_t *endpoint_require(int64_t id, failure_t *failure);
 bool endpoint_has_name(const char *name); /* is it the name of one? */
 /* Send an `endpoint` message for each. */
 void endpoints_list(void);

@@ -17,16 +17,28 @@
 static int received[DESCRIPTORS_MAX]; /* -1 = taken */
 static size_t received_count;
 
+static bool listens(int fd) {
+    int answer = 0;
+    socklen_t length = sizeof(answer);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &answer, &length) == 0 && answer != 0;
+}
+
+/* An end of a stream socket pair; connections that were accepted have the listener's name. */
+static bool is_link(int fd) {
+    struct sockaddr_un name = {.sun_family = AF_UNSPEC};
+    socklen_t name_length = sizeof(name), length = sizeof(int);
+    int type = 0;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM &&
+           getsockname(fd, (struct sockaddr *)&name, &name_length) == 0 &&
+           name.sun_family == AF_UNIX && name_length == sizeof(name.sun_family) && !listens(fd);
+}
+
 /* The lock is a regular file; what else is one is taken by nobody and closed again. */
 static bool is_handed_over(int fd) {
     struct stat status;
-    int listens = 0;
-    socklen_t length = sizeof(listens);
     if (fd <= STDERR_FILENO || fstat(fd, &status) < 0)
         return false;
-    return S_ISREG(status.st_mode) ||
-           (S_ISSOCK(status.st_mode) &&
-            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens != 0);
+    return S_ISREG(status.st_mode) || (S_ISSOCK(status.st_mode) && (listens(fd) || is_link(fd)));
 }
 
 static void set_flags(int flags) {
@@ -61,14 +73,22 @@ static int take(size_t i) {
     return fd;
 }
 
-int handover_take_socket(uint32_t inode) {
+static int take_inode(uint32_t inode, bool (*is_kind)(int fd)) {
     struct stat status;
     for (size_t i = 0; i < received_count; i++) {
         if (received[i] >= 0 && fstat(received[i], &status) == 0 && S_ISSOCK(status.st_mode) &&
-            (uint32_t)status.st_ino == inode)
+            (uint32_t)status.st_ino == inode && is_kind(received[i]))
             return take(i);
     }
     return -1;
+}
+
+int handover_take_socket(uint32_t inode) {
+    return take_inode(inode, listens);
+}
+
+int handover_take_link(uint32_t inode) {
+    return take_inode(inode, is_link);
 }
 
 int handover_take_socket_at(const char *path) {

@@ -39,6 +39,8 @@ struct instance {
     char *path; /* of its endpoint */
     char *log;  /* path of the file for its output, NULL = none, and … */
     spawn_user_t log_user;
+    int link_end;        /* of a gateway: kept for the next manager while it lives; -1 = none */
+    uint32_t link_inode; /* of that, to know it again; 0 = none */
     uint64_t started_ns;
     uint64_t start_timeout_ns;
     uint64_t probe_interval_ns;

@@ -46,6 +46,8 @@ static const message_t *describe(const instance_t *instance, pid_t pid, uint64_t
     message_add_number(record, "shared", instance->probe.is_shared);
     if (instance->log != NULL)
         message_add(record, "log", instance->log);
+    if (instance->link_inode != 0)
+        message_add_number(record, "link", instance->link_inode);
     state_add_user(record, &instance->log_user);
     message_add_number(record, "started_ns", (int64_t)instance->started_ns);
     message_add_number(record, "start_timeout_ns", (int64_t)instance->start_timeout_ns);
@@ -93,13 +95,15 @@ void instance_remove_record(const instance_t *instance) {
 /* ---- reading ------------------------------------------------------------------------------- */
 
 static bool read_numbers(const message_t *record, instance_t *instance) {
-    int64_t pid, birth, inode, port, is_shared, started, timeout;
+    int64_t pid, birth, inode, port, is_shared, started, timeout, link = 0;
+    failure_t failure;
     if (message_number(record, "pid", 1, INT32_MAX, &pid) < 0 ||
         message_number(record, "birth", 0, INT64_MAX, &birth) < 0 ||
         message_number(record, "endpoint", 1, INT64_MAX, &instance->endpoint_id) < 0 ||
         message_number(record, "inode", 0, UINT32_MAX, &inode) < 0 ||
         message_number(record, "port", 0, UINT16_MAX, &port) < 0 ||
         message_number(record, "shared", 0, 1, &is_shared) < 0 ||
+        message_optional_number(record, "link", 1, UINT32_MAX, &link, &failure) < 0 ||
         message_number(record, "started_ns", 0, INT64_MAX, &started) < 0 ||
         message_number(record, "start_timeout_ns", 0, INT64_MAX, &timeout) < 0)
         return false;
@@ -108,6 +112,7 @@ static bool read_numbers(const message_t *record, instance_t *instance) {
     instance->probe.inode = (uint32_t)inode;
     instance->probe.port = (uint16_t)port;
     instance->probe.is_shared = is_shared != 0;
+    instance->link_inode = (uint32_t)link;
     instance->started_ns = (uint64_t)started;
     instance->start_timeout_ns = (uint64_t)timeout;
     return true;

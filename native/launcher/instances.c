@@ -2,10 +2,12 @@
 #include "launcher/instances.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launcher/instance.h"
@@ -84,10 +86,18 @@ static void close_death(instance_t *instance) {
     instance->group.pidfd = -1;
 }
 
+static void close_link(instance_t *instance) {
+    if (instance->link_end >= 0)
+        close(instance->link_end);
+    instance->link_end = -1;
+    instance->link_inode = 0;
+}
+
 void instance_release(instance_t *instance) {
     alarm_cancel(&instance->alarm);
     close_status(instance);
     close_death(instance);
+    close_link(instance);
     output_close(&instance->output);
     free(instance->tag);
     free(instance->path);
@@ -103,18 +113,23 @@ static void begin_probing(instance_t *instance) {
     alarm_set(&instance->alarm, usher_os_now_ns() + FIRST_PROBE_NS);
 }
 
+static void send_with_link(const message_t *message, const instance_t *instance) {
+    link_send_with(message, (const int[]){instance->link_end, -1});
+}
+
 static void launched(instance_t *instance) {
     close_status(instance);
     instance->state = STARTING;
     message_t *message = message_begin("started");
     message_add_number(message, "id", instance->id);
     message_add_number(message, "pid", instance->group.pid);
-    link_send(message);
+    send_with_link(message, instance);
     begin_probing(instance);
 }
 
 static void launch_failed(instance_t *instance, const failure_t *failure) {
     close_status(instance);
+    close_link(instance);
     output_close(&instance->output);
     instance->state = FAILED;
     instance_remove_id(instance);
@@ -146,6 +161,7 @@ instance_t *instance_new(int64_t id, const char *tag, const char *path) {
     instance->path = strdup(path);
     instance->probe.path = instance->path;
     instance->group.pidfd = -1;
+    instance->link_end = -1;
     instance->status_watch.fd = -1;
     instance->status_watch.on_event = on_status;
     instance->death_watch.fd = -1;
@@ -175,6 +191,17 @@ static instance_t *new_requested(const instance_request_t *request) {
         return instance;
     instance_release(instance);
     return NULL;
+}
+
+static int copy_link(instance_t *instance, int link_end, failure_t *failure) {
+    struct stat status;
+    if (link_end < 0)
+        return 0;
+    instance->link_end = fcntl(link_end, F_DUPFD_CLOEXEC, 0);
+    if (instance->link_end < 0 || fstat(link_end, &status) < 0)
+        return fail(failure, "link", errno, "link to the gateway: %s", strerror(errno));
+    instance->link_inode = (uint32_t)status.st_ino;
+    return 0;
 }
 
 /* Fork it with a pipe for its output. */
@@ -213,7 +240,8 @@ int instance_start(const instance_request_t *request, failure_t *failure) {
         return fail(failure, "memory", ENOMEM, "no memory for an instance");
     spawned_t spawned;
     output_pipe_t pipe;
-    if (launch(instance, &request->program, &pipe, &spawned, failure) < 0) {
+    if (copy_link(instance, request->link_end, failure) < 0 ||
+        launch(instance, &request->program, &pipe, &spawned, failure) < 0) {
         instance_release(instance);
         return -1;
     }
@@ -416,6 +444,7 @@ static void has_exited(instance_t *instance) {
     uint64_t now = usher_os_now_ns();
     instance_delist(&instances_living, instance);
     alarm_cancel(&instance->alarm);
+    close_link(instance);
     wake_others(instance);
     instance->state = EXITED;
     if (now > instance->started_ns) /* a record's may be of another clock */
@@ -533,7 +562,7 @@ static void list_one(const instance_t *instance) {
     message_add(message, "state", state);
     if (instance->state == EXITED)
         instance_add_exit(message, instance);
-    link_send(message);
+    send_with_link(message, instance);
 }
 
 void instances_list(void) {

@@ -22,6 +22,7 @@ typedef struct {
     spawn_program_t program;
     int64_t start_timeout_ms;
     const char *log; /* file for its output; NULL = none */
+    int link_end;    /* the manager's end of a gateway's link, to be copied; -1 = none */
 } instance_request_t;
 
 /* Fork it. -1: `failure` is all that is ever heard of it. 0: `started` or `failed` is sent when

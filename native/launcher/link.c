@@ -33,6 +33,7 @@ struct waiting {
 static const int no_descriptors[] = {-1};
 static waiting_t *waiting_first, **waiting_end = &waiting_first;
 static size_t waiting_bytes, waiting_descriptors;
+static size_t greeting_descriptors = SIZE_MAX; /* that waited at the end of the greeting */
 static uint64_t dropped_bytes;
 static void (*handle_message)(const message_t *message);
 static void (*handle_closed)(void);
@@ -121,7 +122,9 @@ static void keep_waiting(const message_t *message, const int *descriptors) {
     *waiting_end = entry;
     waiting_end = &entry->next;
     count_waiting(entry, 1);
-    if (waiting_bytes <= WAITING_BYTES_MAX && waiting_descriptors <= WAITING_DESCRIPTORS_MAX)
+    bool greets = greeting_descriptors == SIZE_MAX;
+    if (waiting_bytes <= WAITING_BYTES_MAX &&
+        (greets || waiting_descriptors <= greeting_descriptors + WAITING_DESCRIPTORS_MAX))
         return;
     log_error("link.overrun", "waiting_bytes", decimal((int64_t)waiting_bytes).text,
               "waiting_descriptors", decimal((int64_t)waiting_descriptors).text, "error",
@@ -138,6 +141,10 @@ void link_send_with(const message_t *message, const int *descriptors) {
     /* any other error means that the manager is gone: its death is seen elsewhere */
     if (waiting_first != NULL || is_full())
         keep_waiting(message, descriptors);
+}
+
+void link_end_greeting(void) {
+    greeting_descriptors = waiting_descriptors;
 }
 
 void link_send(const message_t *message) {
@@ -247,6 +254,7 @@ int link_open(int fd, void (*on_message)(const message_t *message), void (*on_cl
     handle_message = on_message;
     handle_closed = on_closed;
     link_watch.fd = fd;
+    greeting_descriptors = SIZE_MAX;
     if (watch_start(&link_watch) == 0)
         return 0;
     link_watch.fd = -1;

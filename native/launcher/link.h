@@ -28,6 +28,9 @@ void link_close(void);
  * where there are fewer than the most, go with it and stay the caller's. */
 void link_send(const message_t *message);
 void link_send_with(const message_t *message, const int *descriptors);
+/* The manager has been told all that is kept: what waits by now may wait, and no more than is usual
+ * beside it. */
+void link_end_greeting(void);
 /* Send a message of `bytes` of output, or count them as dropped. */
 void link_send_output(const message_t *message, size_t bytes);
 /* Output that was not even offered. */

@@ -16,6 +16,7 @@
 #include "launcher/adopt.h"
 #include "launcher/commands.h"
 #include "launcher/directory.h"
+#include "launcher/gateway.h"
 #include "launcher/handover.h"
 #include "launcher/instances.h"
 #include "launcher/link.h"
@@ -56,7 +57,7 @@ static void start_clean(void) {
     umask(077);
 }
 
-/* Each instance costs two descriptors here, but programs that use select() want a low limit. */
+/* Each instance costs two or three descriptors here, but programs that use select() want a low limit. */
 static void raise_file_limit(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -164,6 +165,7 @@ static int prepare(failure_t *failure) {
     raise_file_limit();
     notify_open();
     upgrade_open(&options);
+    gateway_open(&options);
     usher_os_become_subreaper();
     if (permit_read_config(&options, failure) < 0) {
         if (!options.upgraded)

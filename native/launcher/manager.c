@@ -125,6 +125,7 @@ static void greet(void) {
     message = message_begin("welcome");
     message_add_number(message, "next_id", (endpoints > instances ? endpoints : instances) + 1);
     link_send(message);
+    link_end_greeting();
 }
 
 /* In the child. The manager dies with the launcher: its instances go on, a next launcher starts a

@@ -109,6 +109,11 @@ const char *message_text(const message_t *message, const char *name) {
     return message_next(message, name, &cursor);
 }
 
+const char *message_text_or(const message_t *message, const char *name, const char *otherwise) {
+    const char *text = message_text(message, name);
+    return text != NULL ? text : otherwise;
+}
+
 int message_number(const message_t *message, const char *name, int64_t minimum, int64_t maximum,
                    int64_t *value) {
     const char *text = message_text(message, name);
@@ -121,4 +126,13 @@ int message_number(const message_t *message, const char *name, int64_t minimum, 
         return -1;
     *value = number;
     return 0;
+}
+
+int message_optional_number(const message_t *message, const char *name, int64_t minimum,
+                            int64_t maximum, int64_t *value, failure_t *failure) {
+    const char *text = message_text(message, name);
+    if (text == NULL || message_number(message, name, minimum, maximum, value) == 0)
+        return 0;
+    return fail(failure, "message", EINVAL, "%s=%s: %lld to %lld is allowed", name, text,
+                (long long)minimum, (long long)maximum);
 }

@@ -31,9 +31,13 @@ bool message_is_whole(const message_t *message);
 const char *message_verb(const message_t *message);
 /* NULL when the field is missing. Empty text stays empty text. */
 const char *message_text(const message_t *message, const char *name);
+const char *message_text_or(const message_t *message, const char *name, const char *otherwise);
 /* -1 when the field is missing or no decimal number of `minimum` … `maximum`. */
 int message_number(const message_t *message, const char *name, int64_t minimum, int64_t maximum,
                    int64_t *value);
+/* A number that may be left out, which leaves *value as it is; a wrong one fails with step "message". */
+int message_optional_number(const message_t *message, const char *name, int64_t minimum,
+                            int64_t maximum, int64_t *value, failure_t *failure);
 /* Values of a repeated field: call with *cursor = NULL first; NULL at the end. */
 const char *message_next(const message_t *message, const char *name, const char **cursor);
 

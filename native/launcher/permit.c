@@ -201,13 +201,14 @@ int permit_start(const message_t *start, checked_path_t *checked, failure_t *fai
         return 0;
     if (refresh(failure) < 0)
         return -1;
-    const char *program = message_text(start, "arg");
+    const char *program = message_text(start, "arg"), *gateway = message_text(start, "gateway");
+    const char *name = gateway != NULL ? gateway : program != NULL ? program : "nothing";
     fail(failure, "allow", EPERM,
-         "%.200s as user %.60s: no registration allows a start like this one (program and "
-         "arguments, "
-         "directory, user, group, environment, limits, log): reload the web server that configures "
-         "it",
-         program != NULL ? program : "nothing", user_in(start));
+         "%s%.200s as user %.60s: no registration allows a start like this one (program and "
+         "arguments, directory, user, group, environment, limits, log%s): reload the web server "
+         "that configures it",
+         gateway != NULL ? "gateway " : "", name, user_in(start),
+         gateway != NULL ? ", secret file" : "");
     for (const source_t *source = first_source(); source != NULL; source = source->next) {
         for (size_t i = 0; i < source->list.count; i++) {
             const allow_block_t *block = &source->list.blocks[i];

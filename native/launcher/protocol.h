@@ -17,6 +17,8 @@
  *             other one can be started on it
  *   instance  id= endpoint= pid= tag= started_ns= state=starting|ready|exited
  *             [exit_code= | exit_signal= | exit_unknown=1, lived_ms= rss_kb= output=]
+ *             [+ descriptor: the manager's end of a living gateway's link; none when its launcher was
+ *             killed since: the gateway has read the end then]
  *                                                                    one per kept instance; the last 1000 exited
  *   memory    key= text=                                               one per text that is remembered
  *   welcome   next_id=                                                end of the list
@@ -37,15 +39,19 @@
  *   start     id= endpoint= tag= arg=… env=… cwd= [user=] [group=] [nice=] [limit=…] [log=]
  *             [setuid=1] [start_timeout_ms=]
  *             [gateway=cgi|ajp] [secret=PATH]
- *                                                       started id= pid=      | failed id= step= errno= error=
- *             gateway: our own program of that name, with arg= as its arguments; its descriptor 3 is one
- *             end of a socket pair, `started` brings the other one, `instance` as well. secret: a file of
- *             root or of the launcher's user that nobody else may read is its descriptor 4
+ *                                                       started id= pid= [+ descriptor] | failed id= step= errno= error=
+ *             gateway: our own program of that name, installed beside usherd, with arg= as its
+ *             arguments. Its descriptor 3 is one end of a stream socket pair, its link; the other one
+ *             comes with `started`, and again with `instance`. One that a former manager has used may
+ *             have half a line in it, either way: begin with a newline, and pass over what is no line.
+ *             secret: this file, of root or of the launcher's user and for nobody else (secret.h), is
+ *             its descriptor 4
  *             limit=NAME=N: resource limits (limits.h); log=PATH: gets the program's output as well,
  *             opened as its user; what goes wrong with that file stops nothing and is only logged
  *             setuid=1: programs that the file system makes another user of may be run; else no_new_privs
  *             a launcher that is root starts, and binds, only what a registration allows (allow.h)
- *             steps: allow, path, endpoint, log, user, pipe, fork, limit, cwd, group, setuid, nice, exec …
+ *             steps: allow, path, gateway, secret, endpoint, log, user, link, pipe, fork, limit, cwd, group,
+ *             setuid, nice, exec …
  *   signal    id= signal=                               (none; to the process group)
  *   look      id= [signal=]                             looked id= idle=0|1   | failed …
  *             stops its process group; where it holds no connection and waits for the next one it

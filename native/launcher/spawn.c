@@ -182,15 +182,35 @@ static void fail_exec(const char *path, int error, failure_t *failure) {
 
 /* ---- in the child -------------------------------------------------------------------------- */
 
-#define STATUS_FD 3
+#define INHERITED_FD 3
 
-static int arrange_descriptors(int listener, int output, int status, failure_t *failure) {
-    if (dup2(listener, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
-        dup2(output, STDERR_FILENO) < 0 ||
-        (status != STATUS_FD && dup3(status, STATUS_FD, O_CLOEXEC) < 0) ||
-        usher_os_close_range(STATUS_FD + 1, ~0u) < 0)
-        return fail(failure, "descriptors", errno, "arrange descriptors: %s", strerror(errno));
-    return 0;
+/* 0 to 2, what is inherited, and behind that, until exec, the status pipe. All that is to come there
+ * is moved out of each other's way first. */
+static int arrange_descriptors(const spawn_program_t *program, int *status_fd, failure_t *failure) {
+    int sources[SPAWN_INHERITED_MAX], count = 0, status = *status_fd;
+    const int free_fd = INHERITED_FD + SPAWN_INHERITED_MAX + 1;
+    while (program->inherited != NULL && count < SPAWN_INHERITED_MAX &&
+           program->inherited[count] >= 0) {
+        sources[count] = fcntl(program->inherited[count], F_DUPFD_CLOEXEC, free_fd);
+        if (sources[count++] < 0)
+            goto failed;
+    }
+    status = fcntl(*status_fd, F_DUPFD_CLOEXEC, free_fd);
+    if (status < 0 || dup2(program->listener, STDIN_FILENO) < 0 ||
+        dup2(program->output, STDOUT_FILENO) < 0 || dup2(program->output, STDERR_FILENO) < 0)
+        goto failed;
+    *status_fd = status;
+    for (int i = 0; i < count; i++) {
+        if (dup2(sources[i], INHERITED_FD + i) < 0)
+            goto failed;
+    }
+    if (dup3(status, INHERITED_FD + count, O_CLOEXEC) < 0)
+        goto failed;
+    *status_fd = INHERITED_FD + count;
+    if (usher_os_close_range((unsigned)*status_fd + 1, ~0u) == 0)
+        return 0;
+failed:
+    return fail(failure, "descriptors", errno, "arrange descriptors: %s", strerror(errno));
 }
 
 /* setuid() from root to another user clears the capabilities, unless the launcher was started with
@@ -242,6 +262,15 @@ static int check_again(const spawn_program_t *program, failure_t *failure) {
                 program->arguments[0]);
 }
 
+/* An interpreter would say so less plainly, and as a program that has begun. */
+static int check_script(const spawn_program_t *program, failure_t *failure) {
+    if (program->script == NULL || access(program->script, R_OK) == 0)
+        return 0;
+    int error = errno;
+    return fail(failure, "exec", error, "%s, of this installation, cannot be read as uid %u: %s",
+                program->script, (unsigned)geteuid(), strerror(error));
+}
+
 /* Everything before exec. `*status_fd` follows the status pipe to where it is moved. The order: what
  * needs descriptors of the launcher, what needs root, becoming the user, what the user must be
  * allowed to do. */
@@ -252,9 +281,8 @@ static int prepare(const spawn_program_t *program, int *status_fd, failure_t *fa
     if (program->checked != NULL && fchdir(program->checked->folder) < 0)
         return fail(failure, "cwd", errno, "change to directory %s: %s", program->cwd,
                     strerror(errno));
-    if (arrange_descriptors(program->listener, program->output, *status_fd, failure) < 0)
+    if (arrange_descriptors(program, status_fd, failure) < 0)
         return -1;
-    *status_fd = STATUS_FD;
     spawn_reset_signals(true);
     spawn_reset_file_limit();
     umask(022);
@@ -267,7 +295,7 @@ static int prepare(const spawn_program_t *program, int *status_fd, failure_t *fa
         return -1;
     if (!program->may_gain_privileges && usher_os_set_no_new_privs() < 0)
         return fail(failure, "setuid", errno, "forbid new privileges: %s", strerror(errno));
-    if (enter_folder(program, failure) < 0)
+    if (enter_folder(program, failure) < 0 || check_script(program, failure) < 0)
         return -1;
     return check_again(program, failure);
 }

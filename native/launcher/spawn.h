@@ -22,6 +22,8 @@ typedef struct {
     char name[64]; /* for initgroups(); empty = no supplementary groups */
 } spawn_user_t;
 
+#define SPAWN_INHERITED_MAX 2
+
 typedef struct {
     const char *const *arguments; /* the first is the program's absolute path */
     const char *const *environment;
@@ -33,7 +35,9 @@ typedef struct {
     int nice; /* added to the launcher's */
     limits_t limits;
     int listener;
-    int output; /* what gets stdout and stderr */
+    int output;           /* what gets stdout and stderr */
+    const int *inherited; /* become its descriptors 3 and 4; -1 behind the last. NULL = none */
+    const char *script;   /* what its arguments have an interpreter read; NULL = none of ours */
     /* In the child, before anything else: -1 ends it. May be NULL. */
     int (*on_forked)(const void *context, failure_t *failure);
     const void *context;
