@@ -92,11 +92,13 @@ export class Starter {
     };
   }
 
-  #launch(instance: Instance): Promise<void> {
+  async #launch(instance: Instance): Promise<void> {
     const { args, env, cwd, user, group, nice, startTimeoutMs } = instance.revision.config;
     const { resourceLimits, logFile, allowSetuid } = instance.revision.config;
-    return this.#context.launcher.start(instance.id, {
+    await this.#context.launcher.start(instance.id, {
       endpointId: instance.endpointId,
+      gateway: null,
+      secretFile: null,
       tag: this.#context.tagOf(this.#owner, instance.revision),
       ...{
         args,

@@ -44,6 +44,9 @@ export interface KeptInstance {
   startedMs: number;
   state: 'starting' | 'ready' | 'exited';
   exit: Exit | null;
+  /** Of a living gateway: our end of its link, ours to close; null = no gateway, or one whose launcher
+   * was killed. */
+  linkFd: number | null;
 }
 
 /** How an instance ended; neither code nor signal: it was a former launcher's child. */
@@ -89,6 +92,10 @@ export interface LauncherEvents {
 export interface StartSpec {
   endpointId: number;
   tag: string;
+  /** Our own program of this name, with args as its arguments; null = args is the program. */
+  gateway: 'cgi' | 'ajp' | null;
+  /** What the gateway gets as descriptor 4. */
+  secretFile: string | null;
   args: readonly string[];
   env: readonly string[];
   cwd: string;
@@ -101,6 +108,11 @@ export interface StartSpec {
   logFile: string | null;
   allowSetuid: boolean;
   startTimeoutMs: number;
+}
+
+export interface Started {
+  /** Our end of the gateway's link, ours to close; null = it is no gateway. */
+  linkFd: number | null;
 }
 
 interface Answer {
@@ -243,10 +255,12 @@ export class Launcher {
   }
 
   /** Resolves when the program runs. Rejects with a LauncherError that names the step. */
-  async start(id: number, spec: StartSpec): Promise<void> {
-    await this.#ask('start', id, {
+  async start(id: number, spec: StartSpec): Promise<Started> {
+    const { descriptors } = await this.#ask('start', id, {
       endpoint: spec.endpointId,
       tag: spec.tag,
+      gateway: spec.gateway ?? undefined,
+      secret: spec.secretFile ?? undefined,
       arg: spec.args,
       env: spec.env,
       cwd: spec.cwd,
@@ -258,6 +272,7 @@ export class Launcher {
       setuid: spec.allowSetuid ? 1 : undefined,
       start_timeout_ms: spec.startTimeoutMs,
     });
+    return { linkFd: descriptors[0] ?? null };
   }
 
   signal(id: number, signal: number): void {
@@ -418,6 +433,7 @@ export class Launcher {
           startedMs: numberOf(message, 'started_ns') / 1e6,
           state: state === 'ready' || state === 'exited' ? state : 'starting',
           exit: state === 'exited' ? exitOf(message) : null,
+          linkFd: descriptors[0] ?? null,
         });
         break;
       }

@@ -46,7 +46,9 @@ async function connect(): Promise<{ launcher: Launcher; welcome: Welcome; peer: 
   peer.say('hello', { runtime_dir: '/run/x', mode: 'embedded', launcher_pid: 5, uid: 0 }, [9]);
   peer.say('endpoint', { id: 1, name: 'e1', tag: 'T', inode: 44, server: ['a', 'b'] });
   peer.say('endpoint', { id: 9, name: 'e9', tag: '', inode: 45, listen: 'unix:/x.sock' });
-  peer.say('instance', { id: 2, endpoint: 1, pid: 66, tag: 'T', started_ns: 5e6, state: 'ready' });
+  const lives = { endpoint: 1, tag: 'T', started_ns: 5e6, state: 'ready' };
+  peer.say('instance', { id: 2, pid: 66, ...lives });
+  peer.say('instance', { id: 20, pid: 68, ...lives }, [10]);
   peer.say('instance', {
     id: 3,
     endpoint: 1,
@@ -56,7 +58,7 @@ async function connect(): Promise<{ launcher: Launcher; welcome: Welcome; peer: 
     state: 'exited',
     exit_signal: 9,
   });
-  peer.say('welcome', { next_id: 4 });
+  peer.say('welcome', { next_id: 21 });
   return { ...(await connected), peer };
 }
 
@@ -84,8 +86,9 @@ t.test('launcher', async (t) => {
     { id: 9, listen: 'unix:/x.sock', servers: [] },
   ]);
   t.match(welcome.instances, [
-    { id: 2, pid: 66, startedMs: 5, state: 'ready', exit: null },
-    { id: 3, state: 'exited', exit: { exitSignal: 9, exitCode: null } },
+    { id: 2, pid: 66, startedMs: 5, state: 'ready', exit: null, linkFd: null },
+    { id: 20, pid: 68, linkFd: 10 },
+    { id: 3, linkFd: null, state: 'exited', exit: { exitSignal: 9, exitCode: null } },
   ]);
 
   peer.say('ready', { id: 2 });
@@ -106,6 +109,8 @@ t.test('launcher', async (t) => {
   const spec = {
     endpointId: 4,
     tag: 'T',
+    gateway: null,
+    secretFile: null,
     args: ['/x'],
     env: ['A=1'],
     cwd: '/',
@@ -131,12 +136,20 @@ t.test('launcher', async (t) => {
     ],
     'a pid is known before all else',
   );
-  await started;
+  t.same(await started, { linkFd: null });
   t.same(
-    peer.sent.at(-1)?.filter((field) => /^(limit|log)=/.test(field)),
+    peer.sent.at(-1)?.filter((field) => /^(limit|log|gateway|secret)=/.test(field)),
     ['limit=nofile=64', 'limit=core=0', 'log=/var/log/x.log'],
     'limits and log file',
   );
+
+  const gateway = launcher.start(10, { ...spec, gateway: 'ajp', secretFile: '/etc/s', args: [] });
+  t.same(
+    peer.sent.at(-1)?.filter((field) => /^(arg|gateway|secret)=/.test(field)),
+    ['gateway=ajp', 'secret=/etc/s'],
+  );
+  peer.say('started', { id: 10, pid: 4712 }, [11]);
+  t.same(await gateway, { linkFd: 11 }, 'a gateway comes with its link');
 
   const owner = { user: 'app', group: null };
   const open = launcher.bindPublic(8, 'e8', 'T', 'tcp:9000', owner);

@@ -176,6 +176,7 @@ export class FakeWorld {
         const failure = this.failStep;
         if (failure) throw new LauncherError(failure.step, failure.errno, failure.text);
         this.managed.onStarted(id, 40_000 + id);
+        return { linkFd: null };
       },
       signal: (id: number, signal: number) => {
         this.signals.push([id, signal]);
