@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes by the specification; fastcgi-stream reads them as well, a client that others have written.
 import t from 'tap';
 import {
   answerRecords,
