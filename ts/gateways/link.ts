@@ -8,6 +8,8 @@
 
 export interface CgiOptions {
   protocol: 'cgi';
+  /** Programs at once: a request beyond that waits for one that is just ending; 0 = no limit. */
+  concurrency: number;
   /** A program that runs longer is ended, and its request answered 504; 0 = no limit. */
   requestTimeoutMs: number;
   /** Bytes of one answer; 0 = no limit. */
