@@ -197,12 +197,12 @@ bool paths_concern(const allow_block_t *block, const char *path) {
     return false;
 }
 
-int paths_check(const allow_block_t *block, uid_t uid, const char *path, checked_path_t *checked,
-                failure_t *failure) {
+int paths_check(const allow_block_t *block, uid_t uid, bool owners_count, const char *path,
+                checked_path_t *checked, failure_t *failure) {
     const char *mode = allow_text(block, "path-check"), *root;
     rules_t rules = {.path = path,
                      .user = uid,
-                     .owners = geteuid() == 0 && (mode == NULL || strcmp(mode, "suexec") == 0)};
+                     .owners = owners_count && (mode == NULL || strcmp(mode, "suexec") == 0)};
     checked->folder = -1;
     if (path[0] != '/')
         return fail(failure, "path", EINVAL, "%.200s: an absolute path is expected", path);

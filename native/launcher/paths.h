@@ -23,13 +23,13 @@ typedef struct {
 } checked_path_t;
 
 /*
- * May `path` be started below the roots of `block`? For a launcher that is root file and
- * directories, from the root on, must belong to root, to `uid`, who is to run it, or to the owner of
- * the root, and must not be writable by group or others, unless the block says path-check=roots.
+ * May `path` be started below the roots of `block`? With `owners_count` file and directories, from
+ * the root on, must belong to root, to `uid`, who is to run it, or to the owner of the root, and must
+ * not be writable by group or others, unless the block says path-check=roots.
  * -1: step "missing" (there is no such file) or "path".
  */
-int paths_check(const allow_block_t *block, uid_t uid, const char *path, checked_path_t *checked,
-                failure_t *failure);
+int paths_check(const allow_block_t *block, uid_t uid, bool owners_count, const char *path,
+                checked_path_t *checked, failure_t *failure);
 
 /* Does it lie below a root of the block, there or not? */
 bool paths_concern(const allow_block_t *block, const char *path);

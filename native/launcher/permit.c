@@ -187,7 +187,8 @@ static int check_path(const allow_block_t *block, const char *path, checked_path
     if (spawn_find_user(geteuid() == 0 ? allow_text(block, "user") : NULL, NULL, &user, failure) <
         0)
         return -1;
-    return paths_check(block, user.uid, path, checked, failure);
+    /* a launcher that is not root starts only what its user could start himself */
+    return paths_check(block, user.uid, geteuid() == 0, path, checked, failure);
 }
 
 static const char *user_in(const message_t *message) {

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "launcher/exec_failure.h"
 #include "os/os.h"
 
 static struct rlimit file_limit;
@@ -124,60 +125,6 @@ int spawn_find_user(const char *user, const char *group, spawn_user_t *found, fa
                     "runs as gid %u",
                     group, (unsigned)getegid());
     return 0;
-}
-
-/* ---- why exec failed ----------------------------------------------------------------------- */
-
-static void fail_missing(const char *path, failure_t *failure) {
-    char line[256];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
-    if (length <= 0) {
-        fail(failure, "exec", ENOENT, "exec %s: %s", path, strerror(ENOENT));
-        return;
-    }
-    line[length] = '\0';
-    if (strncmp(line, "#!", 2) != 0) {
-        fail(failure, "exec", ENOENT,
-             "exec %s: the file exists, but the loader it names for its libraries does not", path);
-        return;
-    }
-    char *interpreter = line + 2 + strspn(line + 2, " \t");
-    interpreter[strcspn(interpreter, " \t\n")] = '\0';
-    char *carriage_return = strchr(interpreter, '\r');
-    if (carriage_return != NULL)
-        *carriage_return = '\0';
-    fail(failure, "exec", ENOENT, "exec %s: the interpreter %s in its #! line is missing%s", path,
-         interpreter, carriage_return != NULL ? " (the line ends in CR LF)" : "");
-}
-
-static void fail_denied(const char *path, failure_t *failure) {
-    struct stat status;
-    const char *denied = strerror(EACCES);
-    if (stat(path, &status) < 0)
-        fail(failure, "exec", EACCES, "exec %s: %s: uid %u cannot pass a directory on the way",
-             path, denied, (unsigned)geteuid());
-    else if (S_ISDIR(status.st_mode))
-        fail(failure, "exec", EACCES, "exec %s: %s: it is a directory", path, denied);
-    else if (access(path, X_OK) < 0)
-        fail(failure, "exec", EACCES, "exec %s: %s: mode %04o, owner %u, does not let uid %u", path,
-             denied, (unsigned)(status.st_mode & 07777), (unsigned)status.st_uid,
-             (unsigned)geteuid());
-    else
-        fail(failure, "exec", EACCES,
-             "exec %s: %s: its interpreter is not executable, or the file system is noexec", path,
-             denied);
-}
-
-static void fail_exec(const char *path, int error, failure_t *failure) {
-    if (error == ENOENT)
-        fail_missing(path, failure);
-    else if (error == EACCES)
-        fail_denied(path, failure);
-    else if (error == ENOEXEC)
-        fail(failure, "exec", error, "exec %s: has no #! line and is not a program", path);
-    else
-        fail(failure, "exec", error, "exec %s: %s", path, strerror(error));
 }
 
 /* ---- in the child -------------------------------------------------------------------------- */
@@ -305,7 +252,7 @@ static void run(const spawn_program_t *program, int status_fd, failure_t *failur
         /* execve() promises not to write to the lists; its type is older than const */
         execve(program->arguments[0], (char *const *)(uintptr_t)program->arguments,
                (char *const *)(uintptr_t)program->environment);
-        fail_exec(program->arguments[0], errno, failure);
+        exec_fail(program->arguments[0], errno, failure);
     }
     ssize_t written = write(status_fd, failure, sizeof(*failure));
     (void)written;
