@@ -165,6 +165,10 @@ static void reset_signals(void) {
         sigaction(ignored_signals[i], &action, NULL);
 }
 
+static int fail_missing(const plan_t *plan, failure_t *failure) {
+    return fail(failure, "missing", ENOENT, "%s does not exist", plan->path);
+}
+
 /* The directory it stands in: the one that was checked, if it was. */
 static int enter_folder(const plan_t *plan, failure_t *failure) {
     char folder[PATH_MAX];
@@ -181,7 +185,7 @@ static int enter_folder(const plan_t *plan, failure_t *failure) {
         return 0;
     int error = errno;
     if (error == ENOENT || error == ENOTDIR)
-        return fail(failure, "missing", error, "%s does not exist", plan->path);
+        return fail_missing(plan, failure);
     return fail(failure, "cwd", error, "change to directory %s as uid %u: %s", folder,
                 (unsigned)geteuid(), strerror(error));
 }
@@ -218,7 +222,11 @@ static void run(const plan_t *plan, failure_t *failure) {
     if (prepare(plan, failure) < 0)
         return;
     execve(plan->path, plan->arguments, plan->environment);
-    exec_fail(plan->path, errno, failure);
+    int error = errno;
+    if ((error == ENOENT || error == ENOTDIR) && access(plan->path, F_OK) < 0)
+        fail_missing(plan, failure);
+    else
+        exec_fail(plan->path, error, failure);
 }
 
 /* ---- the process --------------------------------------------------------------------------- */
