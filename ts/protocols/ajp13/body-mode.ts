@@ -10,6 +10,11 @@ import type { BodyMode, Field } from './types.ts';
  * length beyond 2^53.
  */
 export function bodyModeOf(fields: Iterable<Field>): BodyMode {
+  return statedBodyMode(fields) ?? { kind: 'none' };
+}
+
+/** The same; null where the fields say nothing of a body. */
+export function statedBodyMode(fields: Iterable<Field>): BodyMode | null {
   let length: string | undefined;
   let coding: string | undefined;
   for (const [name, value] of fields) {
@@ -40,12 +45,13 @@ export function bodyModeOfParams(params: ReadonlyMap<string, string>): BodyMode 
   if (header !== undefined && header !== length) {
     throw new ProtocolError('two different values of Content-Length', 400);
   }
-  if (coding === undefined || header !== undefined) return decide(length, coding);
-  const chunked = decide(undefined, coding);
-  return length === undefined ? chunked : decide(length, undefined);
+  const isClientsLength = header !== undefined;
+  if (coding !== undefined) decide(isClientsLength ? length : undefined, coding);
+  const mode = decide(length, length === undefined ? coding : undefined);
+  return mode ?? { kind: 'none' };
 }
 
-function decide(length: string | undefined, coding: string | undefined): BodyMode {
+function decide(length: string | undefined, coding: string | undefined): BodyMode | null {
   if (coding !== undefined) {
     if (length !== undefined) {
       throw new ProtocolError('both Content-Length and Transfer-Encoding', 400);
@@ -55,7 +61,7 @@ function decide(length: string | undefined, coding: string | undefined): BodyMod
     }
     return { kind: 'chunked' };
   }
-  if (length === undefined) return { kind: 'none' };
+  if (length === undefined) return null;
   if (!/^[0-9]+$/.test(length)) {
     throw new ProtocolError('a Content-Length that is not a number', 400);
   }

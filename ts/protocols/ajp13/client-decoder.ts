@@ -45,7 +45,7 @@ export class AjpClientDecoder implements PacketSink {
   /** `packetBytes`: of the longest packet, as configured at the container as well. */
   constructor(events: AjpClientEvents, packetBytes: number = PACKET_BYTES) {
     this.#events = events;
-    this.#packets = new PacketReader(this, MAGIC_SERVER, packetBytes, 0);
+    this.#packets = new PacketReader(this, MAGIC_SERVER, packetBytes);
   }
 
   /** A request may begin, or a ping: the last answer was read to its end and nothing came after it. */
@@ -77,9 +77,15 @@ export class AjpClientDecoder implements PacketSink {
   }
 
   /** @internal */
+  fault(message: string): ProtocolError {
+    return new ProtocolError(`AJP: ${message}`);
+  }
+
+  /** @internal */
   checkExpected(): void {
-    if (this.#state === 'idle') throw this.#fault('bytes came after the end of an answer');
-    if (this.#state === 'closed') throw this.#fault('bytes came after END_RESPONSE with reuse 0');
+    if (this.#state === 'idle' || this.#state === 'closed') {
+      throw this.fault('bytes came although no answer is due');
+    }
   }
 
   /** @internal */
@@ -91,10 +97,10 @@ export class AjpClientDecoder implements PacketSink {
   onDataBegin(length: number, tail: number): void {
     if (this.#state === 'ping') throw this.#unexpected('SEND_BODY_CHUNK');
     if (this.#state === 'head' && length > 0) {
-      throw this.#fault(`SEND_BODY_CHUNK of ${length} bytes before SEND_HEADERS`);
+      throw this.fault(`SEND_BODY_CHUNK of ${length} bytes before SEND_HEADERS`);
     }
     // The protocol's description knows no NUL after the data, but all implementations send it.
-    if (tail > 1) throw this.#fault(`${tail} bytes after the data of SEND_BODY_CHUNK`);
+    if (tail > 1) throw this.fault(`${tail} bytes after the data of SEND_BODY_CHUNK`);
     this.#chunkBytes = length;
   }
 
@@ -120,14 +126,14 @@ export class AjpClientDecoder implements PacketSink {
     else if (type === GET_BODY_CHUNK) this.#getBody(cursor);
     else if (type === END_RESPONSE) this.#end(cursor, isLast);
     else if (type === CPONG_REPLY) this.#pong(cursor, isLast);
-    else throw this.#fault(`packet type ${type} from a container, known are 3, 4, 5, 6 and 9`);
+    else throw this.fault(`packet type ${type} from a container, known are 3, 4, 5, 6 and 9`);
   }
 
   #head(cursor: Cursor): void {
-    if (this.#state !== 'head') throw this.#fault('a second SEND_HEADERS');
+    if (this.#state !== 'head') throw this.fault('a second SEND_HEADERS');
     const status = cursor.uint16('status');
     if (status < 200 || status > 999) {
-      throw this.#fault(`SEND_HEADERS with status ${status}, 200 to 999 are allowed`);
+      throw this.fault(`SEND_HEADERS with status ${status}, 200 to 999 are allowed`);
     }
     const reason = cursor.string('reason', LINE) ?? '';
     const count = cursor.uint16('number of headers');
@@ -146,12 +152,12 @@ export class AjpClientDecoder implements PacketSink {
     const wanted = cursor.uint16('wanted bytes');
     cursor.finish('GET_BODY_CHUNK');
     // What could be answered, an empty packet, would end the body.
-    if (wanted === 0) throw this.#fault('GET_BODY_CHUNK for 0 bytes');
+    if (wanted === 0) throw this.fault('GET_BODY_CHUNK for 0 bytes');
     this.#events.onGetBody(wanted);
   }
 
   #end(cursor: Cursor, isLast: boolean): void {
-    if (this.#state !== 'body') throw this.#fault('END_RESPONSE without SEND_HEADERS');
+    if (this.#state !== 'body') throw this.fault('END_RESPONSE without SEND_HEADERS');
     const reuse = cursor.byte('reuse') === 1;
     cursor.finish('END_RESPONSE');
     // Who begins a request inside onEnd must not get what follows here as its answer.
@@ -161,18 +167,14 @@ export class AjpClientDecoder implements PacketSink {
 
   #pong(cursor: Cursor, isLast: boolean): void {
     cursor.finish('CPONG');
-    if (!isLast) throw this.#fault('bytes came after CPONG');
+    if (!isLast) throw this.fault('bytes came after CPONG');
     this.#state = 'idle';
     this.#events.onPong();
   }
 
   #unexpected(what: string): ProtocolError {
-    return this.#fault(
+    return this.fault(
       this.#state === 'ping' ? `${what} in place of CPONG` : `${what} although no CPING was sent`,
     );
-  }
-
-  #fault(message: string): ProtocolError {
-    return new ProtocolError(`AJP: ${message}`);
   }
 }

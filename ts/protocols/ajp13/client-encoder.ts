@@ -45,7 +45,8 @@ export function encodeBody(bytes: Buffer): Buffer[] {
 
 /**
  * One packet. Throws ProtocolError: 431 when the request does not fit it, 400 for bytes that may not be
- * sent. What the uri may be is the caller's to decide, but for control characters.
+ * sent and for Transfer-Encoding. What the uri may be is the caller's to decide, but for control
+ * characters.
  */
 export function encodeForwardRequest(
   request: ForwardRequest,
@@ -68,6 +69,10 @@ export function encodeForwardRequest(
   writer.byte(request.isSsl ? 1 : 0);
   writer.checkedUint16(fields.length, 'number of headers');
   for (const [name, value] of fields) {
+    // Containers that believe it wait for a body that comes otherwise (CVE-2022-26377).
+    if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
+      throw new ProtocolError('AJP: Transfer-Encoding may not be sent', 400);
+    }
     writer.name(name, headerCodes, TOKEN);
     writer.string(value, LINE, name);
   }

@@ -13,8 +13,6 @@ export const SEND_BODY_CHUNK = 3;
 export const SEND_HEADERS = 4;
 export const END_RESPONSE = 5;
 export const GET_BODY_CHUNK = 6;
-export const SHUTDOWN = 7;
-export const LOGIN_PING = 8;
 export const CPONG_REPLY = 9;
 export const CPING_REQUEST = 10;
 

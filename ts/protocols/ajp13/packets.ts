@@ -5,8 +5,13 @@ import { ProtocolError } from '../protocol-error.ts';
 import { HEAD_BYTES } from './codes.ts';
 import { PACKET_BYTES, PACKET_BYTES_MAX } from './types.ts';
 
+/** magic: wrong first bytes; size: longer than is configured; data: lengths or NUL of a data packet. */
+export type FaultKind = 'magic' | 'size' | 'data';
+
 /** What a decoder does with packets. Called in the order of the stream; may throw ProtocolError. */
 export interface PacketSink {
+  /** The error for a packet that breaks the rules of all packets. */
+  fault(message: string, kind: FaultKind): ProtocolError;
   /** A packet begins, or goes on: throws when nothing may come now. */
   checkExpected(): void;
   /** The packet's payload begins with this byte. How many bytes of it go before the data of a data
@@ -16,8 +21,9 @@ export interface PacketSink {
   onDataBegin(length: number, tail: number): void;
   /** A view of some of the data, never empty. */
   onData(bytes: Buffer): void;
-  onDataEnd(): void;
-  /** Bytes [at, end) of the buffer are the message; `isLast`: nothing has come after it so far. */
+  /** `isLast`, here and below: nothing has come after the packet so far. */
+  onDataEnd(isLast: boolean): void;
+  /** Bytes [at, end) of the buffer are the message. */
   onMessage(bytes: Buffer, at: number, end: number, isLast: boolean): void;
 }
 
@@ -39,7 +45,6 @@ export class PacketReader {
   readonly #sink: PacketSink;
   readonly #magic: number;
   readonly #packetBytes: number;
-  readonly #status: number;
   /** The beginning of a packet that came in pieces. */
   #held: Buffer | null = null;
   #heldBytes = 0;
@@ -48,12 +53,10 @@ export class PacketReader {
   #tailLeft = 0;
   #error: ProtocolError | null = null;
 
-  /** `status`: of the errors it throws. */
-  constructor(sink: PacketSink, magic: number, packetBytes: number, status: number) {
+  constructor(sink: PacketSink, magic: number, packetBytes: number) {
     this.#sink = sink;
     this.#magic = magic;
     this.#packetBytes = checkPacketBytes(packetBytes);
-    this.#status = status;
   }
 
   /** Nothing of a packet has come whose rest has not. */
@@ -83,7 +86,7 @@ export class PacketReader {
     if (this.#tailLeft > 0) return this.#tail(chunk, at);
     this.#sink.checkExpected();
     if (this.#heldBytes > 0) return this.#hold(chunk, at);
-    const taken = this.#packet(chunk, at, chunk.length - at, true);
+    const taken = this.#packet(chunk, at, chunk.length - at, false);
     return taken > 0 ? at + taken : this.#hold(chunk, at);
   }
 
@@ -91,14 +94,14 @@ export class PacketReader {
     const end = Math.min(chunk.length, at + this.#dataLeft);
     this.#dataLeft -= end - at;
     this.#sink.onData(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end));
-    if (this.#dataLeft === 0 && this.#tailLeft === 0) this.#sink.onDataEnd();
+    if (this.#dataLeft === 0 && this.#tailLeft === 0) this.#sink.onDataEnd(end === chunk.length);
     return end;
   }
 
   #tail(chunk: Buffer, at: number): number {
-    if (chunk[at] !== 0) throw this.#fault('a body chunk is not ended by NUL');
+    if (chunk[at] !== 0) throw this.#sink.fault('a body chunk is not ended by NUL', 'data');
     this.#tailLeft--;
-    if (this.#tailLeft === 0) this.#sink.onDataEnd();
+    if (this.#tailLeft === 0) this.#sink.onDataEnd(at + 1 === chunk.length);
     return at + 1;
   }
 
@@ -114,7 +117,7 @@ export class PacketReader {
       const held = this.#heldBytes;
       if (held < this.#needed(held)) continue;
       this.#heldBytes = 0;
-      this.#packet(this.#held, 0, held, next === chunk.length);
+      this.#packet(this.#held, 0, held, next < chunk.length);
       return next;
     }
     return next;
@@ -131,36 +134,40 @@ export class PacketReader {
     return HEAD_BYTES + (head === 0 ? payload : Math.min(head, payload));
   }
 
-  /** Takes the packet whose first `available` bytes stand at `at`, of a data packet the head. Returns
-   * how many bytes it took, 0 when more are needed. */
-  #packet(bytes: Buffer, at: number, available: number, isChunk: boolean): number {
+  /** Takes the packet whose first `available` bytes stand at `at`, of a data packet the head. `hasMore`:
+   * others have come that are not in `bytes`. Returns how many it took, 0 when more are needed. */
+  #packet(bytes: Buffer, at: number, available: number, hasMore: boolean): number {
     if (available < HEAD_BYTES) return 0;
     const payload = this.#payloadBytes(bytes, at);
     const start = at + HEAD_BYTES;
     if (payload > 0) {
       if (available === HEAD_BYTES) return 0;
       const head = this.#sink.dataHeadBytes(bytes[start] as number);
-      if (head > payload) throw this.#fault(`a data packet of ${payload} bytes without a length`);
+      if (head > payload) {
+        throw this.#sink.fault(`a data packet of ${payload} bytes without a length`, 'data');
+      }
       if (head > 0) {
         if (available < HEAD_BYTES + head) return 0;
-        this.#beginData(bytes.readUInt16BE(start + head - 2), payload - head);
+        const isLast = !hasMore && available === HEAD_BYTES + head;
+        this.#beginData(bytes.readUInt16BE(start + head - 2), payload - head, isLast);
         return HEAD_BYTES + head;
       }
       if (available < HEAD_BYTES + payload) return 0;
     }
-    const isLast = isChunk && available === HEAD_BYTES + payload;
+    const isLast = !hasMore && available === HEAD_BYTES + payload;
     this.#sink.onMessage(bytes, start, start + payload, isLast);
     return HEAD_BYTES + payload;
   }
 
-  #beginData(length: number, room: number): void {
+  #beginData(length: number, room: number, isLast: boolean): void {
     if (length > room) {
-      throw this.#fault(`a body chunk of ${length} bytes in a packet with room for ${room}`);
+      const message = `a body chunk of ${length} bytes in a packet with room for ${room}`;
+      throw this.#sink.fault(message, 'data');
     }
     this.#sink.onDataBegin(length, room - length);
     this.#dataLeft = length;
     this.#tailLeft = room - length;
-    if (room === 0) this.#sink.onDataEnd();
+    if (room === 0) this.#sink.onDataEnd(isLast);
   }
 
   #payloadBytes(bytes: Buffer, at: number): number {
@@ -169,18 +176,13 @@ export class PacketReader {
       const [got, wanted] = [magic, this.#magic].map((value) =>
         value.toString(16).padStart(4, '0'),
       );
-      throw this.#fault(`a packet begins with ${got} in place of ${wanted}`);
+      throw this.#sink.fault(`a packet begins with ${got} in place of ${wanted}`, 'magic');
     }
     const payload = bytes.readUInt16BE(at + 2);
     if (payload + HEAD_BYTES > this.#packetBytes) {
-      throw this.#fault(
-        `a packet of ${payload + HEAD_BYTES} bytes, at most ${this.#packetBytes} are configured here (the packet size must be the same at both ends)`,
-      );
+      const message = `a packet of ${payload + HEAD_BYTES} bytes, at most ${this.#packetBytes} are configured here`;
+      throw this.#sink.fault(`${message} (the packet size must be the same at both ends)`, 'size');
     }
     return payload;
-  }
-
-  #fault(message: string): ProtocolError {
-    return new ProtocolError(`AJP: ${message}`, this.#status);
   }
 }

@@ -63,7 +63,7 @@ export interface AjpServerEvents {
   onRequest(request: ForwardRequest, body: BodyMode): void;
   /** A view of what was pushed: part of a data packet, or a whole one. */
   onBody(bytes: Buffer): void;
-  /** The packet that ends a body, or the last byte of a known length. */
+  /** The packet that ends a body, or the last byte of a known length; not for `none`. */
   onBodyEnd(): void;
   onPing(): void;
   /** The data packet that finish() had to wait for has come: END may go out. */

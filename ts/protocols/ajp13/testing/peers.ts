@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // For tests: bytes written by hand, a request to change, and decoders that write down what they tell.
 import { AjpClientDecoder } from '../client-decoder.ts';
-import type { ForwardRequest } from '../types.ts';
+import { AjpServerDecoder, type AjpServerOptions } from '../server-decoder.ts';
+import type { BodyMode, ForwardRequest } from '../types.ts';
 
 /** Strings are hex with blanks; in lists hex and literal text take turns. */
 export function hex(...parts: (string | string[])[]): Buffer {
@@ -68,6 +69,37 @@ export class ClientLog {
         onPong: () => events.push('pong'),
       },
       packetBytes,
+    );
+  }
+
+  push(...chunks: Buffer[]): void {
+    for (const chunk of chunks) this.decoder.push(chunk);
+  }
+}
+
+export class ServerLog {
+  readonly events: string[] = [];
+  readonly requests: ForwardRequest[] = [];
+  readonly decoder: AjpServerDecoder;
+  /** Called with each request, after it was written down. */
+  onRequest: (request: ForwardRequest, body: BodyMode) => void = () => {};
+
+  constructor(options: Partial<AjpServerOptions> = {}) {
+    const events = this.events;
+    this.decoder = new AjpServerDecoder(
+      {
+        onRequest: (request, body) => {
+          this.requests.push(request);
+          const mode = body.kind === 'length' ? `length ${body.bytes}` : body.kind;
+          events.push(`${request.method} ${request.uri} ${mode}`);
+          this.onRequest(request, body);
+        },
+        onBody: (bytes) => addBody(events, bytes),
+        onBodyEnd: () => events.push('body-end'),
+        onPing: () => events.push('ping'),
+        onDrained: () => events.push('drained'),
+      },
+      { secret: null, ...options },
     );
   }
 
