@@ -46,9 +46,11 @@ t.test('bytes above 127, empty names and values, a name that comes twice', async
     ['', 'x'],
     ['A', '1'],
     ['A', '2'],
+    ['USHER_PREFIX', 'ours'],
+    ['USHER_PREFIX', 'theirs'],
   ] as const;
   told.push(record(4, 1, pairs(values)), record(4, 1, none));
-  t.strictSame(told.lines, ['request 1 responder kept \xe4=\xff\x00\x80&=x&A=2']);
+  t.strictSame(told.lines, ['request 1 responder kept \xe4=\xff\x00\x80&=x&A=2&USHER_PREFIX=ours']);
 });
 
 t.test('a request without parameters', async (t) => {

@@ -3,7 +3,14 @@
 // below 128 is one byte; else four, the first with its highest bit set.
 import { ProtocolError } from '../protocol-error.ts';
 
-/** @throws ProtocolError when the bytes end within a pair. */
+/** 'U', which few names begin with. */
+const U = 0x55;
+
+/**
+ * The last value of a name counts, but the first one of USHER_…: those are our own modules', and only
+ * the web server's configuration can have said them again behind.
+ * @throws ProtocolError when the bytes end within a pair
+ */
 export function decodePairs(bytes: Buffer): Map<string, string> {
   const pairs = new Map<string, string>();
   // One call for all texts: the strings cut out of it are cheaper than one call for each.
@@ -28,7 +35,10 @@ export function decodePairs(bytes: Buffer): Map<string, string> {
     }
     if (nameBytes + valueBytes > end - at) throw cutShort(begin, end);
     const value = at + nameBytes;
-    pairs.set(text.slice(at, value), text.slice(value, value + valueBytes));
+    const name = text.slice(at, value);
+    if (bytes[at] !== U || !name.startsWith('USHER_') || !pairs.has(name)) {
+      pairs.set(name, text.slice(value, value + valueBytes));
+    }
     at = value + valueBytes;
   }
   return pairs;

@@ -10,7 +10,7 @@ export interface RequestHead {
   role: Role;
   /** The web server keeps the connection for its next request. */
   keepConn: boolean;
-  /** The last value counts where a name comes twice. */
+  /** The last value counts where a name comes twice; of USHER_… the first, which is our modules'. */
   params: ReadonlyMap<string, string>;
 }
 
