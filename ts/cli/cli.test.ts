@@ -97,6 +97,29 @@ t.test('restart and retry', async (t) => {
   t.match(await usher(['retry', 'app', ...at]), { exitCode: 0, out: 'app: running: pid 201\n' });
 });
 
+t.test('backend', async (t) => {
+  const { runtimeDir } = await startManager(t, {
+    backend: (request) => {
+      if (request.backend === 'a:8009') return request;
+      throw new ControlError(404, 'no-such-backend', 'there is no backend "b:8009"');
+    },
+  });
+  const at = ['--runtime-dir', runtimeDir];
+  const stop = ['backend', 'shop', 'a:8009', 'stopped', ...at];
+  t.match(await usher(stop), { exitCode: 0, out: 'shop: a:8009 is stopped\n' });
+  t.same(JSON.parse((await usher([...stop, '--json'])).out), {
+    ...{ class: 'shop', backend: 'a:8009', activation: 'stopped' },
+  });
+  t.match(await usher(['backend', 'shop', 'b:8009', 'active', ...at]), {
+    exitCode: 1,
+    err: 'usher: there is no backend "b:8009"\n',
+  });
+  t.match(await usher(['backend', 'shop', 'a:8009', 'off', ...at]), {
+    exitCode: 2,
+    err: /expected active, disabled or stopped/,
+  });
+});
+
 t.test('upgrade waits for the next manager', async (t) => {
   let pid = 99;
   const { runtimeDir } = await startManager(t, {
@@ -144,6 +167,10 @@ t.test('status for people', (t) => {
             isBackup: false,
             lastError: 'connection refused',
             inFlight: 0,
+            requests: 0,
+            failures: 3,
+            route: null,
+            activation: 'active',
           },
           {
             address: '10.0.0.5:9000',
@@ -152,6 +179,10 @@ t.test('status for people', (t) => {
             isBackup: true,
             lastError: null,
             inFlight: 2,
+            requests: 17,
+            failures: 0,
+            route: 'b',
+            activation: 'active',
           },
         ],
       }),
@@ -176,8 +207,8 @@ classes
         | loading
         | cannot open database
   tomcat  external  ready         -       -        1        0    16       1        2
-    127.0.0.1:9000              down        0 serving  connection refused
-    10.0.0.5:9000 (spare:9000)  up, backup  2 serving
+    127.0.0.1:9000              down                 0 serving  0 requests   connection refused
+    10.0.0.5:9000 (spare:9000)  up, backup, route b  2 serving  17 requests
 `,
   );
   t.equal(

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { NoManagerError } from '../control/client.ts';
+import { addBackend } from './commands/backend.ts';
 import { addConfigCheck } from './commands/config-check.ts';
 import { addRestart } from './commands/restart.ts';
 import { addRetry } from './commands/retry.ts';
@@ -13,7 +14,10 @@ import { addUpgrade } from './commands/upgrade.ts';
 import { type Context, exitCodes, SilentExit, UsageError } from './context.ts';
 import { installed } from './launch.ts';
 
-const commands = [addStatus, addRestart, addRetry, addStop, addUpgrade, addRun, addConfigCheck];
+const commands = [
+  ...[addStatus, addRestart, addRetry, addBackend, addStop, addUpgrade, addRun],
+  addConfigCheck,
+];
 
 /**
  * Runs one command line.

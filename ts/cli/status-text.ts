@@ -93,11 +93,17 @@ function instanceRow(instance: InstanceStatus, now: Date): string[] {
 }
 
 function backendRow(backend: BackendStatus): string[] {
-  const { address, name, state, isBackup, inFlight, lastError } = backend;
+  const { address, name, state, isBackup, inFlight, lastError, route, requests } = backend;
+  const marks = [
+    state,
+    ...(isBackup && state !== 'standby' ? ['backup'] : []),
+    ...(route === null ? [] : [`route ${printable(route)}`]),
+  ];
   return [
     printable(name === null ? address : `${address} (${name})`),
-    isBackup && state !== 'standby' ? `${state}, backup` : state,
+    marks.join(', '),
     `${inFlight} serving`,
+    count(requests, 'request'),
     lastError === null ? '' : printable(lastError),
   ];
 }

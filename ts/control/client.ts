@@ -4,6 +4,7 @@ import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type {
+  BackendAsked,
   ClassAsked,
   ClassChanged,
   ErrorBody,
@@ -75,6 +76,11 @@ export class ControlClient {
   /** Resolves when the class serves again. @param timeoutMs How long that may take. */
   retry(request: ClassAsked, timeoutMs: number): Promise<ClassChanged> {
     return this.#ask<ClassChanged>('POST', '/v1/retry', request, timeoutMs);
+  }
+
+  /** Changes who among a class's backends gets requests. */
+  backend(request: BackendAsked): Promise<BackendAsked> {
+    return this.#ask<BackendAsked>('POST', '/v1/backend', request);
   }
 
   /** Replaces launcher and manager by what is installed now. Resolves with the new manager. */

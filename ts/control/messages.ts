@@ -36,6 +36,8 @@ export type ClassState = 'cold' | 'starting' | 'ready' | 'failed' | 'refused' | 
 export type InstanceState = 'starting' | 'ready' | 'draining' | 'stopping';
 /** `standby`: a backup that is not needed; `disabled`: configured with -down. */
 export type BackendState = 'up' | 'down' | 'draining' | 'standby' | 'disabled';
+/** `disabled`: only for sessions that are there already; `stopped`: for nobody. */
+export type Activation = 'active' | 'disabled' | 'stopped';
 
 export interface ClassStatus {
   /** Name or path as configured. */
@@ -51,7 +53,7 @@ export interface ClassStatus {
   /** Requests waiting for a place now. */
   waiting: number;
   instances: InstanceStatus[];
-  /** Addresses of an external class. */
+  /** Addresses of an external class; of the servlet engines behind a class of protocol ajp. */
   backends: BackendStatus[];
   lastEvent: ClassEvent | null;
   totals: ClassTotals;
@@ -77,6 +79,12 @@ export interface BackendStatus {
   /** Why it is down; null when nothing is known to be wrong. */
   lastError: string | null;
   inFlight: number;
+  /** Requests it was given since the manager knows it, and those that failed of it. */
+  requests: number;
+  failures: number;
+  /** What of a session's name says that the session lives there. */
+  route: string | null;
+  activation: Activation;
 }
 
 export interface ClassEvent {
@@ -148,6 +156,14 @@ export interface ClassAsked {
   class: string;
   /** Answer when it is done or has failed, not when it has begun. */
   wait: boolean;
+}
+
+/** For all gateways of the class. */
+export interface BackendAsked {
+  class: string;
+  /** As status shows it: host:port … */
+  backend: string;
+  activation: Activation;
 }
 
 /** It has been carried out, or has begun. */

@@ -3,6 +3,8 @@
 // implements the handlers and lets the server listen on the descriptor that the launcher handed over.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type {
+  Activation,
+  BackendAsked,
   ClassAsked,
   ClassChanged,
   ErrorBody,
@@ -27,6 +29,8 @@ export interface ControlHandlers {
   restart(request: ClassAsked): Promise<ClassChanged>;
   /** Tries a failed class now. Resolves when an instance is ready; fails with "retry-failed". */
   retry(request: ClassAsked): Promise<ClassChanged>;
+  /** Changes who among a class's backends gets requests; fails with "no-such-backend". */
+  backend(request: BackendAsked): BackendAsked;
   /** Begins to replace launcher and manager by what is installed now; instances stay. Fails with
    * "layout" when that could not read the channel. */
   upgrade(request: UpgradeRequest): Upgrading;
@@ -69,6 +73,16 @@ const routes: Route[] = [
     method: 'POST',
     path: '/v1/retry',
     answer: (handlers, body) => handlers.retry(classAsked(body)),
+  },
+  {
+    method: 'POST',
+    path: '/v1/backend',
+    answer: (handlers, body) =>
+      handlers.backend({
+        class: requiredText(body, 'class'),
+        backend: requiredText(body, 'backend'),
+        activation: requiredActivation(body),
+      }),
   },
   {
     method: 'POST',
@@ -145,6 +159,19 @@ function requiredText(body: Record<string, unknown>, name: string): string {
   const value = body[name];
   if (typeof value === 'string' && value !== '') return value;
   throw new ControlError(400, 'bad-request', `"${name}" must be a text that is not empty`);
+}
+
+function requiredActivation({ activation }: Record<string, unknown>): Activation {
+  switch (activation) {
+    case 'active':
+    case 'disabled':
+    case 'stopped':
+      return activation;
+    default: {
+      const text = '"activation" must be active, disabled or stopped';
+      throw new ControlError(400, 'bad-request', text);
+    }
+  }
 }
 
 function requiredNumber(body: Record<string, unknown>, name: string): number {

@@ -6,6 +6,9 @@
 // What decides which programs may run is not here: it is in the gateway's arguments, which the
 // launcher compares with what the web server's configuration allows.
 
+/** `disabled`: only for sessions that are there already; `stopped`: for nobody. */
+export type Activation = 'active' | 'disabled' | 'stopped';
+
 export interface CgiOptions {
   protocol: 'cgi';
   /** Programs at once: a request beyond that waits for one that is just ending; 0 = no limit. */
@@ -17,8 +20,6 @@ export interface CgiOptions {
   /** After a client's abort or a limit: between TERM and KILL. */
   stopTimeoutMs: number;
 }
-
-export type Activation = 'active' | 'disabled' | 'stopped';
 
 export interface BackendConfig {
   /** As configured, and as `usher backend` names it: host:port, [v6]:port or unix:/path. */

@@ -5,11 +5,20 @@ import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { type ClassLimits, type Kind, native, type OptionValue } from '../native/native.ts';
 import type { ClassicSettings, PolicyName } from '../policy/policy.ts';
+import {
+  ajpGateway,
+  cgiGateway,
+  type GatewayConfig,
+  gatewayConcurrency,
+  type ProgramRoots,
+  type Protocol,
+  protocolOf,
+} from './gateway-config.ts';
 
 export type Options = Readonly<Record<string, OptionValue>>;
 
-/** Who asks for the class: decides the user its instances run as. */
-export interface Owner {
+/** Who asks for the class: decides the user its instances run as, and where CGI programs may be. */
+export interface Owner extends ProgramRoots {
   user: string | null;
   group: string | null;
 }
@@ -19,6 +28,9 @@ export interface ClassConfig {
   kind: Kind;
   /** file:line of the directive; '' for a dynamic class. */
   source: string;
+  protocol: Protocol;
+  /** What the instances are where the protocol is not FastCGI; null = the program itself. */
+  gateway: GatewayConfig | null;
   args: readonly string[];
   env: readonly string[];
   cwd: string;
@@ -91,19 +103,38 @@ export function staticConfig(
   owner: Owner,
   source: string,
 ): ClassConfig {
-  // -on-demand N comes out of the validator as -processes 0 -maxClassProcesses N.
-  const min = number(options, 'processes', 1);
-  const max = Math.max(min, number(options, 'maxClassProcesses', min));
   const command = text(options, 'command');
-  const args = command === null ? [key] : resolveProgram(native.splitCommand(command));
-  return {
+  const program = command === null ? null : resolveProgram(native.splitCommand(command));
+  const config = {
     ...common(key, 'static', options, owner, source),
-    publicAddress: publicAddressOf(options),
-    args,
-    cwd: text(options, 'cwd') ?? (isAbsolute(key) ? dirname(key) : '/'),
-    min,
-    max,
+    ...instances(options),
   };
+  if (config.protocol === 'cgi') {
+    const fixed = program ?? (isAbsolute(key) ? [key] : null);
+    return withGateway(config, cgiGateway(options, fixed, owner));
+  }
+  if (config.protocol !== 'fastcgi') {
+    return withGateway(config, ajpGateway(options, config.protocol));
+  }
+  return {
+    ...config,
+    publicAddress: publicAddressOf(options),
+    args: program ?? [key],
+    cwd: text(options, 'cwd') ?? (isAbsolute(key) ? dirname(key) : '/'),
+  };
+}
+
+/** How many instances there are; -on-demand N comes out of the validator as -processes 0
+ * -maxClassProcesses N. */
+function instances(options: Options): { min: number; max: number } {
+  const min = number(options, 'processes', 1);
+  return { min, max: Math.max(min, number(options, 'maxClassProcesses', min)) };
+}
+
+/** Its instances are gateways, which do what concerns single requests themselves. */
+function withGateway(config: ClassConfig, gateway: GatewayConfig): ClassConfig {
+  const limits = { ...config.limits, requestTimeoutMs: 0 };
+  return { ...config, kind: 'static', gateway, args: gateway.args, resourceLimits: [], limits };
 }
 
 export function dynamicConfig(key: string, options: Options, owner: Owner): ClassConfig {
@@ -116,9 +147,20 @@ export function dynamicConfig(key: string, options: Options, owner: Owner): Clas
   };
 }
 
-export function externalConfig(key: string, options: Options, source: string): ClassConfig {
+/** Of servlet engines that run already, instances are the gateways. */
+export function externalConfig(
+  key: string,
+  options: Options,
+  owner: Owner,
+  source: string,
+): ClassConfig {
+  const protocol = protocolOf(options);
+  if (protocol === 'ajp' || protocol === 'ajp12') {
+    const config = { ...common(key, 'static', options, owner, source), ...instances(options) };
+    return withGateway(config, ajpGateway(options, protocol));
+  }
   return {
-    ...common(key, 'external', options, { user: null, group: null }, source),
+    ...common(key, 'external', options, { ...owner, user: null, group: null }, source),
     hosts: list(options, 'host'),
     backups: list(options, 'backup'),
     downs: list(options, 'down'),
@@ -134,8 +176,9 @@ export function fingerprint(config: ClassConfig): string {
 /** The part that a running instance cannot change: another text needs new instances. */
 export function runFingerprint(config: ClassConfig): string {
   const { args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile } = config;
-  const { allowSetuid, publicAddress, hosts, backups, downs, socket } = config;
+  const { allowSetuid, publicAddress, hosts, backups, downs, socket, gateway } = config;
   return JSON.stringify([
+    gateway && [gateway.name, gateway.secretFile],
     [args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile, allowSetuid],
     [publicAddress, hosts, backups, downs, socket],
   ]);
@@ -162,14 +205,17 @@ function common(
   const policy = policyOf(given);
   const options = policy === 'classic' ? { ...classicDefaults, ...given } : given;
   const depth = number(options, 'listenQueueDepth', 1024);
+  const protocol = protocolOf(options);
   const flags =
-    (options.keepConn === true ? native.classFlags.keepConn : 0) |
+    (options.keepConn === true || protocol !== 'fastcgi' ? native.classFlags.keepConn : 0) |
     (options.flush === true ? native.classFlags.flush : 0) |
     (options.nph === true ? native.classFlags.nph : 0);
   return {
     key,
     kind,
     source,
+    protocol,
+    gateway: null,
     args: [],
     env: environment(list(options, 'initialEnv')),
     cwd: '/',
@@ -178,7 +224,7 @@ function common(
     nice: number(options, 'priority', 0),
     min: 0,
     max: 0,
-    concurrency: number(options, 'concurrency', 1),
+    concurrency: number(options, 'concurrency', gatewayConcurrency[protocol]),
     limits: {
       flags,
       queueLimit: number(options, 'queueLimit', depth),

@@ -5,9 +5,11 @@ import { Failures } from './failures.ts';
 
 t.test('a class that has failed stays so under the next manager', async (t) => {
   const before = new Failures();
-  t.equal(formatMemory({ failures: before.save(), lastFailure: null }), '');
+  t.equal(formatMemory({ failures: before.save(), lastFailure: null, activations: [] }), '');
   before.fail('no such table', '1.2.3', 9_000);
-  const memory = parseMemory(formatMemory({ failures: before.save(), lastFailure: null }));
+  const memory = parseMemory(
+    formatMemory({ failures: before.save(), lastFailure: null, activations: [] }),
+  );
   const after = new Failures();
   if (memory?.failures) after.restore(memory.failures);
   t.equal(after.untilMs, 9_000);

@@ -2,29 +2,40 @@
 // What the launcher keeps of a class for the next manager: how its starts failed, and when it may be
 // tried again.
 import type { Journey } from '../control/messages.ts';
+import type { Activation } from '../gateways/link.ts';
 import type { SavedFailures } from './failures.ts';
 
 export interface ClassMemory {
   failures: SavedFailures | null;
   lastFailure: Journey | null;
+  /** Of backends, where administrators changed them. */
+  activations: readonly (readonly [name: string, activation: Activation])[];
 }
 
 /** '' when there is nothing to be kept. A journey's snapshot, which can be long, is in the log only. */
-export function formatMemory({ failures, lastFailure }: ClassMemory): string {
-  if (failures === null && lastFailure === null) return '';
+export function formatMemory({ failures, lastFailure, activations }: ClassMemory): string {
+  if (failures === null && lastFailure === null && activations.length === 0) return '';
   const { snapshot: _, ...journey } = lastFailure ?? {};
-  return JSON.stringify({ failures, lastFailure: lastFailure && journey });
+  return JSON.stringify({ failures, lastFailure: lastFailure && journey, activations });
 }
 
 /** null when the text is not one of ours (another version's, say). */
 export function parseMemory(text: string): ClassMemory | null {
   try {
-    const { failures, lastFailure } = JSON.parse(text) as Partial<ClassMemory>;
-    if (!isSaved(failures) || !isJourney(lastFailure)) return null;
-    return { failures, lastFailure };
+    const { failures, lastFailure, activations } = JSON.parse(text) as Partial<ClassMemory>;
+    if (!isSaved(failures) || !isJourney(lastFailure) || !areActivations(activations)) return null;
+    return { failures, lastFailure, activations };
   } catch {
     return null; // not JSON
   }
+}
+
+function areActivations(value: unknown): value is ClassMemory['activations'] {
+  const known: unknown[] = ['active', 'disabled', 'stopped'];
+  return (
+    Array.isArray(value) &&
+    value.every((one) => Array.isArray(one) && typeof one[0] === 'string' && known.includes(one[1]))
+  );
 }
 
 function isSaved(value: unknown): value is SavedFailures | null {

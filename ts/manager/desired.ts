@@ -8,6 +8,7 @@ import {
   type Owner,
   staticConfig,
 } from './class-config.ts';
+import type { ProgramRoots } from './gateway-config.ts';
 import type { Server } from './servers.ts';
 
 export interface DesiredClass {
@@ -65,6 +66,17 @@ export function ownerOf(registration: Registration): Owner {
   return {
     user: registration.server?.user ?? null,
     group: registration.server?.group ?? null,
+    ...programRoots(registration),
+  };
+}
+
+/** Where its programs may be: as the launcher has it from the same configuration. */
+function programRoots({ dynamic, roots }: Registration): ProgramRoots {
+  const { dynamicRoot, pathCheck } = dynamic?.options ?? {};
+  const own = typeof dynamicRoot === 'string' ? [dynamicRoot] : dynamicRoot;
+  return {
+    roots: Array.isArray(own) ? own.map(String) : roots,
+    pathCheck: typeof pathCheck === 'string' ? pathCheck.toLowerCase() : 'suexec',
   };
 }
 
@@ -73,7 +85,7 @@ export function configsOf(registration: Registration): ClassConfig[] {
   return registration.classes.map((directive: ClassDirective) =>
     directive.scope === 'static'
       ? staticConfig(directive.name, directive.options, owner, directive.source)
-      : externalConfig(directive.name, directive.options, directive.source),
+      : externalConfig(directive.name, directive.options, owner, directive.source),
   );
 }
 

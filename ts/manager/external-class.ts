@@ -2,6 +2,7 @@
 // A class that somebody else runs: its addresses are endpoints with places, and nothing is started.
 // The shims share out the requests; here it is decided which addresses take part.
 import type {
+  Activation,
   BackendState,
   BackendStatus,
   ClassEvent,
@@ -355,9 +356,16 @@ export class ExternalClass {
       isBackup: backend.isBackup,
       lastError: backend.health.lastError,
       inFlight: backend.ref === null ? 0 : this.#channel.inFlight(backend.ref),
+      requests: backend.ref === null ? 0 : this.#channel.served(backend.ref),
+      failures: backend.ref === null ? 0 : this.#channel.unreached(backend.ref),
+      route: null,
+      activation: 'active',
     });
     const unresolved = [...this.#names.values()].filter(({ targets }) => targets === null);
-    const idle = { isBackup: false, inFlight: 0, name: null };
+    const idle = {
+      ...{ isBackup: false, inFlight: 0, name: null, requests: 0, failures: 0, route: null },
+      activation: 'active' as Activation,
+    };
     return [
       ...[...this.#backends.values()].map((one) => {
         const described = describe(one, stateOf(one));
@@ -370,6 +378,7 @@ export class ExternalClass {
       })),
       ...this.config.downs.map((address) => ({
         ...{ ...idle, address, state: 'disabled' as const, lastError: null },
+        activation: 'stopped' as const,
       })),
     ];
   }

@@ -4,7 +4,7 @@
 import { type Channel, type EndpointInfo, native, type Ref } from '../native/native.ts';
 import type { Exit, KeptEndpoint, KeptInstance, Launcher, Welcome } from '../process/launcher.ts';
 import { runHash } from './class-config.ts';
-import type { Endpoint } from './instance.ts';
+import type { Endpoint, Instance } from './instance.ts';
 import { beginJourney } from './journeys.ts';
 import type { Leftovers } from './leftovers.ts';
 import type { ManagedClass } from './managed-class.ts';
@@ -120,10 +120,12 @@ export class Inheritance {
     const current = wasReady ? 'ready' : 'starting';
     const state = isLeaving ? (instance.exit ? 'stopping' : 'draining') : current;
     const at = info ? endpointOf(endpoint, info) : owner.shareSocket(endpoint);
-    owner.adopt({
+    const isLinked = config.gateway === null || instance.linkFd !== null;
+    const isOfToday = tag.run === runHash(config) && isLinked;
+    const adopted: Instance = {
       ...at,
       id: instance.id,
-      revision: owner.revisionOf({ ...tag, isOfToday: tag.run === runHash(config) }),
+      revision: owner.revisionOf({ ...tag, isOfToday }),
       pid: instance.pid,
       state,
       startedAtMs: instance.startedMs,
@@ -132,7 +134,8 @@ export class Inheritance {
       ...newInstanceMarks(),
       wasReady,
       worn: endpoint.isDetached ? 'listens on a socket that a former launcher took with it' : '',
-    });
+    };
+    owner.adopt(adopted, instance.linkFd);
     this.#channel.setEndpoint(at.ref, isLeaving ? 'draining' : current, instance.pid);
   }
 

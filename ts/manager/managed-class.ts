@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // One class whose instances we run: carries out what the policy wants, replaces what has to be
 // replaced, publishes what workers need to know. Driven by pass() and by the launcher's events.
-import type { ClassEvent, ClassStatus, Journey } from '../control/messages.ts';
+import { closeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { ClassStatus, Journey } from '../control/messages.ts';
+import type { Activation } from '../gateways/link.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
 import type { Exit, KeptEndpoint } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
-import { type ClassMemory, formatMemory } from './class-memory.ts';
+import type { ClassMemory } from './class-memory.ts';
+import { ClassReport } from './class-report.ts';
 import type { ClassContext } from './context.ts';
 import { Failures, type Refusal } from './failures.ts';
+import { Gateways } from './gateways.ts';
 import { type Endpoint, type Instance, isServing } from './instance.ts';
 import {
   describeExit,
@@ -39,8 +44,6 @@ const INSPECT_MS = 1_000;
 const QUIET_MS = 500;
 const COLD_MS = 10_000;
 
-type Level = 'info' | 'warn' | 'error';
-
 export class ManagedClass {
   readonly label: string;
   readonly server: string | null;
@@ -57,7 +60,6 @@ export class ManagedClass {
   #retirement: Retirement;
   #orphans: Orphans;
   #sockets: PublicSockets;
-  #remembered = '';
   #revision: Revision;
   #updates = new Updates();
   #instances = new Map<number, Instance>();
@@ -68,8 +70,9 @@ export class ManagedClass {
   #quietUntilMs = 0;
   #isAskedFor = false;
   #load: Load;
-  #published: string;
-  #lastEvent: ClassEvent | null = null;
+  #report: ClassReport;
+  /** Where the instances are gateways. */
+  #gateways: Gateways | null = null;
 
   constructor(
     context: ClassContext,
@@ -79,20 +82,21 @@ export class ManagedClass {
     ref: Ref,
   ) {
     this.#context = context;
+    this.#report = new ClassReport(context, this);
     this.#scaling = new Scaling(config.policy, context.now());
     this.#sockets = new PublicSockets(context, ref, config);
     this.#starter = new Starter(context, this, this.#sockets);
     this.#orphans = new Orphans(context);
     this.#retirement = new Retirement(context, (instance, event, text) =>
-      this.#note('info', event, { pid: instance.pid }, text),
+      this.#report.note('info', event, { pid: instance.pid }, text),
     );
     this.label = label;
     this.server = server;
     this.ref = ref;
     this.#revision = { config, epoch: 0, program: this.#watchedProgram(config) };
+    this.#equip(config);
     this.#activeAtMs = context.now();
     this.#load = context.channel.load(ref);
-    this.#published = '';
     this.#publish();
   }
 
@@ -134,6 +138,7 @@ export class ManagedClass {
       this.#scaling.beginWith(config.policy, this.#instances.size, this.#context.now());
     }
     this.#context.channel.setLimits(this.ref, config.limits);
+    this.#equip(config);
     if (runFingerprint(config) === runFingerprint(before)) {
       this.#revision.config = config;
       return;
@@ -162,6 +167,7 @@ export class ManagedClass {
   recall(memory: ClassMemory): void {
     if (memory.failures) this.#failures.restore(memory.failures);
     this.lastFailure = memory.lastFailure;
+    this.#gateways?.restore(memory.activations);
     this.#failures.expire(this.#context.now());
     this.#publish();
   }
@@ -180,9 +186,10 @@ export class ManagedClass {
     return isCurrent ? this.#revision : { config, epoch: started.epoch, program: started.program };
   }
 
-  /** An instance that a former manager started and the launcher kept. */
-  adopt(instance: Instance): void {
+  /** An instance that a former manager started and the launcher kept. @param linkFd Of a gateway. */
+  adopt(instance: Instance, linkFd: number | null): void {
     this.#instances.set(instance.id, instance);
+    this.#attach(instance.id, linkFd);
     this.#context.own(instance.id, this);
     this.#scaling.beginWith(this.config.policy, this.#instances.size, this.#context.now());
     this.#publish();
@@ -201,6 +208,13 @@ export class ManagedClass {
   /** The share of it that one more instance has. */
   shareSocket(kept: KeptEndpoint): Endpoint {
     return this.#sockets.share(this.config, { endpointId: kept.id, inode: kept.inode });
+  }
+
+  /** Of a backend of its gateways. @returns False when there is none of that name. */
+  activate(backend: string, activation: Activation): boolean {
+    const isKnown = this.#gateways?.activate(backend, activation) === true;
+    if (isKnown) this.#remember();
+    return isKnown;
   }
 
   /** A start request asks for the class: as good as a waiting request, which shows only later. */
@@ -284,7 +298,7 @@ export class ManagedClass {
     const { journey } = instance;
     journey.steps.push({ name: 'exec', ms: round(this.#context.now() - instance.startedAtMs) });
     this.#context.channel.setEndpoint(instance.ref, channelState(instance), pid);
-    this.#note('info', 'instance.started', { pid, command: journey.command }, 'was started');
+    this.#report.note('info', 'instance.started', { pid, command: journey.command }, 'was started');
   }
 
   onReady(id: number): void {
@@ -296,7 +310,12 @@ export class ManagedClass {
     instance.journey.outcome = 'ready';
     this.#scaling.noteStart(ms);
     if (this.#isCurrent(instance)) this.#updates.succeeded();
-    this.#note('info', 'instance.ready', { pid: instance.pid, startMs: round(ms) }, 'is ready');
+    this.#report.note(
+      'info',
+      'instance.ready',
+      { pid: instance.pid, startMs: round(ms) },
+      'is ready',
+    );
     if (instance.state !== 'starting') return; // it drains, and needed to be ready for that
     instance.state = 'ready';
     this.#context.channel.setEndpoint(instance.ref, 'ready', instance.pid);
@@ -323,6 +342,7 @@ export class ManagedClass {
     this.#context.launcher.forget(id);
     if (!instance) return;
     this.#instances.delete(id);
+    this.#gateways?.detach(id);
     this.#context.disown(id);
     const how = describeExit(exit);
     const fields = {
@@ -334,13 +354,13 @@ export class ManagedClass {
       timeOut(instance.journey, instance.revision.config.startTimeoutMs, exit.output);
       this.#afterEnd(instance, exit, { wasReady: false, couldNotStart: true });
     } else if (instance.state === 'stopping') {
-      this.#note('info', 'instance.stopped', fields, `${how} after being asked to stop`);
+      this.#report.note('info', 'instance.stopped', fields, `${how} after being asked to stop`);
       this.#closeEndpoint(instance);
     } else {
       if (instance.wasReady) endEarly(instance.journey, exit);
       else endBeforeReady(instance.journey, exit);
       const level = exit.exitCode === 0 ? 'info' : 'warn';
-      this.#note(level, 'instance.exited', fields, how);
+      this.#report.note(level, 'instance.exited', fields, how);
       this.#afterEnd(instance, exit, { wasReady: instance.wasReady, couldNotStart: false });
     }
     this.pass(true);
@@ -352,7 +372,7 @@ export class ManagedClass {
     return {
       name: this.label,
       kind: this.config.kind,
-      protocol: 'fastcgi',
+      protocol: this.config.protocol,
       state: this.isRetiring ? 'removed' : this.#state(),
       wanted: this.#scaling.wanted,
       inFlight,
@@ -364,8 +384,8 @@ export class ManagedClass {
         requests: this.#context.channel.served(instance.ref),
         rssBytes: rssBytes(instance.pid),
       })),
-      backends: [],
-      lastEvent: this.#lastEvent,
+      backends: this.#gateways?.status(this.#context.now()) ?? [],
+      lastEvent: this.#report.lastEvent,
       totals: totalsOf(load),
       lastFailure: this.lastFailure,
     };
@@ -418,7 +438,12 @@ export class ManagedClass {
       const { requestTimeoutMs } = this.config.limits;
       hang(instance.journey, requestTimeoutMs);
       this.lastFailure = instance.journey;
-      this.#note('error', 'instance.hung', { pid: instance.pid }, instance.journey.explanation);
+      this.#report.note(
+        'error',
+        'instance.hung',
+        { pid: instance.pid },
+        instance.journey.explanation,
+      );
       this.#retirement.hang(instance, 'hangs', now + requestTimeoutMs);
     }
   }
@@ -427,7 +452,7 @@ export class ManagedClass {
     const served = (instance: Instance) => this.#context.channel.served(instance.ref);
     for (const instance of findWorn(this.#serving(), this.config, served, now, measures)) {
       const text = `is to be replaced: it ${instance.worn}`;
-      this.#note('info', 'instance.worn', { pid: instance.pid }, text);
+      this.#report.note('info', 'instance.worn', { pid: instance.pid }, text);
     }
   }
 
@@ -439,7 +464,7 @@ export class ManagedClass {
     const program = this.#context.programIdentity(path);
     if (this.#failures.hasOtherProgram(program)) {
       this.#forgetFailures();
-      this.#note('info', 'class.retried', { command: path }, 'its program has changed');
+      this.#report.note('info', 'class.retried', { command: path }, 'its program has changed');
     }
     if (!config.autoUpdate || program === null) return;
     this.#learnProgram(program);
@@ -472,7 +497,7 @@ export class ManagedClass {
       this.#sockets.open(
         config,
         () => this.#context.tagOf(this, this.#revision),
-        (text) => this.#note('error', 'address.failed', { source: config.source }, text),
+        (text) => this.#report.note('error', 'address.failed', { source: config.source }, text),
       );
     }
     if (this.#failures.untilMs === null) return;
@@ -567,6 +592,7 @@ export class ManagedClass {
           this.#context.own(instance.id, this);
           this.#publish();
         },
+        (instance, linkFd) => this.#attach(instance.id, linkFd),
         (failed, instance) => {
           if (instance) {
             this.#instances.delete(instance.id);
@@ -579,6 +605,27 @@ export class ManagedClass {
         if (this.isRetiring) this.#drainAll();
         this.#publish();
       });
+  }
+
+  /** Where its instances are gateways, they are told what is to be done. */
+  #equip({ gateway }: ClassConfig): void {
+    if (gateway === null) {
+      this.#gateways?.close();
+      this.#gateways = null;
+    } else if (this.#gateways) this.#gateways.configure(gateway);
+    else {
+      this.#gateways = new Gateways(this.label, gateway, (level, event, text) =>
+        this.#report.note(level, event, {}, text),
+      );
+    }
+  }
+
+  /** @param fd Closed here if nobody takes it. */
+  #attach(id: number, fd: number | null): void {
+    if (fd === null) return;
+    if (this.#gateways && this.#instances.has(id))
+      this.#gateways.attach(id, new Socket({ fd, readable: true, writable: true }));
+    else closeSync(fd);
   }
 
   #afterEnd(
@@ -690,7 +737,7 @@ export class ManagedClass {
     const program = this.#context.programIdentity(this.config.args[0] ?? '');
     this.lastFailure = journey;
     this.#failures.fail(journey.explanation, program, now + delayMs);
-    this.#noteFailure('class.failed', journey, delayMs, journey.explanation);
+    this.#report.noteFailure('class.failed', journey, delayMs, journey.explanation);
     this.#updates.fail(journey.explanation);
     const refusal = this.#failures.refusal(this.label, now);
     for (const one of this.#orphans.takeAll()) this.#closeEndpoint(one, refusal);
@@ -715,7 +762,7 @@ export class ManagedClass {
     this.#forgetFailures();
     this.#updates.begin();
     const instances = this.#serving().length;
-    this.#note('info', 'class.updating', { source: config.source, instances }, why);
+    this.#report.note('info', 'class.updating', { source: config.source, instances }, why);
   }
 
   #forgetFailures(): void {
@@ -727,7 +774,7 @@ export class ManagedClass {
   #failUpdate(journey: Journey, now: number): string {
     const delayMs = this.#updates.failed(now);
     const text = `${journey.explanation}; the old instances go on serving`;
-    this.#noteFailure('class.update-failed', journey, delayMs, text);
+    this.#report.noteFailure('class.update-failed', journey, delayMs, text);
     this.#updates.fail(text);
     return text;
   }
@@ -738,7 +785,8 @@ export class ManagedClass {
     const starting = this.#starter.pending > 0 || count(this.#serving(), 'starting') > 0;
     if (count(this.#serving(), 'ready') > 0) this.#updates.reached('ready');
     if (stillOld || starting) return;
-    if (this.#updates.done()) this.#note('info', 'class.updated', {}, 'has new instances only');
+    if (this.#updates.done())
+      this.#report.note('info', 'class.updated', {}, 'has new instances only');
   }
 
   // ---- state
@@ -761,34 +809,15 @@ export class ManagedClass {
 
   #publish(): void {
     if (this.isRetiring) return;
-    const state = this.#state();
-    const failed = state === 'failed';
+    const { reason } = this.#failures;
     const { retryAfterS } = this.#failures.refusal(this.label, this.#context.now());
-    const retryS = failed ? retryAfterS : 0;
-    const reason = failed ? this.#failures.reason : '';
-    const text = `${state} ${retryS} ${reason}`;
-    if (text === this.#published) return;
-    this.#published = text;
-    this.#context.channel.setClass(this.ref, state, failed ? 503 : 0, retryS, reason);
+    this.#report.publish(this.ref, this.#state(), { reason, retryAfterS });
   }
 
-  /** For the next manager. */
   #remember(): void {
     const failures = this.#failures.save();
-    const memory = formatMemory({ failures, lastFailure: this.lastFailure });
-    if (memory === this.#remembered) return;
-    this.#remembered = memory;
-    this.#context.remember(this, memory);
-  }
-
-  #note(level: Level, event: string, fields: Record<string, unknown>, text: string): void {
-    this.#context.log(level, event, { class: this.label, ...fields, text });
-    this.#lastEvent = { at: new Date().toISOString(), event, text };
-  }
-
-  #noteFailure(event: string, journey: Journey, retryMs: number, text: string): void {
-    const { command, steps, output } = journey;
-    this.#note('error', event, { command, retryMs, steps, output }, text);
+    const activations = this.#gateways?.activations ?? [];
+    this.#report.remember({ failures, lastFailure: this.lastFailure, activations });
   }
 }
 

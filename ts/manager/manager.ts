@@ -5,6 +5,7 @@ import { closeSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseDialect, type Registration } from '../config/dialect.ts';
 import type {
+  BackendAsked,
   ClassAsked,
   ClassChanged,
   Status,
@@ -198,6 +199,17 @@ export class Manager implements ControlHandlers {
 
   retry(request: ClassAsked): Promise<ClassChanged> {
     return this.#change(request, 'retry');
+  }
+
+  backend(request: BackendAsked): BackendAsked {
+    const { class: name, backend, activation } = request;
+    const known = this.#classesNamed(name).filter((one) => one.activate(backend, activation));
+    if (known.length > 0) return request;
+    const names = this.#classesNamed(name)
+      .flatMap((one) => one.config.gateway?.backends ?? [])
+      .map((one) => one.name);
+    const text = `class "${name}" has no backend "${backend}"; known: ${names.join(', ') || 'none'}`;
+    throw new ControlError(404, 'no-such-backend', text);
   }
 
   /** After the answer has left: nothing of ours is sent once the launcher has been told. */

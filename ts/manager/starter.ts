@@ -41,12 +41,14 @@ export class Starter {
   /**
    * @param reused The endpoint of an instance that just ended; null = a new one is bound.
    * @param onInstance Called before its program runs.
+   * @param onLink Called when it runs: the manager's end of a gateway's link.
    * @param onFailed Called instead of an event of the launcher.
    */
   async start(
     revision: Revision,
     reused: Endpoint | null,
     onInstance: (instance: Instance) => void,
+    onLink: (instance: Instance, linkFd: number | null) => void,
     onFailed: (failed: FailedStart, instance: Instance | null) => void,
   ): Promise<void> {
     const { now } = this.#context;
@@ -62,7 +64,8 @@ export class Starter {
       instance = this.#instanceOf(revision, endpoint, journey, beganMs);
       this.#pending -= 1;
       onInstance(instance);
-      await this.#launch(instance);
+      const { linkFd } = await this.#launch(instance);
+      onLink(instance, linkFd);
     } catch (error) {
       if (instance === null) this.#pending -= 1;
       const step = error instanceof LauncherError ? error.step : 'start';
@@ -92,14 +95,14 @@ export class Starter {
     };
   }
 
-  async #launch(instance: Instance): Promise<void> {
+  #launch(instance: Instance): Promise<{ linkFd: number | null }> {
     const { args, env, cwd, user, group, nice, startTimeoutMs } = instance.revision.config;
-    const { resourceLimits, logFile, allowSetuid } = instance.revision.config;
-    await this.#context.launcher.start(instance.id, {
+    const { resourceLimits, logFile, allowSetuid, gateway } = instance.revision.config;
+    return this.#context.launcher.start(instance.id, {
       endpointId: instance.endpointId,
-      gateway: null,
-      secretFile: null,
       tag: this.#context.tagOf(this.#owner, instance.revision),
+      gateway: gateway?.name ?? null,
+      secretFile: gateway?.secretFile ?? null,
       ...{
         args,
         env,

@@ -94,6 +94,7 @@ export async function listenAsManager(
     stop: () => ({ pid: 99, instances: 1 }),
     restart: async (request) => ({ class: request.class, pids: [201], replaced: [200] }),
     retry: async (request) => ({ class: request.class, pids: [201], replaced: [] }),
+    backend: (request) => request,
     upgrade: () => ({ pid: 99, version: '0.1.0' }),
     ...handlers,
   });

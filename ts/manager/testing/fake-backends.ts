@@ -5,6 +5,7 @@ import type { Channel, ClassState, EndpointState, Ref } from '../../native/nativ
 import type { Look } from '../backends-probe.ts';
 import { externalConfig } from '../class-config.ts';
 import { ExternalClass } from '../external-class.ts';
+import { owner } from './fake-world.ts';
 
 export class FakeBackends {
   nowMs = 1_000;
@@ -34,7 +35,7 @@ export class FakeBackends {
       (_level, event, { address, name }) => this.events.push(`${event} ${address ?? name ?? ''}`),
       'app',
       null,
-      externalConfig('app', options, 'x:1'),
+      externalConfig('app', options, owner, 'x:1'),
       { index: 0, generation: 1 },
       {
         now: () => this.nowMs,
@@ -64,7 +65,7 @@ export class FakeBackends {
   }
 
   reconfigure(options: Record<string, string | string[] | number>): void {
-    this.external.reconfigure(externalConfig('app', options, 'x:1'));
+    this.external.reconfigure(externalConfig('app', options, owner, 'x:1'));
   }
 
   async pass(advanceMs = 0, changed = true): Promise<void> {

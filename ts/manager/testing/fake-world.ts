@@ -51,6 +51,8 @@ export class FakeWorld {
   readonly started: { id: number; spec: StartSpec }[] = [];
   readonly closed: number[] = [];
   readonly events: string[] = [];
+  /** The manager's ends of the links of gateways that are started. */
+  readonly linkFds: number[] = [];
   /** Connections that wait in every socket. */
   acceptQueue = 0;
   /** At the public address. */
@@ -176,7 +178,7 @@ export class FakeWorld {
         const failure = this.failStep;
         if (failure) throw new LauncherError(failure.step, failure.errno, failure.text);
         this.managed.onStarted(id, 40_000 + id);
-        return { linkFd: null };
+        return { linkFd: this.linkFds.shift() ?? null };
       },
       signal: (id: number, signal: number) => {
         this.signals.push([id, signal]);
@@ -194,7 +196,7 @@ export class FakeWorld {
   }
 }
 
-const owner = { user: 'www-data', group: 'www-data' };
+export const owner = { user: 'www-data', group: 'www-data', roots: ['/srv'], pathCheck: 'suexec' };
 
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

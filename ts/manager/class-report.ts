@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a class says of itself: to people in the log, to workers in the table, to the next manager.
+import type { ClassEvent, Journey } from '../control/messages.ts';
+import type { ClassState, Ref } from '../native/native.ts';
+import { type ClassMemory, formatMemory } from './class-memory.ts';
+import type { ClassContext } from './context.ts';
+import type { Refusal } from './failures.ts';
+import type { ManagedClass } from './managed-class.ts';
+
+type Level = 'info' | 'warn' | 'error';
+
+export class ClassReport {
+  lastEvent: ClassEvent | null = null;
+  #context: ClassContext;
+  #owner: ManagedClass;
+  #published = '';
+  #remembered = '';
+
+  constructor(context: ClassContext, owner: ManagedClass) {
+    this.#context = context;
+    this.#owner = owner;
+  }
+
+  note(level: Level, event: string, fields: Record<string, unknown>, text: string): void {
+    this.#context.log(level, event, { class: this.#owner.label, ...fields, text });
+    this.lastEvent = { at: new Date().toISOString(), event, text };
+  }
+
+  noteFailure(event: string, journey: Journey, retryMs: number, text: string): void {
+    const { command, steps, output } = journey;
+    this.note('error', event, { command, retryMs, steps, output }, text);
+  }
+
+  /** @param refusal What requests are told while the class is `failed`. */
+  publish(ref: Ref, state: ClassState, { reason, retryAfterS }: Refusal): void {
+    const failed = state === 'failed';
+    const retryS = failed ? retryAfterS : 0;
+    const why = failed ? reason : '';
+    const text = `${state} ${retryS} ${why}`;
+    if (text === this.#published) return;
+    this.#published = text;
+    this.#context.channel.setClass(ref, state, failed ? 503 : 0, retryS, why);
+  }
+
+  remember(memory: ClassMemory): void {
+    const text = formatMemory(memory);
+    if (text === this.#remembered) return;
+    this.#remembered = text;
+    this.#context.remember(this.#owner, text);
+  }
+}

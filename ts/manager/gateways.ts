@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gateways of one class: each is told the class's options, and what the others know of the
+// backends; administrators change a backend's activation for all of them.
+import type { Socket } from 'node:net';
+import type { BackendStatus } from '../control/messages.ts';
+import type {
+  Activation,
+  BackendConfig,
+  BackendState,
+  SharedBackend,
+  Up,
+} from '../gateways/link.ts';
+import type { GatewayConfig } from './gateway-config.ts';
+import { GatewayLink } from './gateway-link.ts';
+
+/** The others hear of a change after this, all changes meanwhile at once. */
+const SHARE_MS = 100;
+
+interface Gateway {
+  link: GatewayLink;
+  states: readonly BackendState[];
+}
+
+type Log = (level: 'info' | 'warn' | 'error', event: string, text: string) => void;
+
+export class Gateways {
+  #label: string;
+  #config: GatewayConfig;
+  #log: Log;
+  /** By the instance's id. */
+  #gateways = new Map<number, Gateway>();
+  /** What an administrator said, by the backend's name. */
+  #activations = new Map<string, Activation>();
+  #timer: NodeJS.Timeout | null = null;
+  #requests = new Map<string, { requests: number; failures: number }>();
+
+  constructor(label: string, config: GatewayConfig, log: Log) {
+    this.#label = label;
+    this.#config = config;
+    this.#log = log;
+  }
+
+  /** @param socket The manager's end of its link. */
+  attach(id: number, socket: Socket): void {
+    this.detach(id);
+    const link = new GatewayLink(
+      socket,
+      (up) => this.#hear(id, up),
+      () => {
+        if (this.#gateways.get(id)?.link === link) this.detach(id);
+      },
+    );
+    this.#gateways.set(id, { link, states: [] });
+    link.send(this.#configuration());
+  }
+
+  /** The instance has ended, or its link has. */
+  detach(id: number): void {
+    const gateway = this.#gateways.get(id);
+    if (!gateway) return;
+    this.#gateways.delete(id);
+    gateway.link.close();
+    for (const { name, requests, failures } of gateway.states) this.#add(name, requests, failures);
+    this.#share();
+  }
+
+  configure(config: GatewayConfig): void {
+    this.#config = config;
+    const names = new Set(config.backends.map(({ name }) => name));
+    for (const name of this.#activations.keys()) {
+      if (!names.has(name)) this.#activations.delete(name);
+    }
+    for (const { link } of this.#gateways.values()) link.send(this.#configuration());
+  }
+
+  /** False when there is no such backend. */
+  activate(name: string, activation: Activation): boolean {
+    const known = this.#config.backends.find((one) => one.name === name);
+    if (!known) return false;
+    if (known.activation === activation) this.#activations.delete(name);
+    else this.#activations.set(name, activation);
+    this.#share();
+    return true;
+  }
+
+  /** What administrators have changed: for the next manager, and from the former one. */
+  get activations(): readonly (readonly [name: string, activation: Activation])[] {
+    return [...this.#activations];
+  }
+
+  restore(activations: readonly (readonly [string, Activation])[]): void {
+    this.#activations = new Map(activations);
+  }
+
+  status(nowMs: number): BackendStatus[] {
+    return this.#config.backends.map((backend) => this.#statusOf(backend, nowMs));
+  }
+
+  close(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    for (const { link } of this.#gateways.values()) link.close();
+    this.#gateways.clear();
+  }
+
+  #configuration() {
+    const { options } = this.#config;
+    const backends = this.#config.backends.map((one) => {
+      return { ...one, activation: this.#activationOf(one) };
+    });
+    return { type: 'configure', class: this.#label, options, backends } as const;
+  }
+
+  #activationOf({ name, activation }: BackendConfig): Activation {
+    return this.#activations.get(name) ?? activation;
+  }
+
+  #hear(id: number, up: Up): void {
+    const gateway = this.#gateways.get(id);
+    if (!gateway) return;
+    if (up.type === 'log') this.#log(up.level, up.event, up.text);
+    if (up.type !== 'backends') return;
+    this.#noteChanges(gateway.states, up.backends);
+    gateway.states = up.backends;
+    if (this.#gateways.size > 1) this.#share();
+  }
+
+  #noteChanges(before: readonly BackendState[], after: readonly BackendState[]): void {
+    const former = new Map(before.map((one) => [one.name, one.state]));
+    for (const { name, state, lastError } of after) {
+      const was = former.get(name) ?? 'ok';
+      if (state === 'failed' && was !== 'failed') {
+        this.#log('warn', 'backend.down', `${name}: ${lastError}`);
+      } else if (state === 'ok' && was !== 'ok') this.#log('info', 'backend.up', name);
+    }
+  }
+
+  /** Tell all of them soon. */
+  #share(): void {
+    if (this.#gateways.size === 0) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      for (const [id, { link }] of this.#gateways) {
+        link.send({ type: 'backends', backends: this.#seenBy(id) });
+      }
+    }, SHARE_MS).unref();
+  }
+
+  /** What the other gateways know. */
+  #seenBy(id: number): SharedBackend[] {
+    const others = [...this.#gateways].filter(([one]) => one !== id);
+    return this.#config.backends.map((backend) => {
+      const states = others.flatMap(([, { states }]) => find(states, backend.name));
+      const last = latest(states);
+      return {
+        name: backend.name,
+        activation: this.#activationOf(backend),
+        busyElsewhere: sum(states, ({ busy }) => busy),
+        failedUntilMs: last?.failedUntilMs ?? 0,
+        lastError: last?.lastError ?? '',
+      };
+    });
+  }
+
+  #statusOf(backend: BackendConfig, nowMs: number): BackendStatus {
+    const { name, route, isBackup } = backend;
+    const states = [...this.#gateways.values()].flatMap(({ states }) => find(states, name));
+    const activation = this.#activationOf(backend);
+    const failed = latest(states.filter(({ failedUntilMs }) => failedUntilMs > nowMs));
+    const before = this.#requests.get(name) ?? { requests: 0, failures: 0 };
+    const up = activation === 'active' ? 'up' : activation === 'disabled' ? 'draining' : 'disabled';
+    return {
+      address: name,
+      name: null,
+      route,
+      activation,
+      state: failed && activation !== 'stopped' ? 'down' : up,
+      isBackup,
+      lastError: latest(states)?.lastError || null,
+      inFlight: sum(states, ({ busy }) => busy),
+      requests: before.requests + sum(states, ({ requests }) => requests),
+      failures: before.failures + sum(states, ({ failures }) => failures),
+    };
+  }
+
+  #add(name: string, requests: number, failures: number): void {
+    const before = this.#requests.get(name) ?? { requests: 0, failures: 0 };
+    this.#requests.set(name, {
+      requests: before.requests + requests,
+      failures: before.failures + failures,
+    });
+  }
+}
+
+function find(states: readonly BackendState[], name: string): BackendState[] {
+  return states.filter((one) => one.name === name);
+}
+
+/** The one that failed last. */
+function latest(states: readonly BackendState[]): BackendState | undefined {
+  return [...states].sort((a, b) => b.failedUntilMs - a.failedUntilMs)[0];
+}
+
+function sum(states: readonly BackendState[], of: (state: BackendState) => number): number {
+  return states.reduce((total, state) => total + of(state), 0);
+}
