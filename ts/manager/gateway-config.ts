@@ -52,6 +52,7 @@ export function cgiGateway(
     secretFile: null,
     options: {
       protocol: 'cgi',
+      concurrency: number(options, 'concurrency', gatewayConcurrency.cgi),
       requestTimeoutMs: number(options, 'requestTimeout', 0),
       maxOutputBytes: number(options, 'maxOutput', 0),
       stopTimeoutMs: number(options, 'stopTimeout', 10_000),
