@@ -88,6 +88,8 @@ export class Balancer {
 
   #isBetter(one: Backend, other: Backend, isReady: boolean): boolean {
     if (!isReady) return one.failedUntilMs < other.failedUntilMs;
+    // One that has failed and whose time is over is tried by the next request.
+    if (one.state !== other.state) return one.state !== 'ok';
     if (this.#options.method === 'busyness') {
       const difference = load(one) - load(other);
       if (difference !== 0) return difference < 0;

@@ -136,20 +136,22 @@ export class Pool<C extends PooledConnection> {
     this.closeIdle();
   }
 
-  /** One that may be used without asking; those that have ended are closed on the way. */
+  /** One that may be used without asking. */
   #takeIdle(): C | undefined {
+    const last = this.#lastIdle();
+    if (last === undefined || this.#pingMs(this.#now() - last.sinceMs) > 0) return undefined;
+    this.#idle.pop();
+    return last.connection;
+  }
+
+  /** Those that have ended meanwhile are closed on the way. */
+  #lastIdle(): Idle<C> | undefined {
     for (;;) {
       const last = this.#idle.at(-1);
-      if (last === undefined) return undefined;
-      if (!last.connection.isReusable) {
-        this.#idle.pop();
-        last.connection.close();
-        this.#size--;
-        continue;
-      }
-      if (this.#pingMs(this.#now() - last.sinceMs) > 0) return undefined;
+      if (last === undefined || last.connection.isReusable) return last;
       this.#idle.pop();
-      return last.connection;
+      last.connection.close();
+      this.#size--;
     }
   }
 
@@ -163,8 +165,9 @@ export class Pool<C extends PooledConnection> {
   /** As many connections as takers wait for are on their way, within the limits. */
   #supply(): void {
     while (this.#coming < this.#takers.size) {
-      const idle = this.#idle.pop();
+      const idle = this.#lastIdle();
       if (idle !== undefined) {
+        this.#idle.pop();
         this.#offer(idle.connection, idle.sinceMs);
       } else if (this.#mayConnect()) {
         this.#connect();
@@ -181,15 +184,16 @@ export class Pool<C extends PooledConnection> {
   }
 
   #connect(): void {
-    const { socketConnectTimeoutMs, pingConnectMs } = this.#options;
+    const { socketConnectTimeoutMs, pingConnectMs, pingPrepostMs } = this.#options;
+    const pingMs = pingConnectMs || pingPrepostMs;
     const connection = this.#create(this);
     this.#size++;
     this.#coming++;
     connection.open(socketConnectTimeoutMs, (error) => {
       if (error !== null) this.#cannotReach(connection, error);
-      else if (pingConnectMs === 0) this.#arrive(connection);
+      else if (pingMs === 0) this.#arrive(connection);
       else {
-        connection.ping(pingConnectMs, (silence) => {
+        connection.ping(pingMs, (silence) => {
           if (silence !== null) this.#cannotReach(connection, silence);
           else this.#arrive(connection);
         });
@@ -209,12 +213,12 @@ export class Pool<C extends PooledConnection> {
     connection.close();
     this.#size--;
     const text = oneLine(error);
+    const takers = [...this.#takers.keys()];
+    for (const taker of takers) this.cancel(taker);
     if (!NOT_ITS_FAULT.has((error as NodeJS.ErrnoException).code ?? '')) {
       this.#backend.unreachable(text, this.#now());
       this.closeIdle();
     }
-    const takers = [...this.#takers.keys()];
-    for (const taker of takers) this.cancel(taker);
     for (const taker of takers) taker.onUnreachable(text);
   }
 
@@ -249,12 +253,13 @@ export class Pool<C extends PooledConnection> {
   #expire(taker: Taker<C>): void {
     this.cancel(taker);
     const { acquireTimeoutMs, poolMax } = this.#options;
+    const why =
+      this.#size >= poolMax && this.#coming === 0
+        ? `all ${poolMax} of -connection-pool-size are in use`
+        : 'it does not answer';
+    const limit = `-connection-acquire-timeout ${acquireTimeoutMs / 1000} s`;
     taker.onExhausted(
-      new Failure(
-        503,
-        `${this.#backend.name}: no connection within -connection-acquire-timeout ` +
-          `${acquireTimeoutMs / 1000} s: ${this.#size} of -connection-pool-size ${poolMax} are in use`,
-      ),
+      new Failure(503, `backend ${this.#backend.name}: no connection within ${limit}: ${why}`),
     );
   }
 

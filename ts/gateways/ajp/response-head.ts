@@ -39,7 +39,7 @@ export function responseHead(
   extra: string,
   mapping: PathMapping,
   authority: string,
-): ResponseHead {
+): ResponseHead | Failure {
   const isBodyless = status === 204 || status === 205 || status === 304;
   let text = `Status: ${status} ${reasonOf(status, reason)}\r\n`;
   let length = '';
@@ -48,7 +48,7 @@ export function responseHead(
     if (DROPPED.has(key)) continue;
     if (key === CONTENT_LENGTH) {
       if (length !== '' && length !== value) {
-        throw new Failure(502, `two Content-Length: ${shown(length)} and ${shown(value)}`);
+        return new Failure(502, `two Content-Length: ${shown(length)} and ${shown(value)}`);
       }
       if (length === '' && status !== 204 && status !== 205) text += `Content-Length: ${value}\r\n`;
       length = value;
@@ -57,9 +57,12 @@ export function responseHead(
     text += `${name}: ${mapping.isIdentity ? value : mapped(key, value, mapping, authority)}\r\n`;
   }
   const hasNoBody = isBodyless || method === 'HEAD';
+  if (length !== '' && !isLength(length)) {
+    return new Failure(502, `Content-Length: ${shown(length)}: expected a number`);
+  }
   return {
     text: `${text + extra}\r\n`,
-    bodyBytes: hasNoBody || length === '' ? -1 : bytesOf(length),
+    bodyBytes: hasNoBody || length === '' ? -1 : Number(length),
     hasNoBody,
   };
 }
@@ -70,12 +73,8 @@ function reasonOf(status: number, reason: string): string {
   return STATUS_CODES[status] ?? 'Unknown';
 }
 
-function bytesOf(length: string): number {
-  const bytes = Number(length);
-  if (!/^\d+$/.test(length) || !Number.isSafeInteger(bytes)) {
-    throw new Failure(502, `Content-Length: ${shown(length)}: expected a number`);
-  }
-  return bytes;
+function isLength(text: string): boolean {
+  return /^\d+$/.test(text) && Number.isSafeInteger(Number(text));
 }
 
 /** -context back to -mount, where a value says a path of the application. */

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connection to an AJP 1.3 backend: bytes in, events of the one answer that is due out.
+import { connect, type Socket } from 'node:net';
+import { AjpClientDecoder } from '../../protocols/ajp13/client-decoder.ts';
+import { CPING } from '../../protocols/ajp13/client-encoder.ts';
+import type { AjpClientEvents, Field } from '../../protocols/ajp13/types.ts';
+import type { BackendAddress } from './address.ts';
+import type { PooledConnection } from './pool.ts';
+
+/** The answer to a request. After onEnd only onPushed follows, after onBroken nothing. */
+export interface AnswerEvents {
+  onHead(status: number, reason: string, fields: Field[]): void;
+  /** Bytes that are there until onPushed has returned. */
+  onBody(bytes: Buffer): void;
+  onGetBody(wanted: number): void;
+  /** reuse: as the backend says it. */
+  onEnd(reuse: boolean): void;
+  /** All that came at once has been told. */
+  onPushed(): void;
+  /** The connection has ended, or what came is not AJP. */
+  onBroken(error: Error): void;
+}
+
+export interface ConnectionOptions {
+  address: BackendAddress;
+  packetBytes: number;
+  /** It has ended while it was idle, or bytes came that nobody had asked for. */
+  onLost: (connection: AjpConnection) => void;
+  /** Nothing has come that was not read yet, not even the end. */
+  isQuiet: (socket: Socket) => boolean;
+}
+
+/** Below this one copy is cheaper than one more element of writev. */
+const COPY_BYTES_MAX = 16 << 10;
+/** What is read is decoded and copied before the next read, so all connections share it. */
+const readBuffer = Buffer.allocUnsafeSlow(65536);
+
+type State = 'connecting' | 'idle' | 'pinging' | 'busy' | 'closed';
+
+export class AjpConnection implements PooledConnection, AjpClientEvents {
+  readonly #options: ConnectionOptions;
+  readonly #decoder: AjpClientDecoder;
+  #socket: Socket | null = null;
+  #state: State = 'connecting';
+  #answer: AnswerEvents | null = null;
+  #isAnswered = false;
+  /** Of open() or ping(). */
+  #done: ((error: Error | null) => void) | null = null;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#decoder = new AjpClientDecoder(this, options.packetBytes);
+  }
+
+  get isReusable(): boolean {
+    const socket = this.#socket;
+    return (
+      this.#state === 'idle' &&
+      this.#decoder.isIdle &&
+      socket !== null &&
+      socket.writableLength === 0 &&
+      this.#options.isQuiet(socket)
+    );
+  }
+
+  /** @param timeoutMs 0: what the system allows. */
+  open(timeoutMs: number, done: (error: Error | null) => void): void {
+    const { address } = this.#options;
+    const socket = connect({
+      ...address,
+      noDelay: true,
+      keepAlive: true,
+      onread: {
+        buffer: readBuffer,
+        callback: (length) => {
+          this.#onData(length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length));
+          return true;
+        },
+      },
+    });
+    this.#socket = socket;
+    this.#await(done, timeoutMs, 'it does not accept connections');
+    socket.once('connect', () => this.#settle());
+    socket.on('error', (error) => this.#fail(error));
+    socket.on('end', () => this.#fail(new Error('it closed the connection')));
+    socket.on('close', () => this.#fail(new Error('the connection was closed')));
+  }
+
+  ping(timeoutMs: number, done: (error: Error | null) => void): void {
+    this.#state = 'pinging';
+    this.#await(done, timeoutMs, 'no answer to CPING');
+    this.#decoder.ping();
+    this.#socket?.write(CPING);
+  }
+
+  close(): void {
+    this.#state = 'closed';
+    this.#answer = null;
+    this.#done = null;
+    clearTimeout(this.#timer);
+    this.#socket?.destroy();
+  }
+
+  /** Sends a request, and with it the first part of its body. */
+  begin(answer: AnswerEvents, request: Buffer, body: readonly Buffer[]): void {
+    this.#decoder.begin();
+    this.#state = 'busy';
+    this.#answer = answer;
+    this.#isAnswered = false;
+    this.send(body.length === 0 ? [request] : [request, ...body]);
+  }
+
+  send(pieces: readonly Buffer[]): void {
+    const socket = this.#socket;
+    if (socket === null || this.#state === 'closed') return;
+    const [first] = pieces;
+    if (pieces.length === 1 && first !== undefined) {
+      socket.write(first);
+      return;
+    }
+    const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+    if (bytes <= COPY_BYTES_MAX) {
+      socket.write(Buffer.concat(pieces as Buffer[], bytes));
+      return;
+    }
+    socket.cork();
+    for (const piece of pieces) socket.write(piece);
+    socket.uncork();
+  }
+
+  /** Nobody takes the answer just now. While it is stopped the end of the connection goes unnoticed. */
+  pause(): void {
+    this.#socket?.pause();
+  }
+
+  resume(): void {
+    this.#socket?.resume();
+  }
+
+  #onData(bytes: Buffer): void {
+    if (this.#state === 'closed') return;
+    try {
+      this.#decoder.push(bytes);
+    } catch (error) {
+      // What came after an answer is not part of it; the connection is not used again.
+      if (!this.#isAnswered) {
+        this.#fail(error as Error);
+        return;
+      }
+    }
+    if (this.#state === 'pinging' && this.#decoder.isIdle) this.#settle();
+    else if (this.#state === 'busy') this.#pushed();
+  }
+
+  #pushed(): void {
+    const answer = this.#answer;
+    if (this.#isAnswered) {
+      this.#answer = null;
+      this.#state = 'idle';
+    }
+    answer?.onPushed();
+  }
+
+  #await(done: (error: Error | null) => void, timeoutMs: number, what: string): void {
+    this.#done = done;
+    if (timeoutMs === 0) return;
+    this.#timer = setTimeout(
+      () => this.#fail(new Error(`${what} within ${timeoutMs / 1000} s`)),
+      timeoutMs,
+    );
+  }
+
+  /** open() or ping() has come to its end. */
+  #settle(): void {
+    clearTimeout(this.#timer);
+    const done = this.#done;
+    this.#done = null;
+    if (this.#state === 'closed') return;
+    this.#state = 'idle';
+    done?.(null);
+  }
+
+  #fail(error: Error): void {
+    if (this.#state === 'closed') return;
+    const done = this.#done;
+    const answer = this.#answer;
+    this.close();
+    if (done !== null) done(error);
+    else if (answer !== null) answer.onBroken(error);
+    else this.#options.onLost(this);
+  }
+
+  // ---- the decoder's events ------------------------------------------------------------------
+
+  /** @internal */
+  onHead(status: number, reason: string, fields: Field[]): void {
+    this.#answer?.onHead(status, reason, fields);
+  }
+
+  /** @internal */
+  onBody(bytes: Buffer): void {
+    this.#answer?.onBody(bytes);
+  }
+
+  /** @internal */
+  onGetBody(wanted: number): void {
+    this.#answer?.onGetBody(wanted);
+  }
+
+  /** @internal */
+  onEnd(reuse: boolean): void {
+    this.#isAnswered = true;
+    this.#answer?.onEnd(reuse);
+  }
+
+  /** @internal */
+  onPong(): void {
+    // Seen when all that came with it is known.
+  }
+}

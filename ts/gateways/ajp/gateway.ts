@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of the AJP gateway together, for one configuration.
+import type { Socket } from 'node:net';
+import type { Exchange, RequestHandler } from '../connections.ts';
+import type { AjpOptions, BackendConfig, SharedBackend, Up } from '../link.ts';
+import { parseAddress } from './address.ts';
+import { Advice } from './advice.ts';
+import { Backend } from './backend.ts';
+import { Balancer } from './balancer.ts';
+import { AjpConnection } from './connection.ts';
+import type { Failure } from './failure.ts';
+import { Pool } from './pool.ts';
+import { Relay, type RelayContext } from './relay.ts';
+import { PathMapping } from './request-path.ts';
+import { StateReport } from './state-report.ts';
+
+export interface GatewayEnvironment {
+  /** The first line of the secret file. */
+  secret: string | undefined;
+  /** CLOCK_MONOTONIC, ms. */
+  now: () => number;
+  send: (message: Up) => void;
+  isQuiet: (socket: Socket) => boolean;
+}
+
+interface Member {
+  backend: Backend;
+  pool: Pool<AjpConnection>;
+  fields: string;
+}
+
+export class Gateway implements RelayContext {
+  readonly options: AjpOptions;
+  readonly mapping: PathMapping;
+  readonly secret: string | undefined;
+  readonly #environment: GatewayEnvironment;
+  readonly #members = new Map<Backend, Member>();
+  readonly #byName = new Map<string, Member>();
+  readonly #balancer: Balancer;
+  readonly #failStatuses: ReadonlySet<number>;
+  readonly #advice: Advice;
+  readonly #report: StateReport;
+  /** Which backends have failed, as it was logged. */
+  readonly #failed = new Set<Backend>();
+
+  /** Throws for a configuration that cannot be used. */
+  constructor(
+    options: AjpOptions,
+    backends: readonly BackendConfig[],
+    environment: GatewayEnvironment,
+  ) {
+    if (options.protocol !== 'ajp') {
+      throw new Error(`protocol ${options.protocol}: this gateway speaks AJP 1.3 only`);
+    }
+    this.options = options;
+    this.mapping = new PathMapping(options.mount, options.context);
+    this.secret = environment.secret;
+    this.#environment = environment;
+    this.#failStatuses = new Set(options.failOnStatus);
+    const log = (event: string, text: string) => this.#log('warn', event, text);
+    this.#advice = new Advice(
+      {
+        packetBytes: options.packetBytes,
+        hasSecret: environment.secret !== undefined,
+        attributes: options.attributes,
+      },
+      log,
+      environment.now,
+    );
+    this.#report = new StateReport(() => this.#sendStates());
+    for (const config of backends) this.#add(config);
+    this.#balancer = new Balancer([...this.#members.keys()], options, environment.now());
+  }
+
+  /** What web servers ask for. */
+  serve(web: Exchange): RequestHandler {
+    const relay = new Relay(this, web);
+    relay.begin();
+    return relay;
+  }
+
+  /** What the manager tells of the class's other gateways and of the administrator's wishes. */
+  share(shared: readonly SharedBackend[]): void {
+    const nowMs = this.#environment.now();
+    for (const one of shared) {
+      const member = this.#byName.get(one.name);
+      if (member === undefined) continue;
+      const { backend, pool } = member;
+      if (backend.activation !== 'active' && one.activation === 'active') {
+        this.#balancer.catchUp(backend);
+      }
+      const wasOk = backend.state === 'ok';
+      backend.share(one, nowMs);
+      if (wasOk && backend.state !== 'ok') pool.closeIdle();
+    }
+  }
+
+  /** No request comes any more. */
+  close(): void {
+    for (const { pool } of this.#members.values()) pool.close();
+    this.#report.close();
+  }
+
+  #add(config: BackendConfig): void {
+    const { now, isQuiet } = this.#environment;
+    const address = parseAddress(config.name);
+    const backend = new Backend(config, this.options, (changed) => this.#onChange(changed));
+    const pool = new Pool<AjpConnection>(
+      backend,
+      this.options,
+      (own) =>
+        new AjpConnection({
+          address,
+          packetBytes: this.options.packetBytes,
+          onLost: (connection) => own.lost(connection),
+          isQuiet,
+        }),
+      now,
+    );
+    const route = config.route === null ? '' : `X-Usher-Route: ${config.route}\r\n`;
+    const member = { backend, pool, fields: `X-Usher-Backend: ${config.name}\r\n${route}` };
+    this.#members.set(backend, member);
+    this.#byName.set(config.name, member);
+  }
+
+  #onChange(backend: Backend): void {
+    this.#report.touch();
+    const { name, state, lastError } = backend;
+    if (state === 'failed' && !this.#failed.has(backend)) {
+      this.#failed.add(backend);
+      this.#log('warn', 'backend.failed', `backend ${name}: ${lastError}`);
+    } else if (state === 'ok' && this.#failed.delete(backend)) {
+      this.#log('info', 'backend.recovered', `backend ${name} serves again`);
+    }
+  }
+
+  #sendStates(): void {
+    const backends = [...this.#members.keys()].map((backend) => backend.snapshot());
+    this.#environment.send({ type: 'backends', backends });
+  }
+
+  #log(level: 'info' | 'warn', event: string, text: string): void {
+    this.#environment.send({ type: 'log', level, event, text });
+  }
+
+  // ---- for relays ----------------------------------------------------------------------------
+
+  now(): number {
+    return this.#environment.now();
+  }
+
+  choose(routes: readonly string[], tried: readonly Backend[]): Backend | Failure {
+    return this.#balancer.choose(routes, tried, this.#environment.now());
+  }
+
+  poolOf(backend: Backend): Pool<AjpConnection> {
+    return (this.#members.get(backend) as Member).pool;
+  }
+
+  fieldsOf(backend: Backend): string {
+    return (this.#members.get(backend) as Member).fields;
+  }
+
+  isFailure(status: number): boolean {
+    return this.#failStatuses.has(status);
+  }
+
+  onWanted({ name }: Backend, bytes: number): void {
+    this.#advice.wanted(name, bytes);
+  }
+
+  explain({ name }: Backend, status: number, headBytes: number): string | null {
+    return this.#advice.explain(name, status, headBytes);
+  }
+}

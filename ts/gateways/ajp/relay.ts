@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+// One request on its way: from the web server to a backend, and the answer back.
+//
+// Nothing is sent twice. Another backend is tried only while nothing of the request has left; what fails
+// afterwards is answered 502 or 504, or, when a part of the answer has gone out, by breaking it off.
+import { bodyModeOfParams } from '../../protocols/ajp13/body-mode.ts';
+import { encodeForwardRequest } from '../../protocols/ajp13/client-encoder.ts';
+import type { BodyMode } from '../../protocols/ajp13/types.ts';
+import { ProtocolError } from '../../protocols/protocol-error.ts';
+import type { Exchange, RequestHandler } from '../connections.ts';
+import type { AjpOptions } from '../link.ts';
+import { Answer, type AnswerOwner } from './answer.ts';
+import type { Backend } from './backend.ts';
+import type { AjpConnection } from './connection.ts';
+import { errorAnswer } from './error-answer.ts';
+import { Failure } from './failure.ts';
+import { addressTo, type PreparedRequest, prepareRequest } from './forward-request.ts';
+import type { Pool, Taker } from './pool.ts';
+import { RequestBody } from './request-body.ts';
+import type { PathMapping } from './request-path.ts';
+
+/** What all requests of a gateway share. */
+export interface RelayContext {
+  readonly options: AjpOptions;
+  readonly mapping: PathMapping;
+  readonly secret: string | undefined;
+  now(): number;
+  choose(routes: readonly string[], tried: readonly Backend[]): Backend | Failure;
+  poolOf(backend: Backend): Pool<AjpConnection>;
+  /** X-Usher-Backend and X-Usher-Route. */
+  fieldsOf(backend: Backend): string;
+  isFailure(status: number): boolean;
+  onWanted(backend: Backend, bytes: number): void;
+  /**
+   * The backend turned the connection down together with the request; what is known of the reason, as
+   * a line for the error log.
+   */
+  explain(backend: Backend, status: number, headBytes: number): string | null;
+}
+
+/** waiting: for as much of the body as has to be known, or for a connection; sent: the answer is due. */
+type Phase = 'waiting' | 'sent' | 'over';
+
+const NO_BODY: BodyMode = { kind: 'none' };
+const OF_ANY_LENGTH: BodyMode = { kind: 'chunked' };
+
+export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner {
+  readonly #context: RelayContext;
+  readonly #web: Exchange;
+  readonly #body: RequestBody;
+  #phase: Phase = 'waiting';
+  #prepared: PreparedRequest | null = null;
+  /** Whether there is a body is not known yet. */
+  #isUnsaid = false;
+  #backend: Backend | null = null;
+  readonly #tried: Backend[] = [];
+  readonly #causes: string[] = [];
+  #connection: AjpConnection | null = null;
+  #answer: Answer | null = null;
+  #headBytes = 0;
+  #isPumpDue = false;
+  #isBodyPaused = false;
+  #isAnswerPaused = false;
+  #requestTimer: NodeJS.Timeout | undefined;
+  #replyTimer: NodeJS.Timeout | undefined;
+
+  constructor(context: RelayContext, web: Exchange) {
+    this.#context = context;
+    this.#web = web;
+    this.#body = new RequestBody(context.options.packetBytes);
+  }
+
+  /** The parameters are there. */
+  begin(): void {
+    const { options, mapping } = this.#context;
+    const { params } = this.#web.head;
+    if (options.requestTimeoutMs > 0) {
+      this.#requestTimer = setTimeout(() => this.#requestIsLate(), options.requestTimeoutMs);
+    }
+    try {
+      const mode = bodyModeOfParams(params);
+      this.#prepared = prepareRequest(params, options, mapping);
+      // A server that speaks HTTP/2 need not know of the body before its first byte comes.
+      this.#isUnsaid = mode.kind === 'none' && params.get('CONTENT_LENGTH') !== '0';
+      if (!this.#isUnsaid) this.#decide(mode);
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  // ---- the web server's side -----------------------------------------------------------------
+
+  onBody(bytes: Buffer): void {
+    if (this.#phase === 'over') return;
+    if (this.#isUnsaid) this.#decide(OF_ANY_LENGTH);
+    this.#body.add(bytes);
+    if (this.#bodyIsWrong()) return;
+    if (this.#body.isFull && !this.#isBodyPaused) {
+      this.#isBodyPaused = true;
+      this.#web.pauseBody();
+    }
+    this.#pumpSoon();
+  }
+
+  onBodyEnd(): void {
+    if (this.#phase === 'over') return;
+    this.#body.end();
+    if (this.#isUnsaid) this.#decide(NO_BODY);
+    else if (!this.#bodyIsWrong()) this.#pumpSoon();
+  }
+
+  /** AJP has no word for it: only the end of the connection tells the backend. */
+  onAbort(): void {
+    if (this.#phase !== 'over') this.#finish();
+  }
+
+  onDrain(): void {
+    if (!this.#isAnswerPaused) return;
+    this.#isAnswerPaused = false;
+    this.#replyTimer?.refresh();
+    this.#connection?.resume();
+  }
+
+  /** A part sent as if it were the whole would be taken for it. */
+  #bodyIsWrong(): boolean {
+    const fault = this.#body.fault;
+    if (fault === null) return false;
+    this.#fail(new Failure(400, `the web server sent ${fault}`));
+    return true;
+  }
+
+  // ---- to a backend --------------------------------------------------------------------------
+
+  /** Once, and before anything is sent. */
+  #decide(mode: BodyMode): void {
+    this.#isUnsaid = false;
+    this.#body.begin(mode);
+    // Without it a container takes the length for unknown, and asks for a body that is not there.
+    const length = mode.kind === 'none' ? '0' : mode.kind === 'length' ? String(mode.bytes) : null;
+    if (length !== null) this.#prepared?.fields.push(['Content-Length', length]);
+    if (mode.kind === 'length')
+      process.nextTick(() => this.#next()); // with what comes beside the head
+    else this.#next();
+  }
+
+  #next(): void {
+    if (this.#phase !== 'waiting' || this.#prepared === null) return;
+    const chosen = this.#context.choose(this.#prepared.routes, this.#tried);
+    if (chosen instanceof Failure) {
+      const cause = this.#causes.length > 0 ? this.#causes.join('; ') : chosen.message;
+      this.#fail(new Failure(chosen.status, cause));
+      return;
+    }
+    this.#backend = chosen;
+    chosen.begin();
+    this.#context.poolOf(chosen).acquire(this);
+  }
+
+  onUnreachable(error: string): void {
+    const backend = this.#backend as Backend;
+    this.#backend = null;
+    backend.end(this.#context.now());
+    this.#tried.push(backend);
+    this.#causes.push(`backend ${backend.name}: ${error}`);
+    if (this.#tried.length <= this.#context.options.retries) this.#next();
+    else this.#fail(new Failure(503, this.#causes.join('; ')));
+  }
+
+  onExhausted(failure: Failure): void {
+    this.#fail(failure);
+  }
+
+  onConnection(connection: AjpConnection): void {
+    const { options, secret, mapping } = this.#context;
+    const backend = this.#backend as Backend;
+    const { request, attributes } = this.#prepared as PreparedRequest;
+    addressTo(backend, attributes);
+    if (secret !== undefined) attributes.secret = secret;
+    let head: Buffer;
+    try {
+      head = encodeForwardRequest(request, options.packetBytes);
+    } catch (error) {
+      this.#context.poolOf(backend).release(connection); // it has not seen anything of this
+      this.#refuse(error);
+      return;
+    }
+    this.#phase = 'sent';
+    this.#headBytes = head.length;
+    this.#connection = connection;
+    this.#answer = new Answer(this.#web, this, {
+      mapping,
+      extra: this.#context.fieldsOf(backend),
+    });
+    this.#body.announce();
+    connection.begin(this.#answer, head, this.#body.next());
+    this.#resumeBody();
+    if (options.replyTimeoutMs > 0) {
+      this.#replyTimer = setTimeout(() => this.#replyIsLate(), options.replyTimeoutMs);
+    }
+  }
+
+  /** What comes in one piece from the web server goes in one packet. */
+  #pumpSoon(): void {
+    if (this.#isPumpDue || !this.#body.isOwed) return;
+    this.#isPumpDue = true;
+    process.nextTick(() => {
+      this.#isPumpDue = false;
+      if (this.#phase === 'sent') this.#pump();
+    });
+  }
+
+  #pump(): void {
+    const packet = this.#body.next();
+    if (packet.length === 0) return;
+    this.#connection?.send(packet);
+    this.#replyTimer?.refresh();
+    this.#resumeBody();
+  }
+
+  #resumeBody(): void {
+    if (!this.#isBodyPaused || this.#body.isFull) return;
+    this.#isBodyPaused = false;
+    this.#web.resumeBody();
+  }
+
+  // ---- its answer ----------------------------------------------------------------------------
+
+  onHeard(): void {
+    this.#replyTimer?.refresh();
+  }
+
+  onGetBody(wanted: number): boolean {
+    this.#context.onWanted(this.#backend as Backend, wanted);
+    if (!this.#body.ask(wanted)) return false;
+    this.#pumpSoon();
+    return true;
+  }
+
+  onFull(): void {
+    this.#isAnswerPaused = true;
+    this.#connection?.pause();
+  }
+
+  onWhole(status: number, reuse: boolean): void {
+    const backend = this.#backend as Backend;
+    const connection = this.#connection as AjpConnection;
+    this.#connection = null;
+    if (this.#context.isFailure(status)) backend.strike(`status ${status}`, this.#context.now());
+    else backend.answered();
+    if (!reuse) {
+      const line = this.#context.explain(backend, status, this.#headBytes);
+      if (line !== null) this.#web.report(line);
+    }
+    this.#finish();
+    // A part of the body that is still due would be read as the beginning of the next request.
+    const pool = this.#context.poolOf(backend);
+    if (this.#body.isOwed) pool.discard(connection);
+    else pool.release(connection);
+  }
+
+  onFault(failure: Failure): void {
+    this.#strike(failure);
+  }
+
+  #requestIsLate(): void {
+    const limitS = this.#context.options.requestTimeoutMs / 1000;
+    this.#fail(new Failure(504, `not answered within -request-timeout ${limitS} s`));
+  }
+
+  #replyIsLate(): void {
+    if (this.#isAnswerPaused || this.#body.isOwed) {
+      this.#replyTimer?.refresh(); // it waits for us
+      return;
+    }
+    const limitS = this.#context.options.replyTimeoutMs / 1000;
+    this.#strike(new Failure(504, `silent for -reply-timeout ${limitS} s`));
+  }
+
+  // ---- the end -------------------------------------------------------------------------------
+
+  /** The backend's fault; not alone a reason to think that it has failed. */
+  #strike({ status, message }: Failure): void {
+    const backend = this.#backend as Backend;
+    backend.strike(message, this.#context.now());
+    const hint = this.#answer?.hasBegun
+      ? null
+      : this.#context.explain(backend, status, this.#headBytes);
+    const cause = `backend ${backend.name}: ${message}`;
+    this.#fail(new Failure(status, hint === null ? cause : `${cause}; ${hint}`));
+  }
+
+  /** A request that no backend gets. */
+  #refuse(error: unknown): void {
+    if (error instanceof Failure) this.#fail(error);
+    else if (error instanceof ProtocolError) this.#fail(new Failure(error.status, error.message));
+    else throw error;
+  }
+
+  #fail({ status, message }: Failure): void {
+    if (this.#phase === 'over') return;
+    this.#web.report(message);
+    if (this.#answer?.hasBegun) {
+      this.#finish(true);
+      return;
+    }
+    const backend = this.#backend;
+    this.#web.write(errorAnswer(status, backend === null ? '' : this.#context.fieldsOf(backend)));
+    this.#finish();
+  }
+
+  #finish(isBroken = false): void {
+    this.#phase = 'over';
+    clearTimeout(this.#requestTimer);
+    clearTimeout(this.#replyTimer);
+    const backend = this.#backend;
+    if (backend !== null) {
+      const pool = this.#context.poolOf(backend);
+      pool.cancel(this);
+      if (this.#connection !== null) pool.discard(this.#connection);
+      this.#connection = null;
+      backend.end(this.#context.now());
+    }
+    if (isBroken) this.#web.breakOff();
+    else this.#web.end();
+  }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// A request's body between web server and backend. The backend says when it takes more: for a body of
+// known length one packet goes unasked, then one for each GET_BODY_CHUNK, and none otherwise, or it
+// would be taken for the next request.
+import { BODY_END, bodyBytesMax, encodeBody } from '../../protocols/ajp13/client-encoder.ts';
+import type { BodyMode } from '../../protocols/ajp13/types.ts';
+
+/** What is held; beyond this the web server is not read. */
+export const HELD_BYTES_MAX = 256 << 10;
+
+export class RequestBody {
+  readonly #bytesMax: number;
+  readonly #pieces: Buffer[] = [];
+  #heldBytes = 0;
+  /** In all. */
+  #received = 0;
+  #sent = 0;
+  /** -1: not known. */
+  #length = -1;
+  #isEnded = false;
+  /** Of the packet that is due; 0: none is. */
+  #wanted = 0;
+
+  constructor(packetBytes: number) {
+    this.#bytesMax = bodyBytesMax(packetBytes);
+  }
+
+  /** Before anything is sent. */
+  begin(mode: BodyMode): void {
+    this.#length = mode.kind === 'length' ? mode.bytes : mode.kind === 'none' ? 0 : -1;
+  }
+
+  /** FORWARD_REQUEST goes out now, or goes out again to another backend. */
+  announce(): void {
+    this.#wanted = this.#length > 0 ? this.#bytesMax : 0;
+  }
+
+  get isFull(): boolean {
+    return this.#heldBytes > HELD_BYTES_MAX;
+  }
+
+  /** The backend waits for a packet of ours, and not we for its answer. */
+  get isOwed(): boolean {
+    return this.#wanted > 0;
+  }
+
+  /** What is wrong with what was received, compared with the length that was announced. */
+  get fault(): string | null {
+    if (this.#length < 0) return null;
+    if (this.#received > this.#length) return `a body of more than ${this.#length} bytes`;
+    if (this.#isEnded && this.#received < this.#length) {
+      return `the body ended after ${this.#received} of ${this.#length} bytes`;
+    }
+    return null;
+  }
+
+  add(bytes: Buffer): void {
+    this.#pieces.push(bytes);
+    this.#heldBytes += bytes.length;
+    this.#received += bytes.length;
+  }
+
+  end(): void {
+    this.#isEnded = true;
+  }
+
+  /** GET_BODY_CHUNK. false: the packet asked for before is still due, which the protocol forbids. */
+  ask(wanted: number): boolean {
+    if (this.#wanted > 0) return false;
+    this.#wanted = Math.min(wanted, this.#bytesMax);
+    return true;
+  }
+
+  /** The packet that is due, when there is something for it. */
+  next(): readonly Buffer[] {
+    if (this.#wanted === 0) return [];
+    if (this.#heldBytes > 0) {
+      const bytes = this.#take(Math.min(this.#wanted, this.#heldBytes));
+      this.#wanted = 0;
+      this.#sent += bytes.length;
+      return encodeBody(bytes);
+    }
+    if (!this.#isEnded && this.#sent !== this.#length) return [];
+    this.#wanted = 0;
+    return [BODY_END];
+  }
+
+  #take(bytes: number): Buffer {
+    this.#heldBytes -= bytes;
+    const first = this.#pieces[0] as Buffer;
+    if (first.length === bytes) {
+      this.#pieces.shift();
+      return first;
+    }
+    if (first.length > bytes) {
+      this.#pieces[0] = first.subarray(bytes);
+      return first.subarray(0, bytes);
+    }
+    const taken = Buffer.allocUnsafe(bytes);
+    let at = 0;
+    while (at < bytes) {
+      const piece = this.#pieces[0] as Buffer;
+      const count = piece.copy(taken, at, 0, bytes - at);
+      at += count;
+      if (count === piece.length) this.#pieces.shift();
+      else this.#pieces[0] = piece.subarray(count);
+    }
+    return taken;
+  }
+}
