@@ -128,10 +128,24 @@ async function hangManager(arena: Arena): Promise<void> {
 
 // ---- want
 
-/** Lowers a limit of a process for a moment; the hard limit stays, so that it can be given back. */
-async function lower(arena: Arena, moment: Moment, pid: number, limit: string, to: number) {
-  const set = async (value: string): Promise<void> => {
-    await run(['prlimit', '--pid', `${pid}`, `--${limit}=${value}:`]);
+/** Limits that are lowered now, "PID LIMIT": what they were before is known to whoever did it. */
+const lowered = new Set<string>();
+
+/** Lowers a limit of a process for a moment; the hard limit stays, so that it can be given back: to
+ * those as well that it began meanwhile and that take its place (`heirs`). */
+async function lower(
+  arena: Arena,
+  moment: Moment,
+  pid: number,
+  limit: string,
+  to: number,
+  heirs: () => number[] = () => [],
+) {
+  const key = `${pid} ${limit}`;
+  if (lowered.has(key)) return;
+  lowered.add(key);
+  const set = async (value: string, whom = pid): Promise<void> => {
+    await run(['prlimit', '--pid', `${whom}`, `--${limit}=${value}:`]);
   };
   const { output } = await run([
     ...['prlimit', '--pid', `${pid}`, `--${limit}`],
@@ -139,7 +153,11 @@ async function lower(arena: Arena, moment: Moment, pid: number, limit: string, t
   ]);
   const before = output.trim();
   await set(`${to}`);
-  arena.later(moment.draw.between(200, 800), pid, () => set(before));
+  // Whether or not it lives by then.
+  arena.later(moment.draw.between(200, 800), process.pid, async () => {
+    for (const whom of [pid, ...heirs()]) await set(before, whom);
+    lowered.delete(key);
+  });
 }
 
 /** How long a class that could not be started may go on refusing: its back-off, and a manager that hangs. */
@@ -191,7 +209,8 @@ async function fewFilesOfWorker(arena: Arena, moment: Moment): Promise<void> {
 
 async function fewProcesses(arena: Arena, moment: Moment): Promise<void> {
   startsMayFail(arena, moment);
-  await lower(arena, moment, await launcherOf(arena), 'nproc', 1);
+  const launcher = await launcherOf(arena);
+  await lower(arena, moment, launcher, 'nproc', 1, () => arena.processes().all);
   await needStart(arena, moment);
 }
 
