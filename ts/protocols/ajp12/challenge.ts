@@ -12,9 +12,12 @@ export const ANSWER_BYTES = 16;
 
 /** What an engine sends when a connection begins. Throws a RangeError for 0 or more than 1024 bytes. */
 export function encodeChallenge(challenge: Buffer): Buffer {
-  checkLength(challenge.length);
+  const { length } = challenge;
+  if (length === 0 || length > CHALLENGE_BYTES_MAX) {
+    throw new RangeError(`AJP 1.2: a challenge of ${length} bytes, 1 to 1024 are allowed`);
+  }
   const bytes = Buffer.alloc(LENGTH_BYTES);
-  bytes.writeUInt32BE(challenge.length);
+  bytes.writeUInt32BE(length);
   return Buffer.concat([bytes, challenge]);
 }
 
@@ -27,20 +30,13 @@ export function isAnswer(given: Buffer, challenge: Buffer, key: Buffer): boolean
   return given.length === ANSWER_BYTES && timingSafeEqual(given, answerTo(challenge, key));
 }
 
-/** At `bytes` begins what an engine sends: the challenge, and where the rest is; null = more is needed. */
-export function decodeChallenge(bytes: Buffer): { challenge: Buffer; rest: Buffer } | null {
+/** Where the challenge stands in what an engine sends first; null = more is needed. */
+export function findChallenge(bytes: Buffer): { start: number; end: number } | null {
   if (bytes.length < LENGTH_BYTES) return null;
   const length = bytes.readUInt32BE(0);
   if (length === 0 || length > CHALLENGE_BYTES_MAX) {
     throw new ProtocolError(`AJP 1.2: a challenge of ${length} bytes, 1 to 1024 are allowed`);
   }
   const end = LENGTH_BYTES + length;
-  if (bytes.length < end) return null;
-  return { challenge: bytes.subarray(LENGTH_BYTES, end), rest: bytes.subarray(end) };
-}
-
-function checkLength(length: number): void {
-  if (length === 0 || length > CHALLENGE_BYTES_MAX) {
-    throw new RangeError(`AJP 1.2: a challenge of ${length} bytes, 1 to 1024 are allowed`);
-  }
+  return bytes.length < end ? null : { start: LENGTH_BYTES, end };
 }

@@ -149,13 +149,15 @@ export class Ajp12ServerDecoder {
   }
 
   #body(bytes: Buffer): void {
-    if (bytes.length > this.#bodyLeft) {
-      throw refusal(`${bytes.length - this.#bodyLeft} bytes after the end of the request`, 400);
+    const left = this.#bodyLeft;
+    if (left > 0) {
+      const part = bytes.length > left ? bytes.subarray(0, left) : bytes;
+      this.#bodyLeft -= part.length;
+      if (this.#bodyLeft === 0) this.#state = 'done';
+      this.#events.onBody(part);
+      if (this.#bodyLeft === 0) this.#events.onBodyEnd();
     }
-    this.#bodyLeft -= bytes.length;
-    if (this.#bodyLeft === 0) this.#state = 'done';
-    this.#events.onBody(bytes);
-    if (this.#bodyLeft === 0) this.#events.onBodyEnd();
+    if (bytes.length > left) throw refusal('bytes after the end of the request', 400);
   }
 
   /** The buffer doubles, so that small pieces cost no more than large ones. */
