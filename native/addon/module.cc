@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <napi.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "addon/arguments.h"
@@ -112,6 +113,15 @@ Napi::Value IsLocked(const Napi::CallbackInfo &info) {
     return Napi::Boolean::New(info.Env(), errno_value == EWOULDBLOCK);
 }
 
+/* A connected socket from which nothing can be read just now: no byte, no end, no error. */
+Napi::Value IsQuiet(const Napi::CallbackInfo &info) {
+    const uint32_t fd = Arguments(info).Number("fd", 0, INT32_MAX);
+    char byte;
+    const ssize_t length = recv(static_cast<int>(fd), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    const bool is_quiet = length < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    return Napi::Boolean::New(info.Env(), is_quiet);
+}
+
 } // namespace
 
 Napi::Object Export(Napi::Env env, Napi::Object exports) {
@@ -128,6 +138,7 @@ Napi::Object Export(Napi::Env env, Napi::Object exports) {
     exports.Set("acceptQueue", Napi::Function::New<AcceptQueue>(env, "acceptQueue"));
     exports.Set("connections", Napi::Function::New<Connections>(env, "connections"));
     exports.Set("isLocked", Napi::Function::New<IsLocked>(env, "isLocked"));
+    exports.Set("isQuiet", Napi::Function::New<IsQuiet>(env, "isQuiet"));
     return exports;
 }
 

@@ -10,6 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -621,4 +622,33 @@ t.test('what the system knows', async (t) => {
   await new Promise((resolve) => holder.stdout.once('data', resolve));
   t.equal(native.isLocked(file), true);
   t.throws(() => native.isLocked(`${file}/x`), { code: 'ERR_USHER_SYSTEM', errno: 20 });
+});
+
+t.test('what waits in a socket', async (t) => {
+  const path = `${t.testdir({})}/s`;
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  const far = connect(path);
+  const near = await new Promise<Socket>((resolve) => server.once('connection', resolve));
+  server.close();
+  t.teardown(() => {
+    far.destroy();
+    near.destroy();
+  });
+  const fd = (near as unknown as { _handle: { fd: number } })._handle.fd;
+  const becomesLoud = async (): Promise<boolean> => {
+    for (let i = 0; i < 10_000 && native.isQuiet(fd); i++) await new Promise(setImmediate);
+    return !native.isQuiet(fd);
+  };
+  t.equal(native.isQuiet(fd), true);
+  far.write('x');
+  t.equal(await becomesLoud(), true, 'a byte');
+  const read = new Promise((resolve) => near.once('data', resolve));
+  await read;
+  t.equal(native.isQuiet(fd), true, 'it was read');
+  near.pause();
+  far.end();
+  t.equal(await becomesLoud(), true, 'the end');
+  t.equal(native.isQuiet(4_000_000), false, 'no descriptor');
+  t.throws(() => native.isQuiet(-1), { message: /^fd: expected/ });
 });

@@ -231,6 +231,8 @@ export interface Native {
   ): { waiting: number; accepted: number } | null;
   /** Does somebody hold the file's exclusive flock? False when there is no such file. */
   isLocked(path: string): boolean;
+  /** Is there nothing to be read from a connected socket just now, not even its end or an error? */
+  isQuiet(fd: number): boolean;
 }
 
 const require = createRequire(import.meta.url);

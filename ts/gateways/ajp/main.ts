@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The AJP gateway: FastCGI in, AJP 1.3 out. A program that the manager has started as an instance.
 // Descriptors: 0 the socket where web servers connect, 3 the link to the manager, 4 the secret file.
-import type { Socket } from 'node:net';
+
+import { native } from '../../native/native.ts';
 import { Connections } from '../connections.ts';
 import type { Down } from '../link.ts';
 import { LinkEnd } from '../link-end.ts';
 import { Gateway } from './gateway.ts';
+import { isQuiet } from './quiet.ts';
 import { readSecret } from './secret.ts';
-
-/** What Node counts from, in CLOCK_MONOTONIC. */
-const originMs = Number(process.hrtime.bigint() / 1000n) / 1000 - performance.now();
-const now = (): number => performance.now() + originMs;
 
 let secret: string | undefined;
 let gateway: Gateway | undefined;
@@ -36,7 +34,7 @@ function onMessage(message: Down): void {
   try {
     const next = new Gateway(message.options, message.backends, {
       secret,
-      now,
+      now: native.nowMs,
       send: (up) => link.send(up),
       isQuiet,
     });
@@ -57,10 +55,6 @@ async function listen(): Promise<void> {
   } catch (error) {
     await fail(error as Error);
   }
-}
-
-function isQuiet(socket: Socket): boolean {
-  return !socket.destroyed;
 }
 
 /** What cannot be served: said, and ended. */
