@@ -5,6 +5,8 @@ import { CgiHeadDecoder } from '../../protocols/cgi/index.ts';
 import type { Exchange } from '../connection.ts';
 import { encodeHead } from './answers.ts';
 
+const SMALL_BYTES = 16 << 10;
+
 /** The answer is longer than -max-output allows. */
 export class OutputLimitError extends Error {
   override name = 'OutputLimitError';
@@ -85,8 +87,18 @@ export class ProgramOutput {
     const method = this.#exchange.head.params.get('REQUEST_METHOD');
     this.#hasBody = method !== 'HEAD' && status !== 204 && status !== 304;
     this.#contentLength = contentLength;
+    // A small answer is one record.
+    if (read.body.length > 0 && read.body.length <= SMALL_BYTES && this.#fits(read.body.length)) {
+      this.#bodyBytes = read.body.length;
+      this.#write(Buffer.concat([head, read.body]));
+      return;
+    }
     this.#write(head);
     this.#writeBody(read.body);
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#contentLength === null || bytes <= this.#contentLength;
   }
 
   #writeBody(bytes: Buffer): void {

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gateway with the real usher-forker and programs, asked over FastCGI.
+import { readFileSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { eventually, isAlive, parts, Site } from './testing/site.ts';
+
+const text = 'printf "Content-Type: text/plain\\r\\n\\r\\n"';
+
+t.test('an answer, and what the program is told', async (t) => {
+  const site = new Site(t);
+  site.program('hello.cgi', `${text}; echo hello; echo remark >&2; exit 3`);
+  site.program('sub/env.cgi', `${text}; env; pwd; echo "args=$#:$*"; cat`);
+  await site.start();
+  const hello = await site.ask('hello.cgi');
+  t.same(parts(hello), ['Status: 200\r\nContent-Type: text/plain', 'hello\n']);
+  t.equal(hello.stderr, 'remark\n', 'stderr is for the error log');
+  t.equal(hello.status, 3, 'its exit status');
+
+  const env = parts(await site.ask('sub/env.cgi', { params: { QUERY_STRING: 'a+b%20c' } }))[1];
+  for (const line of [
+    'GATEWAY_INTERFACE=CGI/1.1',
+    'OF_CLASS=1',
+    'REQUEST_METHOD=GET',
+    'QUERY_STRING=a+b%20c',
+    `SCRIPT_FILENAME=${site.dir}/sub/env.cgi`,
+    `${site.dir}/sub`,
+    'args=2:a b c',
+  ]) {
+    t.ok(env.split('\n').includes(line), line);
+  }
+  t.notMatch(env, /USHER_|CONTENT_LENGTH|PATH_INFO/);
+
+  const behind = {
+    USHER_PROGRAM: join(site.dir, 'sub/env.cgi/x/y'),
+    DOCUMENT_URI: '/cgi/sub/env.cgi/x/y',
+  };
+  t.match(parts(await site.ask('sub/env.cgi', { params: behind }))[1], 'PATH_INFO=/x/y\n');
+
+  const post = await site.ask('sub/env.cgi', { params: { REQUEST_METHOD: 'POST' }, body: 'k=v' });
+  t.match(parts(post)[1], /CONTENT_LENGTH=3\n[\s\S]*args=0:\nk=v$/, 'and its body');
+});
+
+t.test('one configured program with arguments', async (t) => {
+  const site = new Site(t);
+  const path = site.program('only', `${text}; echo "$0 $# $*"; pwd`);
+  await site.start({}, ['--limit', 'nofile=64', '--program', path, '-x', 'y z']);
+  const answer = await site.ask('whatever', { params: { QUERY_STRING: 'word' } });
+  t.equal(parts(answer)[1], `${path} 2 -x y z\n${site.dir}\n`, 'clients add none');
+  const words = new Site(t);
+  words.program('only', `${text}; echo "$# $*"; ulimit -n`);
+  await words.start({}, ['--limit', 'nofile=64', '--program', join(words.dir, 'only')]);
+  const said = await words.ask('x', { params: { QUERY_STRING: 'one+two' } });
+  t.equal(parts(said)[1], '2 one two\n64\n', 'and do where it has none');
+});
+
+t.test('bodies', async (t) => {
+  const site = new Site(t);
+  site.program('count.cgi', `${text}; echo "$CONTENT_LENGTH"; wc -c`);
+  site.program('deaf.cgi', `exec 0<&-; ${text}; echo deaf`);
+  site.program('late.cgi', `sleep 0.2; ${text}; wc -c`);
+  await site.start();
+  const post = { REQUEST_METHOD: 'POST' };
+  const body = Buffer.alloc(3_000_000, 'b');
+  t.equal(parts(await site.ask('count.cgi', { params: post, body }))[1], '3000000\n3000000\n');
+  t.equal(
+    parts(await site.ask('late.cgi', { params: post, body }))[1],
+    '3000000\n',
+    'of a program that begins to read late',
+  );
+  t.equal(
+    parts(await site.ask('deaf.cgi', { params: post, body }))[1],
+    'deaf\n',
+    'of a program that does not read',
+  );
+  const longer = { ...post, CONTENT_LENGTH: '10' };
+  t.equal(
+    parts(await site.ask('count.cgi', { params: longer, body }))[1],
+    '10\n10\n',
+    'no more than CONTENT_LENGTH says',
+  );
+  t.equal(
+    parts(
+      await site.ask('count.cgi', { params: { ...longer, CONTENT_LENGTH: '' }, body: 'abc' }),
+    )[1],
+    '3\n3\n',
+    'a small one is counted',
+  );
+  t.equal(
+    parts(await site.ask('count.cgi', { params: { ...longer, CONTENT_LENGTH: '' }, body }))[1],
+    '\n3000000\n',
+    'a large one has its end',
+  );
+  t.equal(parts(await site.ask('count.cgi'))[1], '\n0\n');
+});
+
+t.test('large answers, slow web servers', async (t) => {
+  const site = new Site(t);
+  site.program('large.cgi', `${text}; head -c 30000000 /dev/zero`);
+  await site.start();
+  const client = site.client();
+  client.isCounting = true;
+  client.socket.pause();
+  client.send({ params: site.params('large.cgi') });
+  await eventually(() => site.gateway.running === 1);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const before = process.memoryUsage().arrayBuffers;
+  t.equal(site.gateway.running, 1, 'the program waits');
+  t.ok(before < 20_000_000, `${before} bytes are held meanwhile`);
+  client.socket.resume();
+  t.equal((await client.answer()).status, 0);
+  t.equal(
+    client.stdoutBytes,
+    30_000_000 + 'Status: 200\r\nContent-Type: text/plain\r\n\r\n'.length,
+  );
+});
+
+t.test('what a head may say', async (t) => {
+  const site = new Site(t);
+  site.program('status.cgi', 'printf "Status: 404 Nothing Here\\nX-A: b\\n\\nbody"');
+  site.program('local.cgi', 'printf "Location: /other?x=1\\n\\n"');
+  site.program('away.cgi', 'printf "Location: https://example.org/\\n\\n"');
+  site.program('nph-whole.cgi', 'printf "HTTP/1.1 201 Made\\r\\nX-A: b\\r\\n\\r\\nbody"');
+  site.program('long.cgi', 'printf "Content-Length: 3\\n\\nbody"');
+  await site.start();
+  const read = async (name: string) => (await site.ask(name)).stdout.toString();
+  t.equal(await read('status.cgi'), 'Status: 404 Nothing Here\r\nX-A: b\r\n\r\nbody');
+  t.equal(
+    await read('local.cgi'),
+    'Location: /other?x=1\r\nX-Accel-Redirect: /other?x=1\r\n\r\n',
+    'a local redirect for either web server',
+  );
+  t.equal(await read('away.cgi'), 'Status: 302\r\nLocation: https://example.org/\r\n\r\n');
+  t.equal(await read('nph-whole.cgi'), 'Status: 201 Made\r\nX-A: b\r\n\r\nbody');
+  const long = await site.ask('long.cgi');
+  t.equal(long.stdout.toString(), 'Status: 200\r\nContent-Length: 3\r\n\r\nbod');
+  t.match(long.stderr, /long\.cgi: wrote 1 bytes more than its Content-Length/);
+});
+
+t.test('programs that fail', async (t) => {
+  const site = new Site(t);
+  site.program('silent.cgi', 'exit 0');
+  site.program('dies.cgi', 'echo "no database" >&2; exit 7');
+  site.program('killed.cgi', 'kill -SEGV $$');
+  site.program('bogus.cgi', 'echo "<html>hello"; echo; sleep 1000');
+  site.program('cut.cgi', `${text}; printf half; kill -9 $$`);
+  site.program('short.cgi', 'printf "Content-Length: 10\\n\\nhalf"');
+  site.program('closes.cgi', 'exec >&-; sleep 1000');
+  site.program('server.cgi', 'echo "accept: Socket operation on non-socket" >&2; exit 1');
+  await site.start({ stopTimeoutMs: 100 });
+  const fails = async (name: string, status: number, cause: RegExp) => {
+    const answer = await site.ask(name);
+    const [head, body] = parts(answer);
+    t.match(head, `Status: ${status} `, `${name}: ${status}`);
+    t.match(answer.stderr, cause);
+    t.notMatch(body, site.dir, 'the client is told no paths');
+    t.equal(answer.status, 0);
+  };
+  await fails('silent.cgi', 502, /silent\.cgi: exited with 0; .*the program wrote nothing/);
+  await fails(
+    'dies.cgi',
+    502,
+    /no database\n.*dies\.cgi: exited with status 7; .*wrote nothing, its last words on stderr: no database/,
+  );
+  await fails('killed.cgi', 502, /killed\.cgi: was killed by SIGSEGV; /);
+  await fails('bogus.cgi', 502, /bogus\.cgi: .*"<html>hello": not a header field/);
+  await fails('closes.cgi', 502, /closes\.cgi: .*the program wrote nothing/);
+  await fails('server.cgi', 502, /seems to be a FastCGI program/);
+  await eventually(() => site.gateway.running === 0);
+  t.pass('none of them runs on');
+  for (const [name, cause] of [
+    ['cut.cgi', /cut\.cgi: was killed by SIGKILL/],
+    ['short.cgi', /short\.cgi: exited with 0, 6 bytes before the end of its answer/],
+  ] as const) {
+    const cut = await site.ask(name);
+    t.match(parts(cut)[1], 'half');
+    t.match(cut.stderr, cause);
+    t.equal(cut.status, null, `${name}: the web server learns that it is not whole`);
+  }
+});
+
+t.test('what cannot be started', async (t) => {
+  const site = new Site(t);
+  site.program('plain.txt', 'text', 0o644);
+  site.program('lost.cgi', '#!/no/such/interpreter\n');
+  site.program('dir/x.cgi', 'exit 0');
+  symlinkSync('/bin/true', join(site.dir, 'out.cgi'));
+  await site.start();
+  const fails = async (name: string, status: number, cause: RegExp, params = {}) => {
+    const answer = await site.ask(name, { params });
+    t.match(parts(answer)[0], `Status: ${status} `, `${name}: ${status}`);
+    t.match(answer.stderr, cause);
+    t.equal(answer.stderr.split('\n').length, 2, 'one line says why');
+  };
+  await fails('missing.cgi', 404, /missing\.cgi does not exist/);
+  await fails('plain.txt', 403, /plain\.txt is not executable \(mode 644\)/);
+  await fails('dir', 403, /dir is a directory/);
+  await fails('out.cgi', 403, /lies outside the roots/);
+  await fails('lost.cgi', 502, /the interpreter \/no\/such\/interpreter/);
+  await fails('x', 502, /named no program \(USHER_PROGRAM\)/, { USHER_PROGRAM: '' });
+  await fails('x', 502, /named no program/, { USHER_PROGRAM: '/a\0b' });
+  await fails('x', 400, /NUL in the value of parameter HTTP_X/, {
+    HTTP_X: 'a\0b',
+    USHER_PROGRAM: join(site.dir, 'lost.cgi'),
+  });
+  await fails('x', 403, /absolute/, { USHER_PROGRAM: 'relative.cgi' });
+  t.equal(site.gateway.running, 0);
+});
+
+t.test('limits of time and output', async (t) => {
+  const site = new Site(t);
+  site.program('slow.cgi', 'trap "echo ended >&2; exit 0" TERM; sleep 1000 & wait');
+  site.program('stubborn.cgi', `trap "" TERM; ${text}; echo begun; sleep 1000 & wait; sleep 1000`);
+  site.program('endless.cgi', `${text}; exec cat /dev/zero`);
+  site.program('promises.cgi', 'printf "Content-Length: 2000000\\n\\n"; sleep 1000');
+  site.program('held.cgi', `${text}; echo out; sleep 1000 & exit 0`);
+  await site.start({ requestTimeoutMs: 300, stopTimeoutMs: 100, maxOutputBytes: 1_000_000 });
+  const slow = await site.ask('slow.cgi');
+  t.match(parts(slow)[0], 'Status: 504 ');
+  t.match(slow.stderr, /slow\.cgi: was ended after 0\.3 s \(-request-timeout\)/);
+  const stubborn = await site.ask('stubborn.cgi');
+  t.equal(parts(stubborn)[1], 'begun\n');
+  t.equal(stubborn.status, null, 'an answer under way is broken off');
+  const held = await site.ask('held.cgi');
+  t.match(held.stderr, /it has exited, but what it started holds its output open/);
+  t.equal(held.status, null);
+  const endless = await site.ask('endless.cgi');
+  t.equal(endless.status, null);
+  t.ok(endless.stdout.length <= 1_000_100, `${endless.stdout.length} bytes`);
+  t.match(endless.stderr, /endless\.cgi: its answer is longer than 1000000 bytes \(-max-output\)/);
+  const promises = await site.ask('promises.cgi');
+  t.match(parts(promises)[0], 'Status: 502 ', 'what it promises counts');
+  await eventually(() => site.gateway.running === 0);
+  t.pass('all of them were ended');
+});
+
+t.test('clients that leave', async (t) => {
+  const site = new Site(t);
+  const pidFile = (name: string) => join(site.dir, `${name}.pid`);
+  const pidOf = (name: string) => Number(readFileSync(pidFile(name), 'utf8'));
+  for (const name of ['one', 'two']) {
+    site.program(
+      `${name}.cgi`,
+      `sleep 1000 & echo $! > ${pidFile(name)}; ${text}; echo ready; wait`,
+    );
+  }
+  await site.start({ stopTimeoutMs: 1000 });
+  const one = site.client();
+  one.send({ params: site.params('one.cgi') });
+  await one.output('ready');
+  one.destroy();
+  await eventually(() => site.gateway.running === 0);
+  await eventually(() => !isAlive(pidOf('one')));
+  t.pass('the whole group is ended');
+  const two = site.client();
+  two.send({ params: site.params('two.cgi'), keepConn: true });
+  await two.output('ready');
+  two.abort();
+  t.equal((await two.answer()).status, 0, 'an abort is answered');
+  await eventually(() => site.gateway.running === 0);
+  await eventually(() => !isAlive(pidOf('two')));
+  two.send({ params: site.params('missing.cgi'), keepConn: true });
+  t.match(parts(await two.answer())[0], 'Status: 404', 'and the connection goes on');
+});
+
+t.test('places', async (t) => {
+  const site = new Site(t);
+  site.program('stubborn.cgi', `trap "" TERM; ${text}; echo ready; sleep 1000 & wait; sleep 1000`);
+  site.program('quick.cgi', `${text}; echo quick`);
+  await site.start({ concurrency: 1, stopTimeoutMs: 300 });
+  const first = site.client();
+  first.send({ params: site.params('stubborn.cgi') });
+  await first.output('ready');
+  first.destroy();
+  const waiting = site.ask('quick.cgi');
+  const gone = site.client();
+  t.match(parts(await waiting)[1], 'quick', 'a request waits for a program that is ending');
+
+  const second = site.client();
+  second.send({ params: site.params('stubborn.cgi') });
+  await second.output('ready');
+  gone.send({ params: site.params('quick.cgi') });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const full = await site.ask('quick.cgi');
+  t.match(parts(full)[0], 'Status: 503 ', 'but not behind another one');
+  t.match(parts(full)[0], 'Retry-After: 1');
+  gone.destroy();
+  second.destroy();
+  await eventually(() => site.gateway.running === 0);
+  t.match(parts(await site.ask('quick.cgi'))[1], 'quick', 'who left waits no more');
+});
+
+t.test('programs that go on after their answer', async (t) => {
+  const site = new Site(t);
+  const done = join(site.dir, 'done');
+  site.program(
+    'works.cgi',
+    `${text}; echo answer; exec >&-; sleep 0.5; echo late >&2; echo > ${done}`,
+  );
+  site.program('daemon.cgi', `${text}; echo started; (exec >&- ; exec sleep 1000) & echo $!`);
+  await site.start();
+  const answer = await site.ask('works.cgi');
+  t.equal(parts(answer)[1], 'answer\n');
+  t.equal(answer.status, 0);
+  t.equal(site.gateway.running, 1, 'it works on');
+  await eventually(() => site.gateway.running === 0);
+  t.same(site.lines, ['late'], 'what it says then is in the log of the class');
+  t.equal(readFileSync(done, 'utf8'), '\n');
+  const daemon = parts(await site.ask('daemon.cgi'))[1];
+  const pid = Number(/\d+/.exec(daemon)?.[0]);
+  t.ok(isAlive(pid), 'what it leaves behind lives, without its stdout');
+  await eventually(() => site.gateway.running === 0);
+  process.kill(pid, 'SIGKILL');
+});
+
+t.test('much on stderr', async (t) => {
+  const site = new Site(t);
+  site.program(
+    'noisy.cgi',
+    `head -c 5000000 /dev/zero | tr '\\0' x >&2; echo >&2; i=0
+while [ $i -lt 5000 ]; do echo "line $i of many, with some words" >&2; i=$((i+1)); done
+${text}; echo out`,
+  );
+  await site.start();
+  const answer = await site.ask('noisy.cgi');
+  t.equal(parts(answer)[1], 'out\n');
+  t.ok(answer.stderr.length < 80_000, `${answer.stderr.length} bytes reach the error log`);
+  t.match(answer.stderr, /^x+ …\nline 0 of many/);
+  t.match(answer.stderr, /\(\d+ bytes more on stderr are not shown\)\n$/);
+});
+
+t.test('the forker dies', async (t) => {
+  const site = new Site(t);
+  const pids = join(site.dir, 'pids');
+  site.program('waits.cgi', `sleep 1000 & echo $! $$ > ${pids}; ${text}; echo ready; wait`);
+  site.program('mute.cgi', 'echo here >&2; sleep 1000');
+  site.program('quick.cgi', `${text}; echo quick`);
+  await site.start();
+  const begun = site.client();
+  const mute = site.client();
+  begun.send({ params: site.params('waits.cgi') });
+  mute.send({ params: site.params('mute.cgi') });
+  await begun.output('ready');
+  await mute.output('here');
+  process.kill(site.gateway.forkerPid!, 'SIGKILL');
+  t.equal((await begun.answer()).status, null, 'an answer under way is broken off');
+  const failed = await mute.answer();
+  t.match(parts(failed)[0], 'Status: 502 ');
+  t.match(failed.stderr, /mute\.cgi: was ended: usher-forker, its parent, died/);
+  const [child, parent] = readFileSync(pids, 'utf8').split(' ').map(Number);
+  await eventually(() => !isAlive(child!) && !isAlive(parent!));
+  t.pass('the programs ended with it');
+  t.match(parts(await site.ask('quick.cgi'))[1], 'quick', 'the next request gets another one');
+  t.match(site.logs, [
+    'error forker.died usher-forker: it was killed by SIGKILL; 2 programs were lost with it',
+  ]);
+});
+
+t.test('draining', async (t) => {
+  const site = new Site(t);
+  site.program('slow.cgi', `${text}; echo ready; read x < ${join(site.dir, 'fifo')}; echo $x`);
+  const { execFileSync } = await import('node:child_process');
+  execFileSync('mkfifo', [join(site.dir, 'fifo')]);
+  await site.start();
+  const client = site.client();
+  client.send({ params: site.params('slow.cgi') });
+  await client.output('ready');
+  const drained = site.gateway.drain();
+  const late = site.client();
+  await late.closed();
+  t.pass('nobody is let in');
+  execFileSync('/bin/sh', ['-c', `echo word > ${join(site.dir, 'fifo')}`]);
+  t.equal(parts(await client.answer())[1], 'ready\nword\n', 'who is in is served');
+  await drained;
+  t.equal(site.gateway.running, 0);
+});
+
+t.test('many at once', async (t) => {
+  const site = new Site(t);
+  site.program('echo.cgi', `${text}; cat; echo "$QUERY_STRING"`);
+  await site.start({ concurrency: 8 });
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, async (_, i) => {
+      const client = site.client();
+      const texts: string[] = [];
+      for (let round = 0; round < 10; round++) {
+        client.send({
+          params: site.params('echo.cgi', {
+            REQUEST_METHOD: 'POST',
+            QUERY_STRING: `${i}=${round}`,
+            CONTENT_LENGTH: '5000',
+          }),
+          body: String(i).repeat(5000),
+          keepConn: true,
+        });
+        texts.push(parts(await client.answer())[1]);
+      }
+      return texts;
+    }),
+  );
+  for (const [i, texts] of answers.entries()) {
+    const expected = texts.map((_, round) => `${String(i).repeat(5000)}${i}=${round}\n`);
+    t.same(texts, expected, `connection ${i} got its own answers`);
+  }
+});
