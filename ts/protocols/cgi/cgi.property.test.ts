@@ -10,7 +10,7 @@ import { CgiHeadDecoder } from './head-decoder.ts';
 import { searchWords } from './search-words.ts';
 import type { Field } from './types.ts';
 
-const limits = { headBytes: 150, fields: 5 };
+const limits = { headBytes: 70, fields: 5 };
 const latin1 = (maxLength: number) =>
   fc.uint8Array({ maxLength }).map((bytes) => Buffer.from(bytes).toString('latin1'));
 

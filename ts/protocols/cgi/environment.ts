@@ -104,7 +104,7 @@ function describePath(
       info = program.pathInfo;
       isGiven = false;
     }
-  } else if (prefix !== undefined && !isGiven && !params.has('USHER_PROGRAM')) {
+  } else if (prefix !== undefined && !isGiven) {
     const root = prefix.replace(/\/+$/, '');
     if (path === root || path.startsWith(`${root}/`)) {
       script = root;

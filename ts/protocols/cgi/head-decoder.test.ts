@@ -61,6 +61,13 @@ t.test('documents', async (t) => {
   );
 });
 
+t.test('a status that is no redirect beside a Location', async (t) => {
+  const there: [string, string] = ['Location', '/x'];
+  t.strictSame(read('Status: 404\nLocation: /x\n\n'), [document(404, '', there), '']);
+  t.strictSame(read('Status: 299\nLocation: /x\n\n'), [document(299, '', there), '']);
+  t.strictSame(read('Status: 399\nLocation: /x\n\n'), [redirect(399, '', there), '']);
+});
+
 t.test('what concerns a connection is left out', async (t) => {
   const fields = ['Connection: close', 'Keep-Alive: 5', 'TE: x', 'Trailer: x', 'Upgrade: x'];
   fields.push('transfer-encoding: chunked', 'Proxy-Connection: x', 'Content-Type: text/html');
@@ -204,6 +211,7 @@ t.test('limits', async (t) => {
   const limits = { headBytes: 20, fields: 3 };
   t.ok(read('A: 345678\nB: 34567\n\nbody', limits), '20 bytes');
   refused(t, 'A: 345678\nB: 345678\n\n', /line 3 of .*: longer than 20 bytes$/, limits);
+  refused(t, `A: ${'x'.repeat(17)}\n\n`, /line 1 .*"A: x{17}": longer than 20 bytes/, limits);
   refused(t, 'x'.repeat(100), /line 1 .* "x{20}": longer than 20 bytes/, limits);
   refused(t, 'x'.repeat(70000), /line 1 .*: longer than 65536 bytes/);
   t.ok(read('A:\nA:\nA:\n\n', limits), '3 fields');
