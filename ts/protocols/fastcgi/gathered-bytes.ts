@@ -13,7 +13,7 @@ export class GatheredBytes {
     return this.#view === null ? this.#copied : this.#view.length;
   }
 
-  /** Pieces may come at most once between two calls of own() without being copied. */
+  /** The first piece is a view until own(). */
   add(chunk: Buffer, start: number, end: number): void {
     if (start === end) return;
     if (this.#view === null && this.#copied === 0) {
@@ -32,7 +32,7 @@ export class GatheredBytes {
     this.#append(view, 0, view.length);
   }
 
-  /** All bytes; they stay as they are until the next add(). */
+  /** All bytes, and none are left; they are as they are until the next add(). */
   take(): Buffer {
     const bytes = this.#view ?? this.#copy.subarray(0, this.#copied);
     this.clear();

@@ -13,7 +13,8 @@ const U = 0x55;
  */
 export function decodePairs(bytes: Buffer): Map<string, string> {
   const pairs = new Map<string, string>();
-  // One call for all texts: the strings cut out of it are cheaper than one call for each.
+  // One call for all texts: the strings cut out of it are cheaper than one call for each. A string that
+  // is kept keeps them all.
   const text = bytes.toString('latin1');
   const end = bytes.length;
   let at = 0;

@@ -25,7 +25,7 @@ export interface FastcgiEvents {
   /** To be written at once: answers to management records, and to requests that are turned down
    * (a second one at a time on a connection: FCGI_CANT_MPX_CONN; another role: FCGI_UNKNOWN_ROLE; too
    * many parameters: an answer 431). isLast: the web server does not keep the connection; it is to be
-   * closed once they are written. */
+   * closed once they are written. From a peer that does not read them nothing more is to be read. */
   onReply(bytes: Buffer, isLast: boolean): void;
 }
 
