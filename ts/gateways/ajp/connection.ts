@@ -156,6 +156,7 @@ export class AjpConnection implements PooledConnection, AjpClientEvents {
   #pushed(): void {
     const answer = this.#answer;
     if (this.#isAnswered) {
+      this.#isAnswered = false;
       this.#answer = null;
       this.#state = 'idle';
     }

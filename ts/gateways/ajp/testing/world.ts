@@ -17,7 +17,7 @@ export const ajpOptions: AjpOptions = {
   packetBytes: 8192,
   poolMax: 100,
   poolMin: 0,
-  poolIdleMs: 30_000,
+  poolIdleMs: 0,
   acquireTimeoutMs: 10_000,
   socketConnectTimeoutMs: 5000,
   pingConnectMs: 0,
