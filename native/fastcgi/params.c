@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fastcgi/params.h"
 
-#include <stdbool.h>
 #include <string.h>
 
-enum { VERSION = 1, BEGIN_REQUEST = 1, PARAMS = 4, HEADER_BYTES = 8 };
+enum { VERSION = 1, BEGIN_REQUEST = 1, PARAMS = 4, HEADER_BYTES = 8, CONTENT_MAX = 65535 };
 
 /* ---- the bytes of all PARAMS records, one after the other ----------------------------------- */
 
@@ -131,4 +130,76 @@ int usher_fastcgi_rename(uint8_t *head, size_t length, const char *name, const c
         write_over(name_at, other);
         renamed++;
     }
+}
+
+/* ---- more of them --------------------------------------------------------------------------- */
+
+static size_t length_bytes(size_t length) {
+    return length > 127 ? 4 : 1;
+}
+
+static size_t content_bytes(const usher_fastcgi_param_t *params, size_t count) {
+    size_t content = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t name = strlen(params[i].name), value = params[i].value.length;
+        if (name > CONTENT_MAX || value > CONTENT_MAX)
+            return SIZE_MAX;
+        content += length_bytes(name) + length_bytes(value) + name + value;
+        if (content > CONTENT_MAX)
+            return SIZE_MAX;
+    }
+    return content;
+}
+
+/* Records that begin at multiples of 8 bytes stay there. */
+static size_t padding_bytes(size_t content) {
+    return (8 - content % 8) % 8;
+}
+
+size_t usher_fastcgi_insert_size(const usher_fastcgi_param_t *params, size_t count) {
+    size_t content = content_bytes(params, count);
+    return content == SIZE_MAX ? 0 : HEADER_BYTES + content + padding_bytes(content);
+}
+
+static uint8_t *put_bytes(uint8_t *at, const void *bytes, size_t length) {
+    if (length > 0)
+        memcpy(at, bytes, length);
+    return at + length;
+}
+
+static uint8_t *put_length(uint8_t *at, size_t length) {
+    if (length > 127) {
+        *at++ = (uint8_t)(0x80 | length >> 24);
+        *at++ = (uint8_t)(length >> 16);
+        *at++ = (uint8_t)(length >> 8);
+    }
+    *at++ = (uint8_t)length;
+    return at;
+}
+
+bool usher_fastcgi_insert(const uint8_t *head, size_t length, const usher_fastcgi_param_t *params,
+                          size_t count, uint8_t *copy) {
+    cursor_t cursor = {.next = (uint8_t *)head, .end = (uint8_t *)head + length};
+    size_t content = content_bytes(params, count);
+    if (content == SIZE_MAX || !open_record(&cursor, BEGIN_REQUEST))
+        return false;
+    size_t begin = (size_t)(cursor.next - head);
+    uint8_t *at = put_bytes(copy, head, begin);
+    const uint8_t header[HEADER_BYTES] = {VERSION,
+                                          PARAMS,
+                                          head[2],
+                                          head[3],
+                                          (uint8_t)(content >> 8),
+                                          (uint8_t)content,
+                                          (uint8_t)padding_bytes(content)};
+    at = put_bytes(at, header, sizeof header);
+    for (size_t i = 0; i < count; i++) {
+        size_t name = strlen(params[i].name);
+        at = put_length(put_length(at, name), params[i].value.length);
+        at = put_bytes(put_bytes(at, params[i].name, name), params[i].value.bytes,
+                       params[i].value.length);
+    }
+    memset(at, 0, padding_bytes(content));
+    put_bytes(at + padding_bytes(content), head + begin, length - begin);
+    return true;
 }

@@ -212,13 +212,29 @@ int usher_class_name_check(const char *name, char *error, size_t error_size) {
     return 0;
 }
 
+/* What handlers and usher_pass take it for. */
+static int check_cgi_class(usher_scope_t scope, usher_host_t host,
+                           const usher_option_values_t *values, char *error, size_t error_size) {
+    if (scope == USHER_SCOPE_STATIC && usher_class_runs_any_file(USHER_CGI_CLASS, values))
+        return 0;
+    return usher_text_fail(
+        error, error_size,
+        USHER_CGI_CLASS " is the class of all CGI programs that are named by path: "
+                        "write %s " USHER_CGI_CLASS " with %s%scgi and no %s",
+        usher_scope_directive(host, USHER_SCOPE_STATIC),
+        usher_options_spell(host, USHER_OPTION_protocol).text, host == USHER_HOST_NGINX ? "=" : " ",
+        usher_options_spell(host, USHER_OPTION_command).text);
+}
+
 int usher_class_check(usher_scope_t scope, usher_host_t host, const char *name,
                       const usher_option_values_t *values, char *error, size_t error_size) {
     if (usher_class_name_check(name, error, error_size) < 0)
         return -1;
+    if (strcmp(name, USHER_CGI_CLASS) == 0)
+        return check_cgi_class(scope, host, values, error, error_size);
     if (scope == USHER_SCOPE_STATIC && *name != '/' &&
-        usher_options_protocol(values) != USHER_PROTOCOL_CGI &&
-        usher_options_given(values, USHER_OPTION_command) == NULL) {
+        usher_options_given(values, USHER_OPTION_command) == NULL &&
+        !usher_class_runs_any_file(name, values)) {
         char quoted[USHER_QUOTED_MAX], form[USHER_SPELLING_MAX + 16];
         usher_text_quote(name, strlen(name), quoted, sizeof quoted);
         usher_option_form(host, &usher_option_table[USHER_OPTION_command], form, sizeof form);

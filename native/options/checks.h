@@ -15,14 +15,6 @@ int usher_options_check_together(usher_scope_t scope, usher_host_t host,
 
 /* ---- for the checks themselves ---------------------------------------------------------------- */
 
-typedef enum {
-    USHER_PROTOCOL_FASTCGI = 0x1,
-    USHER_PROTOCOL_CGI = 0x2,
-    USHER_PROTOCOL_AJP = 0x4, /* 1.3 and 1.2 */
-} usher_protocol_t;
-
-usher_protocol_t usher_options_protocol(const usher_option_values_t *values);
-
 /* What the protocol of a class of this scope allows and needs. */
 int usher_options_check_protocol(usher_scope_t scope, usher_host_t host,
                                  const usher_option_values_t *values, char *error,

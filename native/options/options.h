@@ -102,8 +102,25 @@ int usher_command_split(const char *command, char *buffer, size_t buffer_size, c
  * absolute nor a plain name (letters, digits, . _ - @). */
 int usher_class_name_check(const char *name, char *error, size_t error_size);
 
-/* The name together with the values: as above, and a static class whose name is no path needs
- * -command. */
+/* The class of CGI programs that a web server names by path, and its directive where the
+ * configuration has none: the same words from all servers, so that they share it. */
+#define USHER_CGI_CLASS "usher-cgi"
+#define USHER_CGI_CLASS_WORDS "AppClass", USHER_CGI_CLASS, "-protocol", "cgi", "-on-demand", "4"
+
+typedef enum {
+    USHER_PROTOCOL_FASTCGI = 0x1,
+    USHER_PROTOCOL_CGI = 0x2,
+    USHER_PROTOCOL_AJP = 0x4, /* 1.3 and 1.2 */
+} usher_protocol_t;
+
+/* What a class with these values speaks. */
+usher_protocol_t usher_options_protocol(const usher_option_values_t *values);
+
+/* Does a static class of this name run whatever CGI program the web server names? */
+int usher_class_runs_any_file(const char *name, const usher_option_values_t *values);
+
+/* The name together with the values: as above, a static class whose name is no path needs -command
+ * unless its protocol is cgi, and USHER_CGI_CLASS is what it is taken for. */
 int usher_class_check(usher_scope_t scope, usher_host_t host, const char *name,
                       const usher_option_values_t *values, char *error, size_t error_size);
 

@@ -37,6 +37,11 @@ usher_protocol_t usher_options_protocol(const usher_option_values_t *values) {
                                             : USHER_PROTOCOL_AJP;
 }
 
+int usher_class_runs_any_file(const char *name, const usher_option_values_t *values) {
+    return *name != '/' && usher_options_protocol(values) == USHER_PROTOCOL_CGI &&
+           usher_options_given(values, USHER_OPTION_command) == NULL;
+}
+
 /* ---- which options a protocol has ------------------------------------------------------------- */
 
 enum { F = USHER_PROTOCOL_FASTCGI, C = USHER_PROTOCOL_CGI, A = USHER_PROTOCOL_AJP };

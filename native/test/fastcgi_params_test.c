@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parameters renamed in place: whose, in how many records, and what is no request at all. */
+/* Parameters renamed in place and put before others: in how many records, and what is no request. */
 #include <stdlib.h>
 
 #include "fastcgi/params.h"
@@ -174,7 +174,97 @@ static void test_noise(void) {
     ok(whole > 0 && whole < 20000, "20000 heads with changed bytes: %d could be read", whole);
 }
 
+/* ---- insert --------------------------------------------------------------------------------- */
+
+/* The parameters of a head, in order, as NAME=VALUE; or why it is none. */
+static const char *read_back(const uint8_t *head, size_t length) {
+    static uint8_t content[1 << 20];
+    static char text[1 << 20];
+    size_t used = 0, at = 16, written = 0;
+    text[0] = '\0';
+    for (;;) {
+        if (at + 8 > length || head[at] != 1 || head[at + 1] != 4 || head[at + 3] != 1)
+            return "(no PARAMS record)";
+        size_t size = (size_t)(head[at + 4] << 8 | head[at + 5]), padding = head[at + 6];
+        if (at + 8 + size + padding > length)
+            return "(a record beyond the end)";
+        if (size == 0)
+            break;
+        memcpy(content + used, head + at + 8, size);
+        used += size;
+        at += 8 + size + padding;
+    }
+    for (size_t i = 0; i < used;) {
+        size_t lengths[2];
+        for (int j = 0; j < 2; j++) {
+            lengths[j] = content[i++];
+            if (lengths[j] & 0x80) {
+                lengths[j] = (lengths[j] & 0x7f) << 24 | (size_t)content[i] << 16 |
+                             (size_t)content[i + 1] << 8 | content[i + 2];
+                i += 3;
+            }
+        }
+        written +=
+            (size_t)sprintf(text + written, "%s%.*s=%.*s", written > 0 ? "&" : "", (int)lengths[0],
+                            content + i, (int)lengths[1], content + i + lengths[0]);
+        i += lengths[0] + lengths[1];
+    }
+    return text;
+}
+
+static usher_fastcgi_param_t param(const char *name, const char *value) {
+    return (usher_fastcgi_param_t){name, {(const uint8_t *)value, strlen(value)}};
+}
+
+static void test_insert(void) {
+    static const char stdin_record[] = "\1\5\0\1\0\2\0\0hi";
+    static char program[5000];
+    memset(program, 'p', sizeof program - 1);
+    program[0] = '/';
+    const usher_fastcgi_param_t params[] = {param("USHER_PROGRAM", program),
+                                            param("USHER_PREFIX", "")};
+    char *wanted = malloc(sizeof program + 100);
+    sprintf(wanted, "USHER_PROGRAM=%s&USHER_PREFIX=&A=1&B=", program);
+    static const size_t rooms[] = {1, 3, 65535};
+    for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) {
+        head_t *head = build(LIST("A=1", "B="), rooms[i], 5);
+        put(head, stdin_record, sizeof stdin_record - 1);
+        size_t size = usher_fastcgi_insert_size(params, 2), length = head->length + size;
+        uint8_t *copy = malloc(length);
+        ok(usher_fastcgi_insert(head->bytes, head->length, params, 2, copy),
+           "two parameters before those in records of %zu bytes", rooms[i]);
+        is_str(read_back(copy, length), wanted, "they come first");
+        ok(memcmp(copy, head->bytes, 16) == 0 && size % 8 == 0 &&
+               memcmp(copy + 16 + size, head->bytes + 16, head->length - 16) == 0,
+           "all else is as it was, and where it was within 8 bytes");
+        free(copy);
+    }
+    free(wanted);
+
+    head_t *head = build(LIST("A=1"), 65535, 0);
+    uint8_t copy[200];
+    usher_fastcgi_param_t one = param("NAME", "value");
+    bool refused = true;
+    for (size_t length = 0; length < 16; length++)
+        refused = !usher_fastcgi_insert(head->bytes, length, &one, 1, copy) && refused;
+    ok(refused, "a BEGIN_REQUEST that is cut anywhere is refused");
+    head->bytes[1] = 4;
+    ok(!usher_fastcgi_insert(head->bytes, head->length, &one, 1, copy),
+       "another record in its place is refused");
+
+    static char longest[65535 - 4 - 1 - 4 + 2];
+    memset(longest, 'v', sizeof longest - 2);
+    one = param("NAME", longest);
+    is_int((long)usher_fastcgi_insert_size(&one, 1), 8 + 65536, "a full record");
+    longest[sizeof longest - 2] = 'v';
+    one = param("NAME", longest);
+    is_int((long)usher_fastcgi_insert_size(&one, 1), 0, "one byte more than a record holds");
+    head = build(LIST("A=1"), 65535, 0);
+    ok(!usher_fastcgi_insert(head->bytes, head->length, &one, 1, copy), "is refused");
+}
+
 int main(void) {
+    test_insert();
     test_whose();
     test_broken();
     test_noise();

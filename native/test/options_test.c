@@ -725,6 +725,25 @@ static void test_class_names(void) {
     is_int(usher_class_check(USHER_SCOPE_STATIC, USHER_HOST_NGINX, "usher-cgi", &cgi, error,
                              sizeof error),
            0, "nor one that runs whatever CGI program is named");
+    is_int(usher_class_runs_any_file("usher-cgi", &cgi), 1, "as that one does");
+    is_int(usher_class_runs_any_file("/srv/x.cgi", &cgi), 0, "one with a path runs that");
+    static const char *const words[] = {USHER_CGI_CLASS_WORDS};
+    usher_option_values_t implied;
+    is_int(usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_USHER, words + 2,
+                               sizeof words / sizeof words[0] - 2, &implied, error, sizeof error) |
+               usher_class_check(USHER_SCOPE_STATIC, USHER_HOST_USHER, words[1], &implied, error,
+                                 sizeof error),
+           0, "the class of all CGI programs is right");
+    cgi.values[cgi.count++] = (usher_option_value_t){find("command"), "x", 0};
+    ok(usher_class_check(USHER_SCOPE_STATIC, USHER_HOST_APACHE, "usher-cgi", &cgi, error,
+                         sizeof error) < 0 &&
+           strstr(error, "write AppClass usher-cgi with -protocol cgi and no -command") != NULL,
+       "and is no other program's");
+    is_int(usher_class_runs_any_file("reports", &cgi), 0, "with a command it is that program's");
+    ok(usher_class_check(USHER_SCOPE_EXTERNAL, USHER_HOST_NGINX, "usher-cgi", &values, error,
+                         sizeof error) < 0 &&
+           strstr(error, "write usher_app usher-cgi with protocol=cgi and no command") != NULL,
+       "nor an external class");
     values.values[values.count++] = (usher_option_value_t){find("command"), "x", 0};
     is_int(usher_class_check(USHER_SCOPE_STATIC, USHER_HOST_NGINX, "php", &values, error,
                              sizeof error),
