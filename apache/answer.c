@@ -204,6 +204,44 @@ static void take_content_length(usher_answer *a)
     }
 }
 
+static const char *take_header(request_rec *r, const char *name)
+{
+    const char *value = apr_table_get(r->err_headers_out, name);
+
+    if (!value) {
+        value = apr_table_get(r->headers_out, name);
+    }
+    apr_table_unset(r->err_headers_out, name);
+    apr_table_unset(r->headers_out, name);
+    return value;
+}
+
+static void note_header(request_rec *r, const char *header, const char *note, const char *variable)
+{
+    const char *value = take_header(r, header);
+
+    if (value) {
+        apr_table_setn(r->notes, note, value);
+        apr_table_setn(r->subprocess_env, variable, value);
+    }
+}
+
+/* What a gateway says is for access logs, or for nginx. */
+static void take_gateway_headers(usher_answer *a)
+{
+    switch (a->protocol) {
+    case USHER_PROTOCOL_AJP:
+        note_header(a->r, "X-Usher-Backend", "usher_backend", "USHER_BACKEND");
+        note_header(a->r, "X-Usher-Route", "usher_route", "USHER_ROUTE");
+        break;
+    case USHER_PROTOCOL_CGI:
+        take_header(a->r, "X-Accel-Redirect"); /* beside a Location that means the same */
+        break;
+    default:
+        break;
+    }
+}
+
 static int end_with(usher_answer *a, int status)
 {
     a->state = USHER_ANSWER_DISCARD;
@@ -287,6 +325,7 @@ static int parse_headers(usher_answer *a, const char *block, apr_size_t length)
     status =
         ap_scan_script_header_err_core_ex(r, line, next_header_line, &lines, APLOG_MODULE_INDEX);
     apr_table_do(add_long_line, r, lines.long_lines, NULL);
+    take_gateway_headers(a);
     take_content_length(a);
 
     if (status == HTTP_NOT_MODIFIED) { /* the client's copy is as good: not an error */

@@ -9,6 +9,8 @@
 #include "httpd.h"
 #include "apr_buckets.h"
 
+#include "options/options.h"
+
 #define USHER_ANSWER_AHEAD (1024 * 1024) /* collected while the client does not take it */
 #define USHER_ANSWER_PIECE (32 * 1024)   /* passed on at a time while the program goes on */
 #define USHER_HEADERS_MAX  (1024 * 1024)
@@ -22,15 +24,16 @@ typedef struct {
         USHER_ANSWER_DISCARD /* `status` or `redirect` is the answer; the rest is not wanted */
     } state;
     int nph;
-    int is_verdict;         /* an authorizer's */
-    int passes_denial;      /* … and what it says besides 200 is the client's answer */
-    int granted, denied;    /* what it says, as soon as its headers are there */
-    apr_table_t *variables; /* granted: the other headers it sent */
-    int any;                /* the program said something */
-    int passed;             /* something went down the output filters */
-    int unflushed;          /* … and may be held there */
-    int status;             /* what the handler returns */
-    const char *redirect;   /* a local one */
+    usher_protocol_t protocol; /* of the class: its gateway has something to say to the server */
+    int is_verdict;            /* an authorizer's */
+    int passes_denial;         /* … and what it says besides 200 is the client's answer */
+    int granted, denied;       /* what it says, as soon as its headers are there */
+    apr_table_t *variables;    /* granted: the other headers it sent */
+    int any;                   /* the program said something */
+    int passed;                /* something went down the output filters */
+    int unflushed;             /* … and may be held there */
+    int status;                /* what the handler returns */
+    const char *redirect;      /* a local one */
 
     char *block; /* headers so far, when they come in pieces */
     apr_size_t block_length, block_room;

@@ -85,6 +85,10 @@ int usher_check_roles(usher_server_conf *conf, apr_pool_t *p, server_rec *s)
             }
             role->class = class;
         }
+        if (role->class && role->class->protocol != USHER_PROTOCOL_FASTCGI) {
+            role->class = NULL;
+            why = "the class does not speak FastCGI, which alone knows authorizers";
+        }
         if (!role->class) {
             ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, "%s: %s %s: %s", role->source,
                          role->directive, role->name, why);

@@ -219,6 +219,7 @@ static void start_answer(usher_call *call)
 {
     usher_answer_init(&call->answer, call->r, call->key,
                       (call->limits.flags & USHER_CLASS_NPH) != 0);
+    call->answer.protocol = call->class->protocol;
     if (call->role == AP_FCGI_AUTHORIZER) {
         usher_answer_expect_verdict(&call->answer, call->passes_denial);
     }

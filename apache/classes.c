@@ -21,6 +21,7 @@ usher_class_conf *usher_make_class(apr_pool_t *p, const char *key, usher_scope_t
 
     class->key = key;
     class->scope = scope;
+    class->protocol = USHER_PROTOCOL_FASTCGI;
     class->words = apr_array_make(p, 8, sizeof(const char *));
     class->pass_headers = apr_array_make(p, 1, sizeof(const char *));
     class->initial_env = apr_table_make(p, 1);
@@ -108,6 +109,20 @@ static void take_value(usher_class_conf *class, apr_pool_t *p, const usher_optio
     }
 }
 
+static void take_values(usher_class_conf *class, apr_pool_t *p, const usher_option_values_t *values)
+{
+    size_t i;
+
+    for (i = 0; i < values->count; i++) {
+        take_value(class, p, &values->values[i]);
+    }
+    if (class->scope != USHER_SCOPE_DYNAMIC) {
+        class->protocol = usher_options_protocol(values);
+    }
+    class->runs_any_file =
+        class->scope == USHER_SCOPE_STATIC && usher_class_runs_any_file(class->key, values);
+}
+
 const char *usher_find_option(const usher_option_values_t *values, const char *id)
 {
     size_t i;
@@ -189,7 +204,6 @@ const char *usher_set_class(cmd_parms *cmd, void *dconf, const char *args)
     usher_class_conf *class, *before;
     const char *key, *err;
     char error[1024];
-    size_t i;
 
     if (words->nelts == 0) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, " needs a name or path and options", NULL);
@@ -215,9 +229,7 @@ const char *usher_set_class(cmd_parms *cmd, void *dconf, const char *args)
     APR_ARRAY_PUSH(class->words, const char *) =
         scope == USHER_SCOPE_STATIC ? "AppClass" : "ExternalAppClass";
     APR_ARRAY_PUSH(class->words, const char *) = key;
-    for (i = 0; i < values.count; i++) {
-        take_value(class, cmd->pool, &values.values[i]);
-    }
+    take_values(class, cmd->pool, &values);
     usher_add_class(conf, class);
     return NULL;
 }
@@ -230,7 +242,6 @@ const char *usher_set_dynamic(cmd_parms *cmd, void *dconf, const char *args)
     apr_array_header_t *words = usher_split_words(cmd->pool, args);
     usher_option_values_t values;
     char error[1024];
-    size_t i;
 
     if (conf->dynamic->words->nelts) {
         apr_array_header_t *before = apr_array_copy(cmd->pool, conf->dynamic->words);
@@ -251,9 +262,7 @@ const char *usher_set_dynamic(cmd_parms *cmd, void *dconf, const char *args)
     }
     class->source = usher_source_of(cmd);
     APR_ARRAY_PUSH(class->words, const char *) = "FCGIConfig";
-    for (i = 0; i < values.count; i++) {
-        take_value(class, cmd->pool, &values.values[i]);
-    }
+    take_values(class, cmd->pool, &values);
     conf->dynamic = class;
     conf->own_roots = usher_find_option(&values, "dynamicRoot") != NULL;
     return NULL;
@@ -276,7 +285,6 @@ usher_class_conf *usher_class_from_words(apr_pool_t *p, const char *key, usher_s
     usher_class_conf *class = usher_make_class(p, key, scope);
     usher_option_values_t *values = apr_palloc(p, sizeof(*values));
     char error[1024];
-    size_t i;
 
     if (usher_options_parse(scope, USHER_HOST_APACHE, (const char *const *)words->elts,
                             (size_t)words->nelts, values, error, sizeof(error))
@@ -292,9 +300,7 @@ usher_class_conf *usher_class_from_words(apr_pool_t *p, const char *key, usher_s
     if (key) {
         APR_ARRAY_PUSH(class->words, const char *) = key;
     }
-    for (i = 0; i < values->count; i++) {
-        take_value(class, p, &values->values[i]);
-    }
+    take_values(class, p, values);
     return class;
 }
 

@@ -152,7 +152,8 @@ static const char *find_container(cmd_parms *cmd, usher_pass *pass)
     return NULL;
 }
 
-static const char *set_pass(cmd_parms *cmd, void *dconf, const char *name)
+static const char *set_pass(cmd_parms *cmd, void *dconf, const char *name, const char *option,
+                            const char *value)
 {
     usher_dir_conf *dir = dconf;
     usher_pass *pass = apr_pcalloc(cmd->pool, sizeof(*pass));
@@ -161,10 +162,24 @@ static const char *set_pass(cmd_parms *cmd, void *dconf, const char *name)
     if (err) {
         return err;
     }
+    if (option && strcasecmp(option, "-protocol")) {
+        return usher_explain(
+            cmd, name,
+            apr_psprintf(cmd->pool, "unknown option %s; expected -protocol cgi", option));
+    }
+    if (option && strcasecmp(value, "cgi")) {
+        return usher_explain(cmd, name,
+                             apr_psprintf(cmd->pool,
+                                          "%s %s: only -protocol cgi stands here; every other "
+                                          "protocol is an option of the class: AppClass or "
+                                          "ExternalAppClass",
+                                          option, value));
+    }
     dir->pass = pass;
     if (!strcasecmp(name, "none")) {
         return NULL;
     }
+    pass->is_cgi = option != NULL;
     pass->name = name;
     pass->path = usher_below_server_root(cmd, name);
     pass->source = usher_source_of(cmd);
@@ -172,19 +187,37 @@ static const char *set_pass(cmd_parms *cmd, void *dconf, const char *name)
     return find_container(cmd, pass);
 }
 
-int usher_check_passes(usher_server_conf *conf, server_rec *s)
+/* NULL, or why there is nothing to run. */
+static const char *find_class(const usher_server_conf *conf, usher_pass *pass, apr_pool_t *p)
+{
+    pass->class = usher_class_of_name(conf, pass->name, pass->path);
+    if (!pass->is_cgi) {
+        return pass->class ? NULL : "no AppClass or ExternalAppClass of that name";
+    }
+    if (pass->class) {
+        return pass->class->protocol == USHER_PROTOCOL_CGI
+                   ? NULL
+                   : "the class has another protocol: leave out -protocol cgi here, or add it to "
+                     "the "
+                     "class";
+    }
+    pass->class = conf->cgi;
+    pass->program = pass->path;
+    return pass->path ? usher_check_program(p, pass->path) : "not a path";
+}
+
+int usher_check_passes(usher_server_conf *conf, apr_pool_t *p, server_rec *s)
 {
     int status = OK;
     int i;
 
     for (i = 0; i < conf->passes->nelts; i++) {
         usher_pass *pass = APR_ARRAY_IDX(conf->passes, i, usher_pass *);
+        const char *why = find_class(conf, pass, p);
 
-        pass->class = usher_class_of_name(conf, pass->name, pass->path);
-        if (!pass->class) {
-            ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s,
-                         "%s: UsherPass %s: no AppClass or ExternalAppClass of that name",
-                         pass->source, pass->name);
+        if (why) {
+            ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, "%s: UsherPass %s: %s",
+                         pass->source, pass->name, why);
             status = HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -300,8 +333,9 @@ const command_rec usher_commands[] = {
     AP_INIT_RAW_ARGS("FCGIConfig", usher_set_dynamic, NULL, RSRC_CONF,
                      "how programs without a class of their own are run"),
     AP_INIT_RAW_ARGS("FastCgiConfig", usher_set_dynamic, NULL, RSRC_CONF, "the same as FCGIConfig"),
-    AP_INIT_TAKE1("UsherPass", set_pass, NULL, ACCESS_CONF,
-                  "the class that serves what the container holds, or none"),
+    AP_INIT_TAKE13("UsherPass", set_pass, NULL, ACCESS_CONF,
+                   "the class that serves what the container holds, or none; a CGI program's path "
+                   "and -protocol cgi"),
     ROLE("FastCgiAccessChecker", USHER_ACCESS_CHECKER, "who may come at all"),
     ROLE("FastCgiAuthenticator", USHER_AUTHENTICATOR, "whether user and password fit"),
     ROLE("FastCgiAuthorizer", USHER_AUTHORIZER, "what a user may have"),

@@ -4,6 +4,7 @@
  *
  *   config.c        directives            classes.c      those of classes
  *   fcgid.c         those of mod_fcgid    register.c     this server's classes, for the manager
+ *   protocols.c     classes that speak CGI or AJP
  *   script.c        which class, and its environment
  *   authorizer.c    programs that say who may have what
  *   call.c          a place at an instance, and a second try
@@ -38,7 +39,7 @@ static int is_ours(const request_rec *r)
 {
     return r->handler
            && (!strcmp(r->handler, USHER_SCRIPT_HANDLER) || !strcmp(r->handler, USHER_PASS_HANDLER)
-               || (is_fcgid(r) && !fcgid_is_foreign));
+               || !strcmp(r->handler, USHER_CGI_HANDLER) || (is_fcgid(r) && !fcgid_is_foreign));
 }
 
 static int usher_handler(request_rec *r)
@@ -93,7 +94,7 @@ static int usher_fixups(request_rec *r)
     else {
         return DECLINED;
     }
-    if (r->finfo.filetype == APR_DIR && (!has_pass || *dir->pass->class->key == '/')) {
+    if (r->finfo.filetype == APR_DIR && (!has_pass || usher_pass_is_application(dir->pass))) {
         r->finfo.filetype = APR_NOFILE; /* an application's URL: mod_dir must not redirect it */
     }
     return DECLINED;
@@ -119,9 +120,12 @@ static int usher_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *p
 
     fcgid_is_foreign = usher_fcgid_is_foreign();
     if (status == OK) {
+        status = usher_check_cgi(conf, pconf, s);
+    }
+    if (status == OK) {
         status = usher_check_roles(conf, pconf, s);
     }
-    return status == OK ? usher_check_passes(conf, s) : status;
+    return status == OK ? usher_check_passes(conf, pconf, s) : status;
 }
 
 static int usher_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)

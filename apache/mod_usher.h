@@ -25,6 +25,7 @@ extern module AP_MODULE_DECLARE_DATA usher_module;
 
 #define USHER_SCRIPT_HANDLER "fastcgi-script"
 #define USHER_PASS_HANDLER   "usher-pass" /* set by UsherPass, not by administrators */
+#define USHER_CGI_HANDLER    "usher-cgi"
 
 /* ---- configuration ----------------------------------------------------- */
 
@@ -36,7 +37,9 @@ typedef struct {
     apr_array_header_t *words;        /* the directive as usher.conf spells it */
     apr_array_header_t *pass_headers; /* const char * */
     apr_table_t *initial_env;
-    int is_implied; /* by FcgidWrapper, which may share it */
+    usher_protocol_t protocol;
+    int runs_any_file; /* a CGI class without a program of its own */
+    int is_implied;    /* by FcgidWrapper, which may share it */
 } usher_class_conf;
 
 /* What UsherPass stands in decides how a URL is cut in two (script.c). */
@@ -51,7 +54,9 @@ typedef enum {
 typedef struct {
     const char *name;              /* as written; NULL for "none" */
     const char *path;              /* the same below ServerRoot */
+    int is_cgi;                    /* -protocol cgi */
     const usher_class_conf *class; /* found when all classes are known */
+    const char *program;           /* the CGI program that the class is to run here, or NULL */
     const char *source;
     usher_container container;
     const char *prefix; /* LOCATION: without a slash at its end; DIRECTORY: with one */
@@ -78,6 +83,7 @@ typedef struct {
     apr_array_header_t *in_order; /* usher_class_conf * */
     usher_class_conf *dynamic;    /* never NULL; no words without FCGIConfig */
     int own_roots;                /* FCGIConfig has -dynamicRoot */
+    const usher_class_conf *cgi;  /* of all CGI programs that are named by path; NULL = not used */
     apr_array_header_t *passes;   /* usher_pass * */
     apr_array_header_t *roles;    /* usher_role *, without those of .htaccess */
     apr_array_header_t *wrappers; /* usher_wrapper *: this and the next two are fcgid.c's */
@@ -144,7 +150,15 @@ const char *usher_explain(cmd_parms *cmd, const char *name, const char *error);
 void usher_warn_once(cmd_parms *cmd, const char *what);
 
 /* Are all names that UsherPass uses defined? Logs what is not. */
-int usher_check_passes(usher_server_conf *conf, server_rec *s);
+int usher_check_passes(usher_server_conf *conf, apr_pool_t *p, server_rec *s);
+
+/* ---- CGI and AJP (protocols.c) ----------------------------------------- */
+
+/* Find or make the class usher-cgi, where something of the configuration uses it. OK, or a status. */
+int usher_check_cgi(usher_server_conf *conf, apr_pool_t *p, server_rec *s);
+
+/* Is what UsherPass runs an application, which no file of the request's stands for? */
+int usher_pass_is_application(const usher_pass *pass);
 
 /* ---- registration (register.c) ----------------------------------------- */
 
@@ -177,6 +191,10 @@ typedef struct {
     const char *path_info;
     const char *script_filename;
 
+    /* for a CGI gateway; NULL = not told */
+    const char *program;
+    const char *prefix;
+
     usher_body body;
     char *head; /* BEGIN_REQUEST and PARAMS, ready to be sent */
     apr_size_t head_length;
@@ -206,6 +224,8 @@ int usher_script_class(usher_call *call, const usher_server_conf *conf);
 void usher_script_environment(usher_call *call);
 /* call->head, of r->subprocess_env and what -pass-header and -initial-env add to it (script.c). */
 void usher_script_head(usher_call *call);
+/* What a CGI gateway is told besides (protocols.c); `env` with that. */
+apr_table_t *usher_add_cgi_params(const usher_call *call, apr_table_t *env);
 
 /* A call without a class (call.c). */
 usher_call *usher_call_make(request_rec *r, int role);

@@ -6,7 +6,10 @@
  * slash; any other file is a class of its own (dynamic), if it may be executed here. As in
  * mod_fastcgi the file of a class needs no handler.
  *
- * Handler fcgid-script: the same, but where a FcgidWrapper stands for the file, its class runs it.
+ * Handler usher-cgi: the class usher-cgi runs the file, which must be executable here, if no CGI
+ * class has its path.
+ *
+ * Handler fcgid-script: the same as fastcgi-script, but where a FcgidWrapper stands for the file, its class runs it.
  *
  * UsherPass PATH: the class is an application. SCRIPT_NAME is the part of the URL that the
  * container stands for, PATH_INFO the rest:
@@ -17,7 +20,8 @@
  *
  * UsherPass NAME over a file that exists: the file is the script, as with CGI (php-cgi). Where no
  * such file is: in <Location> the class is an application, as above; in <Directory> and <Files> the
- * answer is 404, so that a program which runs scripts is never asked for one that is not there.
+ * answer is 404, so that a program which runs scripts is never asked for one that is not there. A
+ * class that speaks CGI or AJP is always an application, but for one that runs whatever file is named.
  */
 #include "fcgid.h"
 #include "fcgi_records.h"
@@ -88,10 +92,9 @@ static int check_path_info(request_rec *r)
     return OK;
 }
 
-static int find_dynamic(usher_call *call, const usher_server_conf *conf)
+/* Is the file one that may be run here? */
+static int check_script(request_rec *r)
 {
-    request_rec *r = call->r;
-
     if (!(ap_allow_options(r) & OPT_EXECCGI) && !is_script_aliased(r)) {
         return refuse(r, HTTP_FORBIDDEN, "Options ExecCGI is off in this directory");
     }
@@ -107,9 +110,14 @@ static int find_dynamic(usher_call *call, const usher_server_conf *conf)
     if (!(r->finfo.protection & (APR_FPROT_UEXECUTE | APR_FPROT_GEXECUTE | APR_FPROT_WEXECUTE))) {
         return refuse(r, HTTP_FORBIDDEN, "file permissions deny execution");
     }
-    call->class = conf->dynamic;
-    call->key = r->filename;
     return check_path_info(r);
+}
+
+static int find_dynamic(usher_call *call, const usher_server_conf *conf)
+{
+    call->class = conf->dynamic;
+    call->key = call->r->filename;
+    return check_script(call->r);
 }
 
 static int find_script(usher_call *call, const usher_server_conf *conf)
@@ -130,6 +138,32 @@ static int find_script(usher_call *call, const usher_server_conf *conf)
     call->script_filename = class->key;
     cut_at_rest(call, full + strlen(class->key));
     return OK;
+}
+
+/* The file is to be run by a class that runs any. */
+static int find_program(usher_call *call, const usher_class_conf *class)
+{
+    call->class = class;
+    call->key = class->key;
+    call->program = call->r->filename;
+    return check_script(call->r);
+}
+
+static int find_cgi(usher_call *call, const usher_server_conf *conf)
+{
+    request_rec *r = call->r;
+    const usher_class_conf *class = find_prefix(conf, full_path(r));
+
+    if (class && class->protocol == USHER_PROTOCOL_CGI) {
+        return find_script(call, conf);
+    }
+    if (!conf->cgi) {
+        return refuse(r, HTTP_INTERNAL_SERVER_ERROR,
+                      "handler " USHER_CGI_HANDLER
+                      " stands in .htaccess only, and the server's own "
+                      "configuration has no AppClass " USHER_CGI_CLASS " -protocol cgi");
+    }
+    return find_program(call, conf->cgi);
 }
 
 int usher_script_is_class(request_rec *r)
@@ -199,6 +233,7 @@ static void cut_for_container(usher_call *call, const usher_pass *pass)
                !strncmp(r->uri, pass->prefix, length) && (r->uri[length] == '/' || !r->uri[length])
                    ? length
                    : 0);
+        call->prefix = call->script_name;
         break;
     case USHER_IN_LOCATION_PATTERN:
         cut_at(call, strlen(r->uri)); /* httpd compares it with the whole URL */
@@ -217,7 +252,7 @@ static void cut_for_container(usher_call *call, const usher_pass *pass)
         cut_at_rest(call, r->path_info ? r->path_info : "");
         break;
     }
-    call->script_filename = pass->class->key;
+    call->script_filename = pass->program ? pass->program : pass->class->key;
 }
 
 static int is_in_location(const usher_pass *pass)
@@ -235,11 +270,17 @@ static int find_passed(usher_call *call, const usher_pass *pass)
     }
     call->class = pass->class;
     call->key = pass->class->key;
+    call->program = pass->program;
 
-    if (*call->key != '/' && r->finfo.filetype == APR_REG) {
+    if (call->class->runs_any_file && !call->program) {
+        return r->finfo.filetype == APR_DIR && !is_in_location(pass)
+                   ? DECLINED
+                   : find_program(call, call->class);
+    }
+    if (!usher_pass_is_application(pass) && r->finfo.filetype == APR_REG) {
         return check_path_info(r);
     }
-    if (*call->key != '/' && !is_in_location(pass)) {
+    if (!usher_pass_is_application(pass) && !is_in_location(pass)) {
         return r->finfo.filetype == APR_DIR
                    ? DECLINED
                    : refuse(r, HTTP_NOT_FOUND, "script not found or unable to stat");
@@ -254,6 +295,9 @@ int usher_script_class(usher_call *call, const usher_server_conf *conf)
 
     if (!strcmp(r->handler, USHER_SCRIPT_HANDLER)) {
         return find_script(call, conf);
+    }
+    if (!strcmp(r->handler, USHER_CGI_HANDLER)) {
+        return find_cgi(call, conf);
     }
     if (!strcmp(r->handler, USHER_FCGID_HANDLER)) {
         return find_wrapped(call, conf);
@@ -326,6 +370,9 @@ void usher_script_head(usher_call *call)
         pass_headers(call, env);
         /* programs built on libfcgi or CGI::Fast forget their own environment at every request */
         apr_table_do(set_unless_there, env, call->class->initial_env, NULL);
+    }
+    if (call->class->protocol == USHER_PROTOCOL_CGI) {
+        env = usher_add_cgi_params(call, env);
     }
     call->head = usher_fcgi_head(r->pool, env, call->role, &call->head_length);
 }

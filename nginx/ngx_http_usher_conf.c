@@ -10,13 +10,9 @@
 #define NGX_HTTP_USHER_WORDS_MAX    128
 
 
-static ngx_http_usher_directive_t *ngx_http_usher_add_directive(ngx_conf_t *cf,
-    ngx_http_usher_main_conf_t *umcf, const char *word, ngx_str_t *name);
 static ngx_int_t ngx_http_usher_add_options(ngx_conf_t *cf,
     ngx_http_usher_directive_t *directive, usher_scope_t scope,
     ngx_uint_t skip, usher_option_values_t *values);
-static ngx_http_usher_directive_t *ngx_http_usher_find_directive(
-    ngx_http_usher_main_conf_t *umcf, ngx_str_t *name);
 static const char *ngx_http_usher_option_text(usher_option_values_t *values,
     const char *id);
 static ngx_int_t ngx_http_usher_check_path(ngx_conf_t *cf, ngx_str_t *name);
@@ -69,11 +65,12 @@ ngx_http_usher_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_usher_main_conf_t *umcf = conf;
 
-    char                     path[NGX_MAX_PATH];
-    ngx_str_t               *name;
-    ngx_uint_t               i;
-    usher_error_t            error;
-    ngx_http_usher_pass_t  **pass;
+    char                         path[NGX_MAX_PATH];
+    ngx_str_t                   *name;
+    ngx_uint_t                   i;
+    usher_error_t                error;
+    ngx_http_usher_pass_t      **pass;
+    ngx_http_usher_directive_t  *directive;
 
     ngx_conf_init_uint_value(umcf->manager, USHER_MANAGER_MODE_EMBEDDED);
 
@@ -83,11 +80,26 @@ ngx_http_usher_init_main_conf(ngx_conf_t *cf, void *conf)
 
         name = &pass[i]->value.value;
 
-        if (!pass[i]->constant) {
+        if (pass[i]->cgi) {
+            if (ngx_http_usher_check_cgi(cf, umcf, pass[i]) != NGX_OK) {
+                return NGX_CONF_ERROR;
+            }
+
             continue;
         }
 
-        if (ngx_http_usher_find_directive(umcf, name)) {
+        if (!pass[i]->constant) {
+            pass[i]->ajp = (umcf->protocols & USHER_PROTOCOL_AJP) != 0;
+            continue;
+        }
+
+        directive = ngx_http_usher_find_directive(umcf, name);
+
+        if (directive) {
+            if (ngx_http_usher_check_class(cf, pass[i], directive) != NGX_OK) {
+                return NGX_CONF_ERROR;
+            }
+
             pass[i]->named = 1;
             continue;
         }
@@ -144,6 +156,8 @@ ngx_http_usher_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (ngx_http_usher_add_root(cf, umcf, clcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
+
+    ngx_http_usher_set_prefix(clcf, prev, conf);
 
     if (clcf->noname && conf->pass == NULL) {
         conf->pass = prev->pass;
@@ -246,9 +260,15 @@ ngx_http_usher_class(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    directive->protocol = usher_options_protocol(&values);
+    umcf->protocols |= directive->protocol;
+
     if (scope == USHER_SCOPE_EXTERNAL) {
         return NGX_CONF_OK;
     }
+
+    directive->any_file = usher_class_runs_any_file((char *) value[1].data,
+                                                    &values);
 
     command = ngx_http_usher_option_text(&values, "command");
 
@@ -406,6 +426,11 @@ ngx_http_usher_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     pass->line = cf->conf_file->line;
     pass->constant = (pass->value.lengths == NULL);
 
+    rv = ngx_http_usher_pass_options(cf, pass);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
     if (pass->constant
         && usher_class_name_check((char *) value[1].data, text, sizeof(text))
            != 0)
@@ -480,7 +505,7 @@ ngx_http_usher_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static ngx_http_usher_directive_t *
+ngx_http_usher_directive_t *
 ngx_http_usher_add_directive(ngx_conf_t *cf, ngx_http_usher_main_conf_t *umcf,
     const char *word, ngx_str_t *name)
 {
@@ -491,6 +516,8 @@ ngx_http_usher_add_directive(ngx_conf_t *cf, ngx_http_usher_main_conf_t *umcf,
     if (directive == NULL) {
         return NULL;
     }
+
+    ngx_memzero(directive, sizeof(ngx_http_usher_directive_t));
 
     directive->name = *name;
     directive->file_name = cf->conf_file->file.name.data;
@@ -590,7 +617,7 @@ ngx_http_usher_add_options(ngx_conf_t *cf,
 }
 
 
-static ngx_http_usher_directive_t *
+ngx_http_usher_directive_t *
 ngx_http_usher_find_directive(ngx_http_usher_main_conf_t *umcf,
     ngx_str_t *name)
 {

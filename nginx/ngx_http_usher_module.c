@@ -4,6 +4,7 @@
  * usher_pass: stock fastcgi_pass to programs that Usher's manager keeps.
  *
  *   ngx_http_usher_conf.c      the directives
+ *   ngx_http_usher_protocol.c  classes that speak CGI or AJP
  *   ngx_http_usher_channel.c   registration by the master, channel of a worker
  *   ngx_http_usher_upstream.c  a request takes a place and gives it back
  *   ngx_http_usher_connect.c   its connection
@@ -82,7 +83,7 @@ static ngx_command_t  ngx_http_usher_commands[] = {
       NULL },
 
     { ngx_string("usher_pass"),
-      NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_CONF_TAKE123,
       ngx_http_usher_pass,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -94,7 +95,7 @@ static ngx_command_t  ngx_http_usher_commands[] = {
 
 static ngx_http_module_t  ngx_http_usher_module_ctx = {
     ngx_http_usher_add_variables,          /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_usher_init_protocols,         /* postconfiguration */
 
     ngx_http_usher_create_main_conf,       /* create main configuration */
     ngx_http_usher_init_main_conf,         /* init main configuration */
@@ -135,6 +136,14 @@ static ngx_http_variable_t  ngx_http_usher_vars[] = {
 
     { ngx_string("usher_wait_ms"), NULL,
       ngx_http_usher_wait_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("usher_backend"), NULL,
+      ngx_http_usher_backend_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("usher_route"), NULL,
+      ngx_http_usher_backend_variable, 1,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable

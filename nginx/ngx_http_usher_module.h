@@ -22,17 +22,22 @@ typedef struct {
     ngx_array_t                    words;      /* const char *: in dialect */
     u_char                        *file_name;
     ngx_uint_t                     line;
+    ngx_uint_t                     protocol;   /* usher_protocol_t */
+    unsigned                       any_file:1; /* runs what usher_pass says */
 } ngx_http_usher_directive_t;
 
 
 /* one usher_pass; it has an upstream of its own, whose peer.data it is */
 
 typedef struct {
-    ngx_http_complex_value_t       value;
+    ngx_http_complex_value_t       value;      /* class, cgi: file to run */
+    ngx_str_t                      class;      /* cgi: that runs it */
     u_char                        *file_name;
     ngx_uint_t                     line;
     unsigned                       constant:1;
+    unsigned                       cgi:1;      /* protocol=cgi */
     unsigned                       named:1;    /* a class of this file */
+    unsigned                       ajp:1;      /* can be one that speaks AJP */
     unsigned                       checked:1;
 } ngx_http_usher_pass_t;
 
@@ -47,12 +52,15 @@ typedef struct {
     ngx_uint_t                     manager;    /* usher_manager_mode_t */
     ngx_int_t                      unknown_timeout; /* ms */
 
+    ngx_uint_t                     protocols;  /* of all classes */
+
     unsigned                       dynamic_root:1;
 } ngx_http_usher_main_conf_t;
 
 
 typedef struct {
     ngx_http_usher_pass_t         *pass;
+    ngx_str_t                      prefix;     /* data is NULL: has none */
 } ngx_http_usher_loc_conf_t;
 
 
@@ -72,6 +80,8 @@ typedef struct {
     ngx_http_request_t            *request;
     ngx_http_usher_pass_t         *pass;
     ngx_str_t                      key;
+    ngx_uint_t                     protocol;   /* of its class */
+    ngx_str_t                      program;    /* CGI: file to run, or empty */
     ngx_str_t                     *name;       /* what logs call the peer */
 
     usher_request_t                turn;
@@ -117,6 +127,26 @@ char *ngx_http_usher_runtime_dir(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_usher_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_usher_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_http_usher_directive_t *ngx_http_usher_add_directive(ngx_conf_t *cf,
+    ngx_http_usher_main_conf_t *umcf, const char *word, ngx_str_t *name);
+ngx_http_usher_directive_t *ngx_http_usher_find_directive(
+    ngx_http_usher_main_conf_t *umcf, ngx_str_t *name);
+
+/* ngx_http_usher_protocol.c */
+
+ngx_int_t ngx_http_usher_init_protocols(ngx_conf_t *cf);
+char *ngx_http_usher_pass_options(ngx_conf_t *cf,
+    ngx_http_usher_pass_t *pass);
+ngx_int_t ngx_http_usher_check_cgi(ngx_conf_t *cf,
+    ngx_http_usher_main_conf_t *umcf, ngx_http_usher_pass_t *pass);
+ngx_int_t ngx_http_usher_check_class(ngx_conf_t *cf,
+    ngx_http_usher_pass_t *pass, ngx_http_usher_directive_t *directive);
+void ngx_http_usher_set_prefix(ngx_http_core_loc_conf_t *clcf,
+    ngx_http_usher_loc_conf_t *prev, ngx_http_usher_loc_conf_t *conf);
+void ngx_http_usher_set_protocol(ngx_http_usher_peer_t *peer);
+ngx_int_t ngx_http_usher_add_params(ngx_http_usher_peer_t *peer);
+ngx_int_t ngx_http_usher_backend_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 
 /* ngx_http_usher_channel.c */
 

@@ -70,7 +70,8 @@ ngx_http_usher_init_peer(ngx_http_request_t *r,
     cln->handler = ngx_http_usher_cleanup;
 
     if (ngx_http_usher_set_key(peer) != NGX_OK
-        || ngx_http_usher_drop_proxy(r) != NGX_OK)
+        || ngx_http_usher_drop_proxy(r) != NGX_OK
+        || ngx_http_usher_add_params(peer) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -372,18 +373,16 @@ ngx_http_usher_set_key(ngx_http_usher_peer_t *peer)
         return NGX_ERROR;
     }
 
-    if (peer->pass->constant) {
-        return NGX_OK;
-    }
-
     /* what a client can make of it goes to logs as well */
 
-    for (i = 0; i < peer->key.len; i++) {
+    for (i = 0; !peer->pass->constant && i < peer->key.len; i++) {
         if (peer->key.data[i] < 0x20 || peer->key.data[i] == 0x7f) {
             ngx_str_null(&peer->key);
             break;
         }
     }
+
+    ngx_http_usher_set_protocol(peer);
 
     return NGX_OK;
 }

@@ -28,23 +28,13 @@ ngx_int_t
 ngx_http_usher_check_program(ngx_http_usher_peer_t *peer)
 {
     char                         path[USHER_KEY_MAX];
-    ngx_uint_t                   i;
     ngx_file_info_t              fi;
-    ngx_http_usher_directive_t  *directive;
     ngx_http_usher_main_conf_t  *umcf;
 
     umcf = ngx_http_get_module_main_conf(peer->request, ngx_http_usher_module);
 
-    directive = umcf->directives.elts;
-
-    for (i = 0; i < umcf->directives.nelts; i++) {
-        if (directive[i].name.len == peer->key.len
-            && ngx_memcmp(directive[i].name.data, peer->key.data,
-                          peer->key.len)
-               == 0)
-        {
-            return NGX_OK;
-        }
+    if (ngx_http_usher_find_directive(umcf, &peer->key)) {
+        return NGX_OK;
     }
 
     if (peer->key.data[0] != '/') {

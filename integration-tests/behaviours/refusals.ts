@@ -148,6 +148,47 @@ export async function refusals(t: Test, server: WebServer): Promise<void> {
       /max.?processes.*0/i,
     );
     await wrong('usher_external_app a;', 'ExternalAppClass a', /host|socket/);
+    await wrong(
+      'usher_app a protocol=ajp host=127.0.0.1:8009;',
+      'AppClass a -protocol ajp -host 127.0.0.1:8009',
+      /protocol.ajp needs .*command.*(usher_external_app|ExternalAppClass)/,
+    );
+    await wrong(
+      'usher_external_app a host=127.0.0.1:9000,route=x;',
+      'ExternalAppClass a -host 127.0.0.1:9000,route=x',
+      /host.127\.0\.0\.1:9000,route=x: .* needs .?protocol.ajp/,
+    );
+    await wrong(
+      'usher_external_app a host=127.0.0.1:9000 recover_time=5s;',
+      'ExternalAppClass a -host 127.0.0.1:9000 -recover-time 5s',
+      /recover.time.5s needs .?protocol.ajp or ajp12; this class speaks fastcgi/,
+    );
+    await wrong(
+      'usher_app usher-cgi command=/bin/true;',
+      'AppClass usher-cgi -command /bin/true',
+      /usher-cgi is the class of all CGI programs/,
+    );
+    const pass = (nginx: string, apache: string, cause: RegExp) =>
+      wrong(
+        `server { listen 127.0.0.1:${site.port}; location / { ${nginx} } }`,
+        `<Location /x>\n${apache}\n</Location>`,
+        cause,
+      );
+    await pass(
+      'usher_pass /x protocol=ajp;',
+      'UsherPass /x -protocol ajp',
+      /protocol.ajp.*only .?protocol.cgi stands here.*option of the class/,
+    );
+    await pass(
+      'usher_pass /x balance=on;',
+      'UsherPass /x -balance on',
+      /unknown option .*balance.*expected .?protocol.cgi/,
+    );
+    await pass(
+      `usher_pass ${site.dir}/bin/echo protocol=cgi;`,
+      `UsherPass ${site.dir}/bin/echo -protocol cgi`,
+      /class.* has another protocol.*leave out .?protocol.cgi here/,
+    );
     await site.check('a good one is not, and starts nothing', async (t) => {
       t.match(await site.checkConfiguration(texts(site)), { status: 0 });
       t.notOk(existsSync(site.runtimeDir));

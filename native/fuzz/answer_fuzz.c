@@ -110,6 +110,9 @@ static void check_end(const usher_answer *answer, const httpd_output *output, in
     CLAIM(status == OK || (status >= 200 && status <= 999));
     CLAIM(!answer->granted || !answer->denied);
     CLAIM(answer->queued >= 0);
+    if (answer->protocol == USHER_PROTOCOL_AJP && !answer->is_verdict) {
+        CLAIM(!apr_table_get(answer->r->err_headers_out, "X-Usher-Backend"));
+    }
     if (answer->declared >= 0 && apr_table_get(answer->r->headers_out, "Content-Length")) {
         CLAIM(output->bytes <= answer->declared);
     }
@@ -128,6 +131,9 @@ static void pass_answer(const char *data, size_t size, unsigned kind, apr_size_t
     r = httpd_make_request(pool, &output);
     r->header_only = kind >> 4 & 1;
     usher_answer_init(&answer, r, "fuzz", kind % 4 == 1);
+    if (kind >> 7 & 1) {
+        answer.protocol = pieces & 1 ? USHER_PROTOCOL_AJP : USHER_PROTOCOL_CGI;
+    }
     if (kind % 4 >= 2) {
         usher_answer_expect_verdict(&answer, kind % 4 == 3);
     }

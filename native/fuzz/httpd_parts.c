@@ -40,6 +40,7 @@ request_rec *httpd_make_request(apr_pool_t *pool, httpd_output *output) {
     r->headers_out = apr_table_make(pool, 4);
     r->err_headers_out = apr_table_make(pool, 4);
     r->subprocess_env = apr_table_make(pool, 4);
+    r->notes = apr_table_make(pool, 4);
     r->output_filters = r->proto_output_filters = filter;
     return r;
 }
