@@ -339,7 +339,12 @@ ngx_http_usher_add_params(ngx_http_usher_peer_t *peer)
 
     ulcf = ngx_http_get_module_loc_conf(r, ngx_http_usher_module);
 
-    if (ulcf->prefix.data) {
+    /* by variables, other files have other parts of the location's URLs */
+
+    if (ulcf->prefix.data
+        && (peer->pass->constant
+            || (!peer->pass->cgi && peer->key.data[0] != '/')))
+    {
         params[n].name = "USHER_PREFIX";
         params[n].value.bytes = ulcf->prefix.data;
         params[n].value.length = ulcf->prefix.len;
