@@ -27,7 +27,7 @@ export class Ajp12ClientDecoder {
   #left: number | null = null;
   /** The answer has no body, whatever comes. */
   #isBodiless = false;
-  #error: ProtocolError | null = null;
+  #failure: { error: unknown } | null = null;
 
   constructor(events: Ajp12ClientEvents, options: Ajp12ClientOptions) {
     this.#events = events;
@@ -35,7 +35,7 @@ export class Ajp12ClientDecoder {
     this.#state = options.key === null ? this.#first : 'challenge';
   }
 
-  /** Any piece of the stream. Throws ProtocolError, and the same one for ever after it. */
+  /** Any piece of the stream. Throws ProtocolError, and the same error for ever after one. */
   push(chunk: Buffer): void {
     this.#failing(() => {
       let rest = chunk;
@@ -68,11 +68,11 @@ export class Ajp12ClientDecoder {
   }
 
   #failing(read: () => void): void {
-    if (this.#error) throw this.#error;
+    if (this.#failure) throw this.#failure.error;
     try {
       read();
     } catch (error) {
-      if (error instanceof ProtocolError) this.#error = error;
+      this.#failure = { error };
       throw error;
     }
   }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a web server sends, as the engine reads it: the answer to the challenge, then one request with its
 // body, or one signal.
-import { ProtocolError } from '../protocol-error.ts';
 import { ANSWER_BYTES, isAnswer } from './challenge.ts';
 import { REQUEST, SIGNAL, SIGNALS } from './codes.ts';
 import { type Ajp12Limits, RequestReader, refusal } from './request-reader.ts';
@@ -28,7 +27,7 @@ export class Ajp12ServerDecoder {
   #held = Buffer.alloc(0);
   #heldBytes = 0;
   #bodyLeft = 0;
-  #error: ProtocolError | null = null;
+  #failure: { error: unknown } | null = null;
 
   constructor(events: Ajp12ServerEvents, options: Ajp12ServerOptions) {
     this.#events = events;
@@ -39,17 +38,17 @@ export class Ajp12ServerDecoder {
 
   /** All has come that can: what comes later is an error. Before, an end of the stream cut something off. */
   get isDone(): boolean {
-    return this.#state === 'done' && this.#error === null;
+    return this.#state === 'done' && this.#failure === null;
   }
 
-  /** Any piece of the stream. Throws ProtocolError, and the same one for ever after it; one with status 0
-   * is not answered. */
+  /** Any piece of the stream. Throws ProtocolError, and the same error for ever after one; one with
+   * status 0 is not answered. */
   push(chunk: Buffer): void {
-    if (this.#error) throw this.#error;
+    if (this.#failure) throw this.#failure.error;
     try {
       this.#push(chunk);
     } catch (error) {
-      if (error instanceof ProtocolError) this.#error = error;
+      this.#failure = { error };
       throw error;
     }
   }

@@ -63,7 +63,8 @@ export class AjpClientDecoder implements PacketSink {
     this.#leaveIdle('a CPING', 'ping');
   }
 
-  /** Any piece of the stream. Throws ProtocolError for what may not come here, and for ever after it. */
+  /** Any piece of the stream. Throws ProtocolError for what may not come here, and the same error for
+   * ever after one. */
   push(chunk: Buffer): void {
     this.#packets.push(chunk);
   }

@@ -3,12 +3,11 @@
 import { ProtocolError } from '../protocol-error.ts';
 import {
   ATTRIBUTE,
-  CODE_FIRST,
-  codesOf,
   FORWARD_REQUEST,
+  headerCodes,
   MAGIC_CLIENT,
+  METHOD_CODES,
   METHOD_STORED,
-  METHODS,
   REQUEST_HEADERS,
 } from './codes.ts';
 import { checkPacketBytes } from './packets.ts';
@@ -23,8 +22,7 @@ export const BODY_END = Buffer.from('123400020000', 'hex');
 
 const DATA_HEAD_BYTES = 6;
 
-const methodCodes = codesOf(METHODS, 0);
-const headerCodes = codesOf(REQUEST_HEADERS, CODE_FIRST);
+const codes = headerCodes(REQUEST_HEADERS);
 
 /** What can go in one data packet. */
 export function bodyBytesMax(packetBytes: number): number {
@@ -57,7 +55,7 @@ export function encodeForwardRequest(
   const size = checkPacketBytes(packetBytes);
   const status = { tooLong: 431, forbidden: 400 };
   const writer = new MessageWriter('the request head', most, size, status);
-  const methodCode = methodCodes.get(method);
+  const methodCode = METHOD_CODES.get(method);
   writer.byte(FORWARD_REQUEST);
   writer.byte(methodCode ?? METHOD_STORED);
   writer.string(request.protocol, LINE, 'protocol');
@@ -73,7 +71,7 @@ export function encodeForwardRequest(
     if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
       throw new ProtocolError('AJP: Transfer-Encoding may not be sent', 400);
     }
-    writer.name(name, headerCodes, TOKEN);
+    writer.name(name, codes, TOKEN);
     writer.string(value, LINE, name);
   }
   writeAttributes(writer, attributes, methodCode === undefined ? method : null);

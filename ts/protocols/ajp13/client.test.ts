@@ -73,6 +73,17 @@ t.test('all attributes, in the order of mod_jk', async (t) => {
   );
 });
 
+t.test('codes of methods and headers', async (t) => {
+  const sent = (changes: Parameters<typeof request>[0]) => encodeForwardRequest(request(changes));
+  t.equal(sent({ method: 'MKACTIVITY' })[5], 27);
+  t.ok(sent({ method: 'get' }).includes(hex('0d 0003', ['', 'get', '00 ff'])), 'case counts');
+  for (const name of ['user-agent', 'User-Agent', 'USER-AGENT']) {
+    t.ok(sent({ fields: [[name, 'u']] }).includes(hex('0001 a00e 0001', ['', 'u', '00'])), name);
+  }
+  const spaced = sent({ fields: [['user_agent', 'u']] });
+  t.ok(spaced.includes(hex('000a', ['', 'user_agent', '00'])));
+});
+
 t.test('what may not be sent, or does not fit', async (t) => {
   const refused = (changes: Parameters<typeof request>[0], status: number, message: RegExp) =>
     t.throws(() => encodeForwardRequest(request(changes)), {
@@ -214,6 +225,19 @@ t.test('an error is for ever, and kept to its connection', async (t) => {
   t.notOk(log.decoder.isIdle);
   t.throws(() => log.decoder.begin(), /in state "failed"/);
   t.same(answering(head, end).events, ['head 200 OK', 'end true']);
+});
+
+t.test('an exception of its owner ends it too', async (t) => {
+  const decoder = new AjpClientDecoder({
+    ...{ onBody() {}, onGetBody() {}, onEnd() {}, onPong() {} },
+    onHead() {
+      throw new TypeError('mine');
+    },
+  });
+  decoder.begin();
+  t.throws(() => decoder.push(Buffer.concat([head, end])), TypeError);
+  t.throws(() => decoder.push(end), TypeError, 'the rest of that chunk is lost');
+  t.notOk(decoder.isIdle);
 });
 
 t.test('requests and pings one after the other', async (t) => {

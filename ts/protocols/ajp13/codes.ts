@@ -62,7 +62,22 @@ export const ATTRIBUTE = {
   end: 255,
 } as const;
 
-/** Codes by name, for encoders. */
-export function codesOf(names: readonly string[], first: number): ReadonlyMap<string, number> {
-  return new Map(names.map((name, at) => [name, first + at] as const).slice(1));
+/** Method codes by name; case counts. */
+export const METHOD_CODES: ReadonlyMap<string, number> = new Map(
+  METHODS.map((name, code) => [name, code] as const).slice(1),
+);
+
+/** Codes of header names, by the spelling of the table and by those usual in HTTP/1.1 and HTTP/2. */
+export function headerCodes(names: readonly string[]): ReadonlyMap<string, number> {
+  const codes = new Map<string, number>();
+  for (const [at, name] of names.entries()) {
+    if (at === 0) continue;
+    const lower = name.toLowerCase();
+    const title = lower.replace(/\b[a-z]/g, (letter) => letter.toUpperCase());
+    for (const spelling of [name, lower, title]) codes.set(spelling, CODE_FIRST + at);
+  }
+  return codes;
 }
+
+/** No name that has a code is longer. */
+export const CODED_CHARACTERS_MAX = 16;

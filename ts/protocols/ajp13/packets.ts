@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cuts a stream into packets. Data packets (parts of bodies) are handed on as views of what came in, as
 // it comes; messages when they are whole: in place, or, when they came in pieces, from a copy.
-import { ProtocolError } from '../protocol-error.ts';
+import type { ProtocolError } from '../protocol-error.ts';
 import { HEAD_BYTES } from './codes.ts';
 import { PACKET_BYTES, PACKET_BYTES_MAX } from './types.ts';
 
@@ -51,7 +51,7 @@ export class PacketReader {
   /** Of the data packet that is under way. */
   #dataLeft = 0;
   #tailLeft = 0;
-  #error: ProtocolError | null = null;
+  #failure: { error: unknown } | null = null;
 
   constructor(sink: PacketSink, magic: number, packetBytes: number) {
     this.#sink = sink;
@@ -65,17 +65,18 @@ export class PacketReader {
   }
 
   get hasFailed(): boolean {
-    return this.#error !== null;
+    return this.#failure !== null;
   }
 
-  /** Any piece of the stream. After a ProtocolError it throws the same one again. */
+  /** Any piece of the stream. After an error, also one of the sink's owner, it throws the same again:
+   * where the next packet begins is not known then. */
   push(chunk: Buffer): void {
-    if (this.#error) throw this.#error;
+    if (this.#failure) throw this.#failure.error;
     try {
       let at = 0;
       while (at < chunk.length) at = this.#step(chunk, at);
     } catch (error) {
-      if (error instanceof ProtocolError) this.#error = error;
+      this.#failure = { error };
       throw error;
     }
   }

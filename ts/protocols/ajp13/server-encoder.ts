@@ -3,9 +3,8 @@
 // few writes is quick behind web servers that leave Nagle's algorithm on.
 import { ProtocolError } from '../protocol-error.ts';
 import {
-  CODE_FIRST,
-  codesOf,
   HEAD_BYTES,
+  headerCodes,
   MAGIC_SERVER,
   RESPONSE_HEADERS,
   SEND_BODY_CHUNK,
@@ -27,7 +26,7 @@ const END_CLOSE = Buffer.from('414200020500', 'hex');
 const CHUNK_HEAD_BYTES = 7;
 const CHUNK_BYTES = CHUNK_HEAD_BYTES + 1;
 
-const headerCodes = codesOf(RESPONSE_HEADERS, CODE_FIRST);
+const codes = headerCodes(RESPONSE_HEADERS);
 const status500 = { tooLong: 500, forbidden: 500 };
 
 export interface Answer {
@@ -60,7 +59,7 @@ export function encodeHead(answer: Answer, packetBytes: number = PACKET_BYTES): 
   writer.string(reason === '' ? String(status) : reason, LINE, 'reason');
   writer.checkedUint16(fields.length, 'number of headers');
   for (const [name, value] of fields) {
-    writer.name(name, headerCodes, TOKEN);
+    writer.name(name, codes, TOKEN);
     writer.string(value, LINE, name);
   }
   return writer.finish(MAGIC_SERVER);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes one message: bounded by its packet, and nothing goes in that may not be sent.
 import { ProtocolError } from '../protocol-error.ts';
-import { CODE_FIRST, HEAD_BYTES, NULL_LENGTH } from './codes.ts';
+import { CODE_FIRST, CODED_CHARACTERS_MAX, HEAD_BYTES, NULL_LENGTH } from './codes.ts';
 import { byteName, forbiddenCharacter, type TextKind } from './text.ts';
 
 /** Up to so many characters a loop is quicker than a call of Buffer.write. */
@@ -74,7 +74,10 @@ export class MessageWriter {
 
   /** A header's name: its code when it has one, else a token. */
   name(name: string, codes: ReadonlyMap<string, number>, kind: TextKind): void {
-    const code = codes.get(name) ?? codes.get(name.toLowerCase());
+    let code = codes.get(name);
+    if (code === undefined && name.length <= CODED_CHARACTERS_MAX) {
+      code = codes.get(name.toLowerCase());
+    }
     if (code !== undefined) {
       this.uint16(code);
       return;
