@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What other implementations of AJP got wrong, one test each; docs/ajp.md has the table.
+import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { bodyModeOf, bodyModeOfParams } from './body-mode.ts';
 import { encodeForwardRequest } from './client-encoder.ts';
@@ -241,4 +242,23 @@ t.test('CVE-2014-8111, CVE-2018-11759, CVE-2023-41081: another form of the path'
     '/a%2fb/%2e%2e/;x/c',
     'what is passed on is what the web server matched',
   );
+});
+
+t.test('the table of docs/ajp.md names tests that are there', async (t) => {
+  const root = new URL('../../../', import.meta.url);
+  const table = readFileSync(new URL('docs/ajp.md', root), 'utf8');
+  const rows = [...table.matchAll(/^\| (CVE[^|]*) \|.*\| ([^|]*) \|$/gm)];
+  t.ok(rows.length > 10);
+  for (const [, ids = '', tests = ''] of rows) {
+    const files = [...tests.matchAll(/`([^`]+)`/g)].map(([, file = '']) =>
+      readFileSync(new URL(file, root), 'utf8'),
+    );
+    const isNamed = (id: string) =>
+      files[0]?.includes(id) && files.every((text) => /CVE/.test(text));
+    t.same(
+      ids.split(', ').filter((id) => !isNamed(id)),
+      [],
+      ids,
+    );
+  }
 });
