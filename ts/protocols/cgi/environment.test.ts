@@ -192,6 +192,14 @@ t.test('a program that the request names', async (t) => {
     ['/b.cgi', '/y', '/srv/y'],
     'nothing behind the file: what the server says',
   );
+  t.strictSame(
+    path(
+      { ...named, USHER_PREFIX: '/app', SCRIPT_NAME: '/app/y' },
+      { program: { ...program, pathInfo: '' } },
+    ),
+    ['/app', '/y', '/srv/y'],
+    'one program for all below the prefix',
+  );
   t.strictSame(path({ ...named, SCRIPT_NAME: '/alias' }, { program }), [
     '/alias',
     undefined,

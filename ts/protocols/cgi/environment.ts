@@ -97,13 +97,11 @@ function describePath(
   const prefix = params.get('USHER_PREFIX');
   let { script, info = '' } = given;
   let isGiven = given.info !== undefined;
-  if (program !== undefined) {
-    environment.set('SCRIPT_FILENAME', program.file);
-    if (program.pathInfo !== '' && path.endsWith(program.pathInfo)) {
-      script = path.slice(0, -program.pathInfo.length);
-      info = program.pathInfo;
-      isGiven = false;
-    }
+  if (program !== undefined) environment.set('SCRIPT_FILENAME', program.file);
+  if (program !== undefined && program.pathInfo !== '' && path.endsWith(program.pathInfo)) {
+    script = path.slice(0, -program.pathInfo.length);
+    info = program.pathInfo;
+    isGiven = false;
   } else if (prefix !== undefined && !isGiven) {
     const root = prefix.replace(/\/+$/, '');
     if (path === root || path.startsWith(`${root}/`)) {
