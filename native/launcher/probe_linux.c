@@ -11,8 +11,12 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "launcher/loop.h"
@@ -65,14 +69,36 @@ static bool selects_for(const probe_t *probe, pid_t pid, const proc_call_t *call
     return false;
 }
 
+/* The device of all sockets as fdinfo has it, which is not as fstat() has it. */
+static unsigned sockets_device(void) {
+    static unsigned device;
+    struct stat status;
+    int fd = device != 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && fstat(fd, &status) == 0)
+        device = major(status.st_dev) << 20 | minor(status.st_dev);
+    if (fd >= 0)
+        close(fd);
+    return device;
+}
+
+/* The kernel says which file each descriptor of the set was when it was added: its number may stand
+ * for another one by now, or for none, while a duplicate keeps the file in the set. */
+static bool is_in_set(const probe_t *probe, const char *line) {
+    unsigned events, device;
+    unsigned long inode;
+    return sscanf(line, "tfd: %*d events: %x data: %*x pos:%*d ino:%lx sdev:%x", &events, &inode,
+                  &device) == 3 &&
+           (events & (EPOLLIN | EPOLLRDNORM)) != 0 && inode == probe->inode &&
+           device == sockets_device();
+}
+
 static bool epoll_waits_for(const probe_t *probe, pid_t pid, const proc_call_t *call) {
     char path[64], line[256];
     snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, (int)call->arguments[0]);
     FILE *info = fopen(path, "re");
     bool found = false;
-    int fd;
     while (info != NULL && !found && fgets(line, sizeof(line), info) != NULL)
-        found = sscanf(line, "tfd: %d", &fd) == 1 && proc_socket_inode(pid, fd) == probe->inode;
+        found = is_in_set(probe, line);
     if (info != NULL)
         fclose(info);
     return found;

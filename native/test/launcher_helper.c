@@ -152,6 +152,49 @@ static void serve_by_epoll(void) {
     }
 }
 
+static void add_to(int epoll, int fd, uint32_t events) {
+    struct epoll_event event = {.events = events};
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        exit(1);
+}
+
+/* What was added is closed; its number is another file's, or nothing's. */
+static void serve_by_former_number(const char *how) {
+    int epoll = epoll_create1(0), added = dup(0);
+    struct epoll_event event;
+    add_to(epoll, added, EPOLLIN);
+    if (strcmp(how, "reused") == 0)
+        dup2(1, added);
+    else
+        close(added);
+    for (;;) {
+        if (epoll_wait(epoll, &event, 1, -1) > 0)
+            answer(0);
+    }
+}
+
+/* Sleeps in epoll_wait(), but not for its endpoint. */
+static void epoll_elsewhere(const char *how) {
+    int ends[2], epoll = epoll_create1(0), other = epoll_create1(0);
+    struct epoll_event event;
+    if (pipe(ends) < 0)
+        exit(1);
+    add_to(epoll, ends[0], EPOLLIN);
+    if (strcmp(how, "muted") == 0)
+        add_to(epoll, 0, 0); /* only a hang-up would be told */
+    else if (strcmp(how, "other") == 0)
+        add_to(other, 0, EPOLLIN);
+    else { /* a former endpoint's number */
+        int former = dup(0);
+        close(0);
+        dup2(ends[0], 0);
+        add_to(epoll, 0, EPOLLIN);
+        dup2(former, 0);
+        close(former);
+    }
+    epoll_wait(epoll, &event, 1, -1);
+}
+
 static void serve_by_children(const char *count) {
     for (int i = 0; i < atoi(count); i++) {
         if (fork() == 0)
@@ -325,6 +368,10 @@ int main(int count, char **words, char **environment) {
         serve_by_select();
     else if (strcmp(role, "epoll") == 0)
         serve_by_epoll();
+    else if (strcmp(role, "epoll-former") == 0)
+        serve_by_former_number(word);
+    else if (strcmp(role, "epoll-elsewhere") == 0)
+        epoll_elsewhere(word);
     else if (strcmp(role, "children") == 0)
         serve_by_children(word);
     else if (strcmp(role, "hold") == 0)

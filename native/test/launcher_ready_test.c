@@ -80,12 +80,19 @@ static void test_ways_to_wait(void) {
     becomes_ready("poll()", 0, HELPER("poll"));
     becomes_ready("select() on a duplicate", 0, HELPER("select"));
     becomes_ready("epoll_wait() on a duplicate", 0, HELPER("epoll"));
+    becomes_ready("epoll_wait() for what was added under a number that is closed", 0,
+                  HELPER("epoll-former", "closed"));
+    becomes_ready("epoll_wait() for what was added under another file's number", 0,
+                  HELPER("epoll-former", "reused"));
     becomes_ready("accept() in children", 0, HELPER("children", "3"));
     becomes_ready("behind a shell", 0,
                   PROGRAM("/bin/sh", "-c", f("%s serve 20; :", helper_program())));
     stays_unready("asleep", PROGRAM("/bin/sleep", "100"));
     stays_unready("poll() on something else", HELPER("poll-elsewhere"));
     stays_unready("accept() on something else", HELPER("accept-elsewhere"));
+    stays_unready("epoll_wait() for something else", HELPER("epoll-elsewhere", "other"));
+    stays_unready("epoll_wait() for its end only", HELPER("epoll-elsewhere", "muted"));
+    stays_unready("epoll_wait() for what had its number", HELPER("epoll-elsewhere", "renumbered"));
     stays_unready("busy", PROGRAM("/bin/sh", "-c", "while :; do :; done"));
 }
 
@@ -103,6 +110,27 @@ static void test_real_programs(void) {
         becomes_ready(
             "Python", 0,
             PROGRAM("/usr/bin/python3", "-c", "import socket; socket.socket(fileno=0).accept()"));
+}
+
+/* Its main thread waits for all it has in one epoll set; others sleep elsewhere, some in sets of their
+ * own. */
+static void test_node(void) {
+#define NODE(code) PROGRAM(USHER_TEST_NODE, "-e", "const net = require('net'); " code)
+    if (access(USHER_TEST_NODE, X_OK) < 0) {
+        skip(1, "Node, of which this was built, cannot be run");
+        return;
+    }
+    becomes_ready("Node", 0, NODE("net.createServer().listen({ fd: 0 })"));
+    becomes_ready("Node, which listens late", 300,
+                  NODE("setTimeout(() => net.createServer().listen({ fd: 0 }), 300)"));
+    becomes_ready("Node, with timers and other sockets", 0,
+                  NODE("setInterval(() => {}, 5); net.createServer().listen(0, '127.0.0.1');"
+                       "net.createServer().listen({ fd: 0 })"));
+    becomes_ready("Node, in a worker thread", 0,
+                  NODE("new (require('worker_threads').Worker)("
+                       "`require('net').createServer().listen({ fd: 0 })`, { eval: true })"));
+    stays_unready("Node, which listens elsewhere",
+                  NODE("net.createServer().listen(0, '127.0.0.1')"));
 }
 
 /* The descriptors and system calls of a process that is not dumpable are hidden from all but root. */
@@ -270,6 +298,7 @@ static void suite(void) {
     launcher_open(&l, "run");
     test_ways_to_wait();
     test_real_programs();
+    test_node();
     test_hidden();
     test_took_a_connection();
     test_late();
