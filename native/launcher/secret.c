@@ -116,7 +116,7 @@ int secret_open(const char *path, failure_t *failure) {
         return fail(failure, STEP, error, "secret file %s: %s", path,
                     error == ELOOP ? "it is a symbolic link, which is not followed"
                                    : strerror(error));
-    if (fstat(fd, &status) < 0)
+    if (fstat(fd, &status) < 0 || fcntl(fd, F_SETFL, 0) < 0)
         fail(failure, STEP, errno, "secret file %s: %s", path, strerror(errno));
     else if (check_file(&status, path, failure) == 0)
         return fd;

@@ -60,6 +60,11 @@ void make_file(const char *path, const char *content, unsigned mode) {
     close(fd);
 }
 
+static void make_folder(const char *path) {
+    if ((mkdir(path, 0755) < 0 && errno != EEXIST) || chmod(path, 0755) < 0)
+        bail_out("mkdir %s: %s", path, strerror(errno));
+}
+
 static void copy_program(const char *from, const char *to) {
     static char bytes[65536];
     int in = open(from, O_RDONLY | O_CLOEXEC);
@@ -230,18 +235,20 @@ static bool has_block(const char *blocks, const char *block) {
 /* Fields of a start or bind as lines of an allow list. */
 static void describe(FILE *block, const char *fields, const char *end) {
     static const char *const told[] = {
-        "arg=", "env=", "cwd=", "user=", "group=", "nice=", "limit=", "log=", "setuid=", "listen="};
+        "arg=",   "env=", "cwd=",    "user=",   "group=",   "nice=",
+        "limit=", "log=", "setuid=", "listen=", "gateway=", "secret="};
+    enum { TOLD = sizeof(told) / sizeof(told[0]) };
     fprintf(block, "program\n");
     for (; fields < end; fields += strlen(fields) + 1) {
         size_t i = 0;
-        while (i < 10 && strncmp(fields, told[i], strlen(told[i])) != 0)
+        while (i < TOLD && strncmp(fields, told[i], strlen(told[i])) != 0)
             i++;
-        for (const char *at = fields; i < 10 && *at != '\0'; at++) {
+        for (const char *at = fields; i < TOLD && *at != '\0'; at++) {
             if (*at == '\n' || *at == '\\')
                 fputc('\\', block);
             fputc(*at == '\n' ? 'n' : *at, block);
         }
-        if (i < 10)
+        if (i < TOLD)
             fputc('\n', block);
     }
 }
@@ -410,6 +417,23 @@ const packet_t *hear(launcher_t *launcher, const char *verb, int id) {
     bail_out("the launcher did not say \"%s\"", verb);
 }
 
+const char *install_gateway(launcher_t *launcher, const char *name, const char *text) {
+    static char path[256];
+    const char *folders[] = {"dist", "dist/gateways", f("dist/gateways/%s", name)};
+    for (size_t i = 0; i < 3; i++)
+        make_folder(f("%s/%s", launcher->base, folders[i]));
+    snprintf(path, sizeof(path), "%s/dist/gateways/%s/main.js", launcher->base, name);
+    make_file(path, text != NULL ? text : "", 0644);
+    return path;
+}
+
+int take_descriptor(const packet_t *packet) {
+    packet_t *kept = (packet_t *)(uintptr_t)packet;
+    int fd = kept->descriptors[0];
+    kept->descriptors[0] = -1;
+    return fd;
+}
+
 /* ---- the launcher -------------------------------------------------------------------------- */
 
 const char *in_runtime(const launcher_t *launcher, const char *name) {
@@ -456,7 +480,8 @@ void launcher_prepare(launcher_t *launcher) {
         bail_out("mkdtemp: %s", strerror(errno));
     snprintf(launcher->runtime, sizeof(launcher->runtime), "%s/run", launcher->base);
     snprintf(launcher->log, sizeof(launcher->log), "%s/log", launcher->base);
-    snprintf(launcher->meeting, sizeof(launcher->meeting), "%s/meeting", launcher->base);
+    make_folder(f("%s/bin", launcher->base));
+    snprintf(launcher->meeting, sizeof(launcher->meeting), "%s/bin/meeting", launcher->base);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", launcher->meeting);
     launcher->meeting_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);

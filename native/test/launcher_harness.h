@@ -26,7 +26,7 @@ typedef struct {
     char base[64];    /* scratch directory, removed by launcher_remove */
     char runtime[96]; /* base/run */
     char log[96];     /* base/log: what the launcher wrote to stderr */
-    char meeting[96]; /* base/meeting: where managers meet the test */
+    char meeting[96]; /* base/bin/meeting, as usherd: where managers meet the test */
     int meeting_fd;
     pid_t pid;         /* of the launcher; 0 = reaped */
     pid_t manager_pid; /* of the manager that was met last */
@@ -67,6 +67,10 @@ void tell_bytes(launcher_t *launcher, const char *bytes, size_t length);
 /* "name=" with a formatted value; valid until 16 calls later. */
 const char *f(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Install a gateway's program of this text beside usherd; NULL = of no text, which does for the
+ * helper. Its path, for everybody to read. */
+const char *install_gateway(launcher_t *launcher, const char *name, const char *text);
+
 /* Write servers/NAME (SERVER.GENERATION.allow) as a registering web server does. */
 void allow(launcher_t *launcher, const char *name, const char *text);
 
@@ -75,6 +79,8 @@ void allow(launcher_t *launcher, const char *name, const char *text);
 const packet_t *hear_within(launcher_t *launcher, const char *verb, int id, int timeout_ms);
 /* The same within 30 s, or the test program ends. */
 const packet_t *hear(launcher_t *launcher, const char *verb, int id);
+/* Its first descriptor, from now on the caller's; -1 = it has none. */
+int take_descriptor(const packet_t *packet);
 const char *field(const packet_t *packet, const char *name);      /* NULL = missing */
 long long number_field(const packet_t *packet, const char *name); /* -1 = missing */
 size_t count_field(const packet_t *packet, const char *name);

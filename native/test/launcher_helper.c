@@ -2,7 +2,7 @@
 /*
  * What the launcher starts in its tests. As manager (the words usherd is given) it hands descriptor
  * 3 to the test and waits to be let go; as program it does with its endpoint what its first word
- * says.
+ * says, as gateway what it is told through its link.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -349,11 +349,65 @@ static void report(char **environment) {
         printf("root %s\n", setuid(0) == 0 || seteuid(0) == 0 ? "regained" : "gone");
 }
 
+/* ---- gateway ------------------------------------------------------------------------------- */
+
+static void obey(const char *line, char **arguments, char **environment) {
+    char secret[8192];
+    if (strncmp(line, "say ", 4) == 0) {
+        dprintf(3, "%s\n", line + 4);
+    } else if (strcmp(line, "arguments") == 0) {
+        for (; *arguments != NULL; arguments++)
+            dprintf(3, "[%s]", *arguments);
+        dprintf(3, "\n");
+    } else if (strcmp(line, "secret") == 0) {
+        ssize_t length = read(4, secret, sizeof(secret));
+        dprintf(3, "%zd %.*s\n", length, length > 0 ? (int)length : 0, secret);
+    } else if (strcmp(line, "write secret") == 0) {
+        dprintf(3, "%zd\n", write(4, "x", 1));
+    } else if (strcmp(line, "report") == 0) {
+        report(environment);
+        fflush(stdout);
+        dprintf(3, "reported\n");
+    } else if (strcmp(line, "end") == 0) {
+        exit(0);
+    }
+}
+
+/* Answers connections as well, and when nobody holds the other end of the link any more says so once
+ * and serves on. */
+static void be_gateway(char **arguments, char **environment) {
+    char line[256];
+    FILE *link = fdopen(3, "r");
+    setvbuf(link, NULL, _IONBF, 0); /* nothing that poll() does not see */
+    for (struct pollfd fds[] = {{.fd = 0, .events = POLLIN}, {.fd = 3, .events = POLLIN}};;) {
+        poll(fds, 2, -1);
+        if (fds[0].revents != 0)
+            answer(0);
+        if (fds[1].fd < 0 || fds[1].revents == 0)
+            continue;
+        if (fgets(line, sizeof(line), link) != NULL) {
+            line[strcspn(line, "\n")] = '\0';
+            obey(line, arguments, environment);
+        } else {
+            printf("link ended\n");
+            fflush(stdout);
+            fds[1].fd = -1;
+        }
+    }
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), end_length = strlen(end);
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
 int main(int count, char **words, char **environment) {
     const char *role = count > 1 ? words[1] : "";
     const char *word = count > 2 ? words[2] : NULL;
     if (role[0] == '/' && word != NULL && strcmp(word, "--allow") == 0)
         return tell_allowed(words[3]);
+    if (ends_with(role, "/main.js"))
+        be_gateway(words + 2, environment);
     if (role[0] == '/')
         return manage(role);
     if (strcmp(role, "serve") == 0)
