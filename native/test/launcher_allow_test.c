@@ -145,6 +145,85 @@ static void test_more_rules(void) {
     ok(launcher_close(&l), "the launcher ends");
 }
 
+/* ---- gateways ------------------------------------------------------------------------------ */
+
+#define FILES "gateway=cgi", "arg=--path-check", "arg=suexec", "arg=--root", "arg=/srv/a"
+
+static void test_gateways(void) {
+    launcher_t l;
+    open_asking(&l);
+    install_gateway(&l, "cgi", NULL);
+    install_gateway(&l, "ajp", NULL);
+    char secret[96], other[96], line[128];
+    snprintf(secret, sizeof(secret), "%s/secret", l.base);
+    snprintf(other, sizeof(other), "%s/other", l.base);
+    snprintf(line, sizeof(line), "secret=%s", secret);
+    make_file(secret, "sesame", 0600);
+    make_file(other, "sesame", 0600);
+    refuses(&l, "a gateway, without a registration", FIELDS("gateway=ajp", "cwd=/"));
+    ok(strstr(field(answer_to(&l, FIELDS("gateway=ajp", "user=daemon")), "error"),
+              "gateway ajp as user daemon: no registration allows") != NULL,
+       "the answer names gateway and user");
+    allow(&l, LIST,
+          f("program\ngateway=cgi\narg=--path-check\narg=suexec\narg=--root\narg=/srv/a\ncwd=/\n"
+            "program\ngateway=ajp\nsecret=%s\ncwd=/\nuser=nobody\ngroup=nogroup\nnice=3\n"
+            "env=A=1\n"
+            "program\narg=/bin/sleep\narg=100\ncwd=/\n"
+            "dynamic\nroot=/srv\n",
+            secret));
+    starts(&l, "a gateway as it is allowed", FIELDS(FILES, "cwd=/"));
+    refuses(&l, "the other one of its arguments",
+            FIELDS("gateway=ajp", "arg=--path-check", "arg=suexec", "arg=--root", "arg=/srv/a",
+                   "cwd=/"));
+    refuses(&l, "a gateway of another name",
+            FIELDS("gateway=perl", "arg=--path-check", "arg=suexec", "arg=--root", "arg=/srv/a",
+                   "cwd=/"));
+    refuses(&l, "its arguments as a program",
+            FIELDS("arg=--path-check", "arg=suexec", "arg=--root", "arg=/srv/a", "cwd=/"));
+    refuses(&l, "one more root", FIELDS(FILES, "arg=--root", "arg=/", "cwd=/"));
+    refuses(&l, "a program instead",
+            FIELDS("gateway=cgi", "arg=--program", "arg=/bin/sh", "cwd=/"));
+    refuses(&l, "a limit of its own", FIELDS(FILES, "cwd=/", "limit=core=0"));
+    refuses(&l, "a variable more", FIELDS(FILES, "cwd=/", "env=NODE_OPTIONS=--require=/tmp/x"));
+    refuses(&l, "without arguments", FIELDS("gateway=cgi", "cwd=/"));
+    refuses(&l, "in another directory", FIELDS(FILES, "cwd=/srv"));
+    refuses(&l, "as somebody else", FIELDS(FILES, "cwd=/", "user=nobody"));
+    refuses(&l, "with a secret", FIELDS(FILES, "cwd=/", line));
+    refuses(&l, "an allowed program as a gateway", FIELDS("gateway=cgi", SLEEP, "cwd=/"));
+    refuses(&l, "a program with a secret", FIELDS(SLEEP, "cwd=/", line));
+    refuses(&l, "a dynamic file as a gateway", FIELDS("gateway=cgi", "arg=/srv/x", "cwd=/srv"));
+
+#define AJP "gateway=ajp", "cwd=/", "user=nobody", "group=nogroup", "nice=3"
+    starts(&l, "a gateway with its secret", FIELDS(AJP, "env=A=1", line));
+    starts(&l, "with the manager's own PATH", FIELDS(AJP, "env=A=1", DEFAULT_PATH, line));
+    refuses(&l, "without it", FIELDS(AJP, "env=A=1"));
+    refuses(&l, "with another one", FIELDS(AJP, "env=A=1", f("secret=%s", other)));
+    refuses(&l, "with an argument", FIELDS(AJP, "env=A=1", line, "arg=--x"));
+    refuses(&l, "without its variable", FIELDS(AJP, line));
+    refuses(&l, "nicer to itself",
+            FIELDS("gateway=ajp", "cwd=/", "user=nobody", "group=nogroup", "env=A=1", line));
+
+    allow(&l, LIST,
+          "program\ngateway=cgi\narg=--limit\narg=core=0\narg=--program\narg=env\narg=-0\ncwd=/\n");
+#define LIMITED "gateway=cgi", "arg=--limit", "arg=core=0"
+    starts(&l, "a program without a slash, in /usr/bin",
+           FIELDS(LIMITED, "arg=--program", "arg=/usr/bin/env", "arg=-0", "cwd=/"));
+    starts(&l, "or as it is written",
+           FIELDS(LIMITED, "arg=--program", "arg=env", "arg=-0", "cwd=/"));
+    refuses(&l, "in another directory",
+            FIELDS(LIMITED, "arg=--program", "arg=/tmp/env", "arg=-0", "cwd=/"));
+    refuses(&l, "another program",
+            FIELDS(LIMITED, "arg=--program", "arg=/usr/bin/perl", "arg=-0", "cwd=/"));
+    refuses(&l, "without its limit",
+            FIELDS("gateway=cgi", "arg=--program", "arg=env", "arg=-0", "cwd=/"));
+    tell(&l, "identify", "id=60", "path=/usr/bin/env", NULL);
+    ok(field(hear(&l, "identified", 60), "real") != NULL,
+       "the manager may know whether its program has changed");
+    tell(&l, "identify", "id=61", "path=--limit", NULL);
+    is_str(field(hear(&l, "failed", 61), "step"), "allow", "and of nothing else");
+    ok(launcher_close(&l), "the launcher ends");
+}
+
 /* ---- files --------------------------------------------------------------------------------- */
 
 #define SIMPLE "program\narg=/bin/sleep\narg=100\ncwd=/\n"
@@ -167,11 +246,14 @@ static void test_files(void) {
     refuses(&l, "its file was replaced", FIELDS(SLEEP, "cwd=/"));
 
     const char *const wrong[] = {
-        SIMPLE "no such field=1\n", SIMPLE "color=red\n",
-        SIMPLE "setuid=2\n",        SIMPLE "nice=x\n",
-        SIMPLE "env=A=\\x\n",       SIMPLE "env=A=\\",
-        "arg=/bin/sleep\n" SIMPLE,  SIMPLE "root=/\n",
-        SIMPLE "user=nobody",       SIMPLE "\n",
+        SIMPLE "no such field=1\n",    SIMPLE "color=red\n",
+        SIMPLE "setuid=2\n",           SIMPLE "nice=x\n",
+        SIMPLE "env=A=\\x\n",          SIMPLE "env=A=\\",
+        "arg=/bin/sleep\n" SIMPLE,     SIMPLE "root=/\n",
+        SIMPLE "user=nobody",          SIMPLE "\n",
+        SIMPLE "gateway=perl\n",       SIMPLE "gateway=\n",
+        SIMPLE "secret=x\n",           SIMPLE "dynamic\nroot=/\ngateway=cgi\n",
+        SIMPLE "dynamic\nsecret=/x\n",
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         allow(&l, "web-1.2.allow", wrong[i]);
@@ -520,6 +602,7 @@ int main(void) {
     if (is_root()) {
         test_exact();
         test_more_rules();
+        test_gateways();
         test_files();
         test_config();
         test_addresses();
