@@ -5,194 +5,68 @@
 #include <string.h>
 #include <strings.h>
 
-#include "options/options.h"
+#include "registration/allow_blocks.h"
 
 #define ERROR_BYTES 512
-#define COMMAND_WORDS_MAX 4096
 
-/* ---- texts ------------------------------------------------------------------------------------ */
+/* ---- classes ---------------------------------------------------------------------------------- */
 
-static bool texts_add(usher_texts_t *texts, const char *text) {
-    if (texts->count == texts->capacity) {
-        size_t capacity = texts->capacity > 0 ? 2 * texts->capacity : 16;
-        char **items = realloc(texts->items, capacity * sizeof *items);
-        if (items == NULL)
+typedef enum { SPEAKS_FASTCGI, SPEAKS_CGI, SPEAKS_AJP } protocol_t;
+
+static protocol_t protocol_of(const usher_option_values_t *values) {
+    const char *word = usher_block_text(values, "protocol");
+    if (word == NULL || strcasecmp(word, "fastcgi") == 0)
+        return SPEAKS_FASTCGI;
+    return strcasecmp(word, "cgi") == 0 ? SPEAKS_CGI : SPEAKS_AJP;
+}
+
+/* One that runs whatever file the web server names waits for all roots to be known. */
+static bool add_files(usher_allow_t *allow, const char *const *words, size_t count) {
+    usher_allow_files_t *files = calloc(1, sizeof *files);
+    if (files == NULL)
+        return false;
+    *allow->files_end = files;
+    allow->files_end = &files->next;
+    for (size_t i = 0; i < count; i++)
+        if (!usher_texts_add(&files->words, words[i]))
             return false;
-        texts->items = items;
-        texts->capacity = capacity;
-    }
-    char *copy = strdup(text);
-    if (copy == NULL)
-        return false;
-    texts->items[texts->count++] = copy;
     return true;
 }
 
-static void texts_cut(usher_texts_t *texts, size_t count) {
-    while (texts->count > count)
-        free(texts->items[--texts->count]);
-}
-
-static void texts_free(usher_texts_t *texts) {
-    texts_cut(texts, 0);
-    free(texts->items);
-    *texts = (usher_texts_t){0};
-}
-
-static bool texts_have(const usher_texts_t *texts, const char *text) {
-    for (size_t i = 0; i < texts->count; i++)
-        if (strcmp(texts->items[i], text) == 0)
-            return true;
-    return false;
-}
-
-/* ---- writing ---------------------------------------------------------------------------------- */
-
-static void put_bytes(FILE *stream, const char *text) {
-    for (; *text != '\0'; text++) {
-        if (*text == '\\' || *text == '\n')
-            putc('\\', stream);
-        putc(*text == '\n' ? 'n' : *text, stream);
+static bool add_static(usher_allow_t *allow, const char *const *words, size_t count,
+                       const usher_option_values_t *values) {
+    const char *name = words[0];
+    switch (protocol_of(values)) {
+    case SPEAKS_FASTCGI:
+        return usher_block_program(allow, name, values);
+    case SPEAKS_CGI:
+        return *name == '/' || usher_block_text(values, "command") != NULL
+                   ? usher_block_cgi(allow, name, values)
+                   : add_files(allow, words + 1, count - 1);
+    case SPEAKS_AJP:
+        usher_block_ajp(allow, values);
+        break;
     }
-}
-
-/* NAME=PREFIXVALUE */
-static void put_prefixed(FILE *stream, const char *name, const char *prefix, const char *value) {
-    fprintf(stream, "%s=%s", name, prefix);
-    put_bytes(stream, value);
-    putc('\n', stream);
-}
-
-static void put(FILE *stream, const char *name, const char *value) {
-    if (value != NULL)
-        put_prefixed(stream, name, "", value);
-}
-
-/* ---- options ---------------------------------------------------------------------------------- */
-
-static const usher_option_value_t *find(const usher_option_values_t *values, const char *id) {
-    for (size_t i = 0; i < values->count; i++)
-        if (strcmp(values->values[i].option->id, id) == 0)
-            return &values->values[i];
-    return NULL;
-}
-
-static const char *text_of(const usher_option_values_t *values, const char *id) {
-    const usher_option_value_t *value = find(values, id);
-    return value != NULL ? value->text : NULL;
-}
-
-static void put_all(FILE *stream, const char *name, const usher_option_values_t *values,
-                    const char *id) {
-    for (size_t i = 0; i < values->count; i++)
-        if (strcmp(values->values[i].option->id, id) == 0)
-            put(stream, name, values->values[i].text);
-}
-
-/* Bytes of NAME in "NAME=value", 0 when there is none. */
-static size_t name_length(const usher_option_value_t *value) {
-    const char *sign = strchr(value->text, '=');
-    return strcmp(value->option->id, "initialEnv") != 0 || sign == NULL
-               ? 0
-               : (size_t)(sign - value->text);
-}
-
-/* A variable that is given again later counts there. */
-static void put_environment(FILE *stream, const usher_option_values_t *values) {
-    for (size_t i = 0; i < values->count; i++) {
-        const char *text = values->values[i].text;
-        size_t length = name_length(&values->values[i]), later = i + 1;
-        while (later < values->count && (name_length(&values->values[later]) != length ||
-                                         strncmp(values->values[later].text, text, length) != 0))
-            later++;
-        if (length > 0 && later == values->count)
-            put(stream, "env", text);
-    }
-}
-
-/* -group counts with -user; without either it is the server's user and group. */
-static void put_common(const usher_allow_t *allow, const usher_option_values_t *values) {
-    FILE *stream = allow->stream;
-    const char *user = text_of(values, "user"), *group = text_of(values, "group");
-    const usher_option_value_t *priority = find(values, "priority");
-    put(stream, "user", user != NULL ? user : allow->user);
-    put(stream, "group", group != NULL ? group : user == NULL ? allow->group : NULL);
-    put_environment(stream, values);
-    if (priority != NULL && priority->number != 0)
-        fprintf(stream, "nice=%lld\n", (long long)priority->number);
-    put_all(stream, "limit", values, "limit");
-    put(stream, "log", text_of(values, "log"));
-    if (find(values, "allowSetuid") != NULL)
-        fputs("setuid=1\n", stream);
-}
-
-/* ---- programs --------------------------------------------------------------------------------- */
-
-/* As dirname() of Node's path module: what the manager says. */
-static void put_folder(FILE *stream, const char *path) {
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    while (end > 0 && path[end - 1] != '/')
-        end--;
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    char *folder = strndup(path, end);
-    put(stream, "cwd", folder);
-    free(folder);
-}
-
-static bool put_command(FILE *stream, const char *command) {
-    char error[ERROR_BYTES];
-    size_t size = strlen(command) + 2;
-    char *buffer = malloc(size), **words = calloc(COMMAND_WORDS_MAX, sizeof *words);
-    int count = buffer == NULL || words == NULL
-                    ? -1
-                    : usher_command_split(command, buffer, size, words, COMMAND_WORDS_MAX, error,
-                                          sizeof error);
-    for (int i = 0; i < count; i++)
-        put(stream, "arg", words[i]);
-    free(buffer);
-    free(words);
-    return count > 0;
-}
-
-static bool add_program(usher_allow_t *allow, const char *name,
-                        const usher_option_values_t *values) {
-    FILE *stream = allow->stream;
-    const char *command = text_of(values, "command"), *cwd = text_of(values, "cwd");
-    const char *socket = text_of(values, "socket"), *port = text_of(values, "port");
-    fputs("program\n", stream);
-    if (command == NULL)
-        put(stream, "arg", name);
-    else if (!put_command(stream, command))
-        return false;
-    if (cwd != NULL)
-        put(stream, "cwd", cwd);
-    else if (*name == '/')
-        put_folder(stream, name);
-    else
-        put(stream, "cwd", "/");
-    if (socket != NULL)
-        put_prefixed(stream, "listen", "unix:", socket);
-    else if (port != NULL)
-        put_prefixed(stream, "listen", "tcp:", port);
-    put_common(allow, values);
     return true;
 }
 
-/* External classes are nothing to start, but their names are taken. */
+/* Of external classes only a gateway is to be started, if any; but their names are taken. */
 static bool add_class(usher_allow_t *allow, usher_scope_t scope, const char *const *words,
                       size_t count) {
     char error[ERROR_BYTES];
     usher_option_values_t values;
-    if (count == 0 || texts_have(&allow->names, words[0]) ||
+    if (count == 0 || usher_texts_have(&allow->names, words[0]) ||
         usher_options_parse(scope, USHER_HOST_USHER, words + 1, count - 1, &values, error,
                             sizeof error) < 0 ||
         usher_class_check(scope, USHER_HOST_USHER, words[0], &values, error, sizeof error) < 0)
         return true;
-    return texts_add(&allow->names, words[0]) &&
-           (scope == USHER_SCOPE_EXTERNAL || add_program(allow, words[0], &values));
+    if (!usher_texts_add(&allow->names, words[0]))
+        return false;
+    if (scope == USHER_SCOPE_STATIC)
+        return add_static(allow, words, count, &values);
+    if (protocol_of(&values) == SPEAKS_AJP)
+        usher_block_ajp(allow, &values);
+    return true;
 }
 
 /* ---- dynamic classes -------------------------------------------------------------------------- */
@@ -208,36 +82,40 @@ static bool parse_dynamic(const usher_allow_t *allow, usher_option_values_t *val
 static bool add_dynamic(usher_allow_t *allow, const char *const *words, size_t count) {
     usher_option_values_t values;
     for (size_t i = 0; i < count; i++)
-        if (!texts_add(&allow->dynamic, words[i]))
+        if (!usher_texts_add(&allow->dynamic, words[i]))
             return false;
     if (!parse_dynamic(allow, &values)) {
         allow->broken_dynamic = true;
-        texts_cut(&allow->dynamic, allow->dynamic.count - count);
+        usher_texts_cut(&allow->dynamic, allow->dynamic.count - count);
     }
     return true;
 }
 
-static void put_dynamic(const usher_allow_t *allow) {
-    FILE *stream = allow->stream;
+static void finish_files(const usher_allow_t *allow, const usher_allow_files_t *files,
+                         const usher_option_values_t *dynamic) {
+    char error[ERROR_BYTES];
     usher_option_values_t values;
-    if (allow->broken_dynamic || !parse_dynamic(allow, &values))
+    const char *const *words = (const char *const *)files->words.items;
+    if (usher_options_parse(USHER_SCOPE_STATIC, USHER_HOST_USHER, words, files->words.count,
+                            &values, error, sizeof error) == 0)
+        usher_block_files(allow, &values, dynamic);
+}
+
+/* What goes by the roots; where what restricts them is not known, nothing. */
+static void put_below_roots(const usher_allow_t *allow) {
+    usher_option_values_t dynamic;
+    if (allow->broken_dynamic || !parse_dynamic(allow, &dynamic))
         return;
-    fputs("dynamic\n", stream);
-    if (find(&values, "dynamicRoot") != NULL)
-        put_all(stream, "root", &values, "dynamicRoot");
-    else
-        for (size_t i = 0; i < allow->roots.count; i++)
-            put(stream, "root", allow->roots.items[i]);
-    const char *check = text_of(&values, "pathCheck");
-    if (check != NULL)
-        put(stream, "path-check", strcasecmp(check, "roots") == 0 ? "roots" : "suexec");
-    put_common(allow, &values);
+    for (const usher_allow_files_t *files = allow->files; files != NULL; files = files->next)
+        finish_files(allow, files, &dynamic);
+    usher_block_dynamic(allow, &dynamic);
 }
 
 /* ---- */
 
 bool usher_allow_begin(usher_allow_t *allow, const char *user, const char *group) {
     *allow = (usher_allow_t){.user = strdup(user), .group = strdup(group)};
+    allow->files_end = &allow->files;
     allow->stream = open_memstream(&allow->bytes, &allow->length);
     return allow->user != NULL && allow->group != NULL && allow->stream != NULL;
 }
@@ -252,12 +130,12 @@ bool usher_allow_add(usher_allow_t *allow, const char *const *words, size_t coun
     if (strcasecmp(directive, "FCGIConfig") == 0 || strcasecmp(directive, "FastCgiConfig") == 0)
         return add_dynamic(allow, words + 1, count - 1);
     if (strcasecmp(directive, "UsherRoot") == 0 && count == 2 && words[1][0] == '/')
-        return texts_add(&allow->roots, words[1]);
+        return usher_texts_add(&allow->roots, words[1]);
     return true;
 }
 
 bool usher_allow_finish(usher_allow_t *allow) {
-    put_dynamic(allow);
+    put_below_roots(allow);
     bool written = ferror(allow->stream) == 0;
     written = fclose(allow->stream) == 0 && written;
     allow->stream = NULL;
@@ -270,8 +148,14 @@ void usher_allow_free(usher_allow_t *allow) {
     free(allow->bytes);
     free(allow->user);
     free(allow->group);
-    texts_free(&allow->names);
-    texts_free(&allow->roots);
-    texts_free(&allow->dynamic);
+    while (allow->files != NULL) {
+        usher_allow_files_t *files = allow->files;
+        allow->files = files->next;
+        usher_texts_free(&files->words);
+        free(files);
+    }
+    usher_texts_free(&allow->names);
+    usher_texts_free(&allow->roots);
+    usher_texts_free(&allow->dynamic);
     *allow = (usher_allow_t){0};
 }

@@ -11,10 +11,13 @@
 #include <stddef.h>
 #include <stdio.h>
 
-typedef struct {
-    char **items;
-    size_t count, capacity;
-} usher_texts_t;
+#include "registration/texts.h"
+
+typedef struct usher_allow_files usher_allow_files_t;
+struct usher_allow_files {
+    usher_allow_files_t *next;
+    usher_texts_t words; /* of its options */
+};
 
 typedef struct {
     char *user, *group; /* the server's */
@@ -24,7 +27,9 @@ typedef struct {
     usher_texts_t names;   /* of the classes so far: the first definition counts */
     usher_texts_t roots;   /* UsherRoot */
     usher_texts_t dynamic; /* words of all FCGIConfig lines */
-    bool broken_dynamic;   /* what it restricts is not known: nothing dynamic is allowed */
+    usher_allow_files_t *files,
+        **files_end;     /* classes of -protocol cgi that run what is below them */
+    bool broken_dynamic; /* what it restricts is not known: nothing dynamic is allowed */
 } usher_allow_t;
 
 /* All of them: false without memory. */

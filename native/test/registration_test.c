@@ -714,8 +714,8 @@ static void test_allow(void) {
                          "A=2", "-priority", "5", "-limit", "nofile=1K", "-limit", "core=0", "-log",
                          "/var/log/x", "-allow-setuid", "-socket", "/run/p.sock")),
         "program\narg=php-cgi\narg=-d\narg=a b=\\\\c\ncwd=/w\nlisten=unix:/run/p.sock\n%s"
-        "env=USHER_TEST_COPIED=from\\\\here\nenv=A=2\nnice=5\nlimit=nofile=1K\n"
-        "limit=core=0\nlog=/var/log/x\nsetuid=1\ndynamic\n%s",
+        "env=USHER_TEST_COPIED=from\\\\here\nenv=A=2\nnice=5\nlog=/var/log/x\nsetuid=1\n"
+        "limit=nofile=1K\nlimit=core=0\ndynamic\n%s",
         "all options; of a variable the last value");
     allows(DIRECTIVES(WORDS("AppClass", "/main", "-user", "app", "-port", "127.0.0.1:9000",
                             "-on-demand", "2", "-priority", "0"),
@@ -739,6 +739,64 @@ static void test_allow(void) {
                       WORDS("AppClass", "/a"), WORDS("AppClass", "/a", "-cwd", "/tmp")),
            "program\narg=/a\ncwd=/\n%sdynamic\n%s",
            "nothing that is wrong or external, and of a name the first that is right");
+}
+
+static void test_allowed_gateways(void) {
+    allows(DIRECTIVES(WORDS("AppClass", "/srv/cgi/env.cgi", "-protocol", "CGI", "-limit", "core=0",
+                            "-limit", "nofile=1K", "-initial-env", "A=1", "-priority", "3", "-log",
+                            "/var/log/x", "-allow-setuid")),
+           "program\ngateway=cgi\narg=--limit\narg=core=0\narg=--limit\narg=nofile=1K\n"
+           "arg=--program\narg=/srv/cgi/env.cgi\ncwd=/\n%senv=A=1\nnice=3\nlog=/var/log/x\n"
+           "setuid=1\ndynamic\n%s",
+           "a gateway for one CGI program; limits are its arguments");
+    allows(DIRECTIVES(WORDS("AppClass", "git", "-protocol", "cgi", "-command", "git-http 'a b'")),
+           "program\ngateway=cgi\narg=--program\narg=git-http\narg=a b\ncwd=/\n%sdynamic\n%s",
+           "one with arguments");
+    allows(
+        DIRECTIVES(WORDS("AppClass", "/x", "-protocol", "cgi", "-command", "/y z", "-user", "u")),
+        "program\ngateway=cgi\narg=--program\narg=/y\narg=z\ncwd=/\nuser=u\ndynamic\n%s",
+        "another one than the path that names the class");
+    allows(DIRECTIVES(WORDS("AppClass", "usher-cgi", "-protocol", "cgi", "-limit", "cpu=9"),
+                      WORDS("UsherRoot", "/srv/a"), WORDS("UsherRoot", "/srv/b")),
+           "program\ngateway=cgi\narg=--limit\narg=cpu=9\narg=--path-check\narg=suexec\n"
+           "arg=--root\narg=/srv/a\narg=--root\narg=/srv/b\ncwd=/\n%s"
+           "dynamic\nroot=/srv/a\nroot=/srv/b\n%s",
+           "a gateway for all files below the roots, wherever these are said");
+    allows(DIRECTIVES(WORDS("UsherRoot", "/srv/a"),
+                      WORDS("AppClass", "b", "-protocol", "cgi", "-user", "u"),
+                      WORDS("AppClass", "/p"),
+                      WORDS("AppClass", "a", "-protocol", "cgi", "-user", "v", "-group", "w"),
+                      WORDS("FCGIConfig", "-dynamicRoot", "/one", "-path-check", "Roots"),
+                      WORDS("FCGIConfig", "-dynamicRoot", "/two", "-user-dir", "x"),
+                      WORDS("UsherRoot", "/srv/b")),
+           "program\narg=/p\ncwd=/\n%s", "none of these where a FCGIConfig is wrong");
+    allows(DIRECTIVES(WORDS("UsherRoot", "/srv/a"),
+                      WORDS("AppClass", "b", "-protocol", "cgi", "-user", "u"),
+                      WORDS("AppClass", "a", "-protocol", "cgi", "-user", "v", "-group", "w"),
+                      WORDS("FCGIConfig", "-dynamicRoot", "/one", "-path-check", "Roots"),
+                      WORDS("FCGIConfig", "-dynamicRoot", "/two")),
+           "program\ngateway=cgi\narg=--path-check\narg=roots\narg=--root\narg=/one\narg=--root\n"
+           "arg=/two\ncwd=/\nuser=u\n"
+           "program\ngateway=cgi\narg=--path-check\narg=roots\narg=--root\narg=/one\narg=--root\n"
+           "arg=/two\ncwd=/\nuser=v\ngroup=w\n"
+           "dynamic\nroot=/one\nroot=/two\npath-check=roots\n%s",
+           "the roots of FCGIConfig in place of the server's, in order");
+    allows(DIRECTIVES(WORDS("ExternalAppClass", "tomcat", "-protocol", "ajp", "-host",
+                            "127.0.0.1:8009", "-secret-file", "/etc/usher/a b", "-log", "/l"),
+                      WORDS("ExternalAppClass", "jserv", "-protocol", "AJP12", "-host",
+                            "127.0.0.1:8007", "-user", "java", "-group", "web"),
+                      WORDS("ExternalAppClass", "fcgi", "-host", "127.0.0.1:9000")),
+           "program\ngateway=ajp\nsecret=/etc/usher/a b\ncwd=/\n%slog=/l\n"
+           "program\ngateway=ajp\ncwd=/\nuser=java\ngroup=web\ndynamic\n%s",
+           "gateways to servlet engines, with secret and without, for either version");
+    allows(DIRECTIVES(WORDS("AppClass", "tomcat", "-protocol", "ajp", "-command", "/opt/run x",
+                            "-host", "127.0.0.1:8009", "-limit", "core=0")),
+           "program\ngateway=ajp\ncwd=/\n%sdynamic\n%s", "and to one that is started");
+    allows(DIRECTIVES(WORDS("ExternalAppClass", "a", "-protocol", "cgi", "-host", "h:1"),
+                      WORDS("AppClass", "b", "-protocol", "ajp", "-host", "h:1"),
+                      WORDS("AppClass", "c", "-protocol", "cgi", "-secret-file", "/s"),
+                      WORDS("AppClass", "d", "-protocol", "perl")),
+           "dynamic\n%s", "none for what is wrong");
 }
 
 static void test_refused_registrations(void) {
@@ -963,6 +1021,7 @@ static void test_as(const char *name) {
     test_ending();
     test_file();
     test_allow();
+    test_allowed_gateways();
     test_refused_registrations();
     test_embedded_start();
     test_failed_start();

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registration/allow_blocks.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define ERROR_BYTES 512
+#define COMMAND_WORDS_MAX 4096
+
+/* ---- writing ---------------------------------------------------------------------------------- */
+
+static void put_bytes(FILE *stream, const char *text) {
+    for (; *text != '\0'; text++) {
+        if (*text == '\\' || *text == '\n')
+            putc('\\', stream);
+        putc(*text == '\n' ? 'n' : *text, stream);
+    }
+}
+
+/* NAME=PREFIXVALUE */
+static void put_prefixed(FILE *stream, const char *name, const char *prefix, const char *value) {
+    fprintf(stream, "%s=%s", name, prefix);
+    put_bytes(stream, value);
+    putc('\n', stream);
+}
+
+static void put(FILE *stream, const char *name, const char *value) {
+    if (value != NULL)
+        put_prefixed(stream, name, "", value);
+}
+
+/* ---- options ---------------------------------------------------------------------------------- */
+
+static const usher_option_value_t *find(const usher_option_values_t *values, const char *id) {
+    for (size_t i = 0; i < values->count; i++)
+        if (strcmp(values->values[i].option->id, id) == 0)
+            return &values->values[i];
+    return NULL;
+}
+
+const char *usher_block_text(const usher_option_values_t *values, const char *id) {
+    const usher_option_value_t *value = find(values, id);
+    return value != NULL ? value->text : NULL;
+}
+
+static void put_all(FILE *stream, const char *name, const usher_option_values_t *values,
+                    const char *id) {
+    for (size_t i = 0; i < values->count; i++)
+        if (strcmp(values->values[i].option->id, id) == 0)
+            put(stream, name, values->values[i].text);
+}
+
+/* Bytes of NAME in "NAME=value", 0 when there is none. */
+static size_t name_length(const usher_option_value_t *value) {
+    const char *sign = strchr(value->text, '=');
+    return strcmp(value->option->id, "initialEnv") != 0 || sign == NULL
+               ? 0
+               : (size_t)(sign - value->text);
+}
+
+/* A variable that is given again later counts there. */
+static void put_environment(FILE *stream, const usher_option_values_t *values) {
+    for (size_t i = 0; i < values->count; i++) {
+        const char *text = values->values[i].text;
+        size_t length = name_length(&values->values[i]), later = i + 1;
+        while (later < values->count && (name_length(&values->values[later]) != length ||
+                                         strncmp(values->values[later].text, text, length) != 0))
+            later++;
+        if (length > 0 && later == values->count)
+            put(stream, "env", text);
+    }
+}
+
+/* -group counts with -user; without either it is the server's user and group. */
+static void put_common(const usher_allow_t *allow, const usher_option_values_t *values) {
+    FILE *stream = allow->stream;
+    const char *user = usher_block_text(values, "user"), *group = usher_block_text(values, "group");
+    const usher_option_value_t *priority = find(values, "priority");
+    put(stream, "user", user != NULL ? user : allow->user);
+    put(stream, "group", group != NULL ? group : user == NULL ? allow->group : NULL);
+    put_environment(stream, values);
+    if (priority != NULL && priority->number != 0)
+        fprintf(stream, "nice=%lld\n", (long long)priority->number);
+    put(stream, "log", usher_block_text(values, "log"));
+    if (find(values, "allowSetuid") != NULL)
+        fputs("setuid=1\n", stream);
+}
+
+/* ---- programs --------------------------------------------------------------------------------- */
+
+/* As dirname() of Node's path module: what the manager says. */
+static void put_folder(FILE *stream, const char *path) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    while (end > 0 && path[end - 1] != '/')
+        end--;
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    char *folder = strndup(path, end);
+    put(stream, "cwd", folder);
+    free(folder);
+}
+
+static bool put_command(FILE *stream, const char *command) {
+    char error[ERROR_BYTES];
+    size_t size = strlen(command) + 2;
+    char *buffer = malloc(size), **words = calloc(COMMAND_WORDS_MAX, sizeof *words);
+    int count = buffer == NULL || words == NULL
+                    ? -1
+                    : usher_command_split(command, buffer, size, words, COMMAND_WORDS_MAX, error,
+                                          sizeof error);
+    for (int i = 0; i < count; i++)
+        put(stream, "arg", words[i]);
+    free(buffer);
+    free(words);
+    return count > 0;
+}
+
+bool usher_block_program(const usher_allow_t *allow, const char *name,
+                         const usher_option_values_t *values) {
+    FILE *stream = allow->stream;
+    const char *command = usher_block_text(values, "command"),
+               *cwd = usher_block_text(values, "cwd");
+    const char *socket = usher_block_text(values, "socket"),
+               *port = usher_block_text(values, "port");
+    fputs("program\n", stream);
+    if (command == NULL)
+        put(stream, "arg", name);
+    else if (!put_command(stream, command))
+        return false;
+    if (cwd != NULL)
+        put(stream, "cwd", cwd);
+    else if (*name == '/')
+        put_folder(stream, name);
+    else
+        put(stream, "cwd", "/");
+    if (socket != NULL)
+        put_prefixed(stream, "listen", "unix:", socket);
+    else if (port != NULL)
+        put_prefixed(stream, "listen", "tcp:", port);
+    put_common(allow, values);
+    put_all(stream, "limit", values, "limit");
+    return true;
+}
+
+/* ---- what goes by roots ----------------------------------------------------------------------- */
+
+static const char *path_check_of(const usher_option_values_t *values) {
+    const char *check = usher_block_text(values, "pathCheck");
+    return check != NULL && strcasecmp(check, "roots") == 0 ? "roots" : "suexec";
+}
+
+/* Each root as NAME=VALUE, behind a line `before` where that is not NULL. */
+static void put_roots(const usher_allow_t *allow, const usher_option_values_t *dynamic,
+                      const char *before, const char *name) {
+    bool named = find(dynamic, "dynamicRoot") != NULL;
+    size_t count = named ? dynamic->count : allow->roots.count;
+    for (size_t i = 0; i < count; i++) {
+        if (named && strcmp(dynamic->values[i].option->id, "dynamicRoot") != 0)
+            continue;
+        if (before != NULL)
+            fputs(before, allow->stream);
+        put(allow->stream, name, named ? dynamic->values[i].text : allow->roots.items[i]);
+    }
+}
+
+void usher_block_dynamic(const usher_allow_t *allow, const usher_option_values_t *dynamic) {
+    FILE *stream = allow->stream;
+    fputs("dynamic\n", stream);
+    put_roots(allow, dynamic, NULL, "root");
+    if (find(dynamic, "pathCheck") != NULL)
+        put(stream, "path-check", path_check_of(dynamic));
+    put_common(allow, dynamic);
+    put_all(stream, "limit", dynamic, "limit");
+}
+
+/* ---- gateways --------------------------------------------------------------------------------- */
+
+static void begin_gateway(FILE *stream, const char *name) {
+    fprintf(stream, "program\ngateway=%s\n", name);
+}
+
+static void end_gateway(const usher_allow_t *allow, const usher_option_values_t *values) {
+    fputs("cwd=/\n", allow->stream);
+    put_common(allow, values);
+}
+
+/* Limits are for the programs that it runs: they are its arguments, in the order given. */
+static void put_cgi_limits(FILE *stream, const usher_option_values_t *values) {
+    for (size_t i = 0; i < values->count; i++) {
+        if (strcmp(values->values[i].option->id, "limit") != 0)
+            continue;
+        put(stream, "arg", "--limit");
+        put(stream, "arg", values->values[i].text);
+    }
+}
+
+/* A gateway that runs one program. */
+bool usher_block_cgi(const usher_allow_t *allow, const char *name,
+                     const usher_option_values_t *values) {
+    FILE *stream = allow->stream;
+    const char *command = usher_block_text(values, "command");
+    begin_gateway(stream, "cgi");
+    put_cgi_limits(stream, values);
+    put(stream, "arg", "--program");
+    if (command == NULL)
+        put(stream, "arg", name);
+    else if (!put_command(stream, command))
+        return false;
+    end_gateway(allow, values);
+    return true;
+}
+
+void usher_block_ajp(const usher_allow_t *allow, const usher_option_values_t *values) {
+    begin_gateway(allow->stream, "ajp");
+    put(allow->stream, "secret", usher_block_text(values, "secretFile"));
+    end_gateway(allow, values);
+}
+
+void usher_block_files(const usher_allow_t *allow, const usher_option_values_t *values,
+                       const usher_option_values_t *dynamic) {
+    begin_gateway(allow->stream, "cgi");
+    put_cgi_limits(allow->stream, values);
+    put(allow->stream, "arg", "--path-check");
+    put(allow->stream, "arg", path_check_of(dynamic));
+    put_roots(allow, dynamic, "arg=--root\n", "arg");
+    end_gateway(allow, values);
+}
