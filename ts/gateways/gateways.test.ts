@@ -80,7 +80,7 @@ t.test('link', async (t) => {
   t.equal(messages.length, 4, 'and lines together');
 
   for (const wrong of ['no JSON', '[]', '{"type":"other"}', 'null', '7']) {
-    manager.write(`${wrong}\n`);
+    manager.write(`\n${wrong}\n`); // an empty line says nothing
     const answer = await reply();
     t.match(
       answer,

@@ -81,6 +81,7 @@ export class LinkEnd {
     const lines = (this.#partial + text).split('\n');
     this.#partial = lines.pop() ?? '';
     for (const line of lines) {
+      if (line === '') continue; // a manager's first, in case a former one broke off in a line
       const message = parseMessage(line);
       if (message !== null) this.#events.onMessage(message);
       else this.log('error', 'link.broken', explain(line));

@@ -42,6 +42,47 @@ AppClass /srv/a.fcgi -user u
   );
 });
 
+t.test('gateways: with all that decides what they may run', async (t) => {
+  const path = 'env=PATH=/usr/local/bin:/usr/bin:/bin';
+  t.same(
+    allowed(`
+AppClass /srv/env.cgi -protocol cgi -user u -limit core=0 -limit nofile=1K -priority 3
+AppClass git -protocol cgi -command "/bin/echo 'a b'" -user u -allow-setuid
+AppClass files -protocol cgi -user u -limit cpu=9
+AppClass tomcat -protocol ajp -command /opt/run -host 127.0.0.1:8009 -user u
+ExternalAppClass shop -protocol ajp -host a:8009 -secret-file "/etc/a b" -user v -group w -log /l
+ExternalAppClass old -protocol ajp12 -host a:8007 -user v
+ExternalAppClass db -host 127.0.0.1:1
+FCGIConfig -dynamicRoot /one
+FCGIConfig -dynamicRoot /two -path-check roots
+`),
+    [
+      ...['program', 'gateway=cgi', 'arg=--limit', 'arg=core=0', 'arg=--limit', 'arg=nofile=1K'],
+      ...['arg=--program', 'arg=/srv/env.cgi', 'cwd=/', path, 'user=u', 'nice=3'],
+      ...['program', 'gateway=cgi', 'arg=--program', 'arg=/bin/echo', 'arg=a b', 'cwd=/', path],
+      ...['user=u', 'setuid=1'],
+      ...['program', 'gateway=cgi', 'arg=--limit', 'arg=cpu=9', 'arg=--path-check', 'arg=roots'],
+      ...['arg=--root', 'arg=/one', 'arg=--root', 'arg=/two', 'cwd=/', path, 'user=u'],
+      ...['program', 'gateway=ajp', 'cwd=/', path, 'user=u'],
+      ...['program', 'gateway=ajp', 'secret=/etc/a b', 'cwd=/', path, 'user=v', 'group=w'],
+      ...['log=/l', 'program', 'gateway=ajp', 'cwd=/', path, 'user=v'],
+    ],
+  );
+});
+
+t.test(
+  'a gateway for files goes by the roots, whether it is said before or after them',
+  async (t) => {
+    t.same(
+      allowed('UsherRoot /a\nAppClass files -protocol cgi -user u\nUsherRoot /b').slice(0, 9),
+      [
+        ...['program', 'gateway=cgi', 'arg=--path-check', 'arg=suexec'],
+        ...['arg=--root', 'arg=/a', 'arg=--root', 'arg=/b', 'cwd=/'],
+      ],
+    );
+  },
+);
+
 t.test('what would end a line is escaped', async (t) => {
   const list = allowList({
     broken: [],

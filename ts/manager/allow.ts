@@ -7,7 +7,7 @@ import type { ClassConfig } from './class-config.ts';
 import { configsOf } from './desired.ts';
 import { listenOf } from './public-socket.ts';
 
-/** One block for each static class. */
+/** One block for each class that has something to start. */
 export function allowList(registration: Registration): string {
   return configsOf(registration)
     .filter(({ kind }) => kind === 'static')
@@ -17,9 +17,11 @@ export function allowList(registration: Registration): string {
 
 function blockOf(config: ClassConfig): string {
   const { args, cwd, env, user, group, nice, resourceLimits, logFile, allowSetuid } = config;
-  const { publicAddress } = config;
+  const { publicAddress, gateway } = config;
   const listen = publicAddress && listenOf(publicAddress);
   const fields: [name: string, values: readonly (string | number | null)[]][] = [
+    ['gateway', [gateway?.name ?? null]],
+    ['secret', [gateway?.secretFile ?? null]],
     ['arg', args],
     ['cwd', [cwd]],
     ['listen', [listen]],

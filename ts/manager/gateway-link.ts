@@ -19,6 +19,7 @@ export class GatewayLink {
     this.#socket.on('error', () => undefined); // 'close' follows
     this.#socket.on('close', onLost);
     this.#socket.unref();
+    this.#socket.write('\n'); // ends what a former manager may have begun to say
   }
 
   send(down: Down): void {

@@ -44,7 +44,7 @@ class FakeGateway {
 
   async next(): Promise<Down> {
     const { value } = await this.#lines.next();
-    return JSON.parse(value as string);
+    return value === '' ? this.next() : JSON.parse(value as string);
   }
 
   say(up: Up): void {
