@@ -6,6 +6,7 @@
  */
 #include "input.h"
 #include "launcher/allow.h"
+#include "launcher/gateway.h"
 #include "registration/allow.h"
 
 #define WORDS_MAX 16
@@ -23,9 +24,25 @@ static bool has_value(const allow_block_t *block, const char *name, const char *
     return false;
 }
 
+/* Word by word as allowed, but for the directory of one program that is said without. */
+static void check_arguments(const allow_block_t *block, const message_t *start) {
+    const char *cursor = NULL, *value, *allowed;
+    size_t in_block = 0, changed = 0;
+    while (!block->is_dynamic && (value = message_next(start, "arg", &cursor)) != NULL) {
+        allowed = allow_next(block, "arg", &in_block);
+        CLAIM(allowed != NULL);
+        if (strcmp(allowed, value) == 0)
+            continue;
+        size_t length = strlen(value), name_length = strlen(allowed);
+        CLAIM(++changed == 1 && strchr(allowed, '/') == NULL && length > name_length &&
+              strcmp(value + length - name_length, allowed) == 0);
+    }
+    CLAIM(block->is_dynamic || allow_next(block, "arg", &in_block) == NULL);
+}
+
 /* Nobody's wish goes further than the block that allows it. */
 static void check_allowed(const allow_block_t *block, const message_t *start) {
-    static const char *const singles[] = {"user", "group", "log"};
+    static const char *const singles[] = {"user", "group", "log", "gateway", "secret"};
     const char *cursor = NULL, *value;
     for (size_t i = 0; i < sizeof(singles) / sizeof(singles[0]); i++)
         CLAIM(is_same(allow_text(block, singles[i]), message_text(start, singles[i])));
@@ -35,13 +52,9 @@ static void check_allowed(const allow_block_t *block, const message_t *start) {
     while ((value = message_next(start, "env", &cursor)) != NULL)
         CLAIM(has_value(block, "env", value) ||
               strcmp(value, "PATH=/usr/local/bin:/usr/bin:/bin") == 0);
-    cursor = NULL;
-    for (size_t i = 0; !block->is_dynamic; i++) {
-        value = message_next(start, "arg", &cursor);
-        if (value == NULL)
-            break;
-        CLAIM(i == 0 || has_value(block, "arg", value));
-    }
+    check_arguments(block, start);
+    const char *gateway = message_text(start, "gateway");
+    CLAIM(gateway == NULL || (!block->is_dynamic && gateway_is_name(gateway)));
 }
 
 static void hold_against(const allow_list_t *list, const message_t *message) {
