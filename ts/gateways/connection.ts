@@ -37,8 +37,7 @@ export interface Exchange {
   /** The answer is not whole and cannot become so: the connection ends without an end of the request,
    * by which the web server knows. */
   breakOff(): void;
-  /** Stop and go on reading the request. While it is stopped a lost connection goes unnoticed until
-   * something is written. */
+  /** Stop and go on reading the request. */
   pauseBody(): void;
   resumeBody(): void;
 }
@@ -59,6 +58,11 @@ const COPY_BYTES_MAX = 16 << 10;
 /** Parameters of one request: nginx and Apache allow less. */
 export const PARAMS_BYTES_MAX = 1 << 20;
 
+/** A connection that is not read says nothing of its end: it is asked by writing no bytes at all, which
+ * fails once the peer has gone. */
+const LOOK_MS = 1000;
+const NOTHING = Buffer.alloc(0);
+
 /** A connection that is to be closed is given this long to take what was written. */
 const LINGER_MS = 30_000;
 
@@ -73,6 +77,7 @@ export class Connection {
   #needsDrain = false;
   #isClosing = false;
   #requests = 0;
+  #look: NodeJS.Timeout | null = null;
 
   constructor(socket: Socket, events: ConnectionEvents) {
     this.#socket = socket;
@@ -146,6 +151,7 @@ export class Connection {
   }
 
   #onClose(): void {
+    this.resume();
     this.#out = [];
     this.#abort();
     this.#events.onClose(this);
@@ -176,16 +182,22 @@ export class Connection {
     this.#decoder.end(exchange.head.id);
     if (!isWhole) this.#cut();
     else if (this.#isClosing) this.#finish();
-    else this.#socket.resume();
+    else this.resume();
     this.#events.onEnded();
   }
 
   pause(): void {
+    if (this.#socket.destroyed) return;
     this.#socket.pause();
+    this.#look ??= setInterval(() => {
+      if (this.#socket.writableLength === 0) this.#socket.write(NOTHING);
+    }, LOOK_MS);
   }
 
   resume(): void {
     this.#socket.resume();
+    if (this.#look !== null) clearInterval(this.#look);
+    this.#look = null;
   }
 
   /** All that is to be written in one tick is one write. */
@@ -208,7 +220,7 @@ export class Connection {
   /** Everything that was written reaches the peer, who may have more to say that nobody reads. */
   #finish(): void {
     this.#flush();
-    this.#socket.resume();
+    this.resume();
     this.#socket.end();
     this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
   }

@@ -317,6 +317,16 @@ t.test('a body that nobody takes', async (t) => {
   seen[0]!.exchange.resumeBody();
   t.equal((await one.answer()).status, 0);
   t.equal(taken, 5_000_000);
+
+  const two = client();
+  two.send({ params: {}, body: Buffer.alloc(5_000_000) });
+  while (seen.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  two.destroy();
+  while (!seen[1]!.events.includes('abort')) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  t.pass('that its web server has gone is noticed all the same');
+  seen[1]!.exchange.end();
 });
 
 t.test('hostile peers', async (t) => {
