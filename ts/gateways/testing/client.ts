@@ -119,7 +119,7 @@ export class TestClient {
 
   /** Resolves when the answer under way has so much output. */
   async output(text: string): Promise<void> {
-    while (!this.#soFar().includes(text) && !this.isClosed) {
+    while (!this.outputSoFar().includes(text) && !this.isClosed) {
       await new Promise<void>((resolve) => this.#outputWaiters.push(resolve));
     }
   }
@@ -132,7 +132,8 @@ export class TestClient {
     this.socket.destroy();
   }
 
-  #soFar(): string {
+  /** Of the answer under way, stderr behind stdout. */
+  outputSoFar(): string {
     return Buffer.concat(this.#stdout).toString('latin1') + this.#answer.stderr;
   }
 
