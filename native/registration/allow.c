@@ -11,15 +11,6 @@
 
 /* ---- classes ---------------------------------------------------------------------------------- */
 
-typedef enum { SPEAKS_FASTCGI, SPEAKS_CGI, SPEAKS_AJP } protocol_t;
-
-static protocol_t protocol_of(const usher_option_values_t *values) {
-    const char *word = usher_block_text(values, "protocol");
-    if (word == NULL || strcasecmp(word, "fastcgi") == 0)
-        return SPEAKS_FASTCGI;
-    return strcasecmp(word, "cgi") == 0 ? SPEAKS_CGI : SPEAKS_AJP;
-}
-
 /* One that runs whatever file the web server names waits for all roots to be known. */
 static bool add_files(usher_allow_t *allow, const char *const *words, size_t count) {
     usher_allow_files_t *files = calloc(1, sizeof *files);
@@ -36,14 +27,13 @@ static bool add_files(usher_allow_t *allow, const char *const *words, size_t cou
 static bool add_static(usher_allow_t *allow, const char *const *words, size_t count,
                        const usher_option_values_t *values) {
     const char *name = words[0];
-    switch (protocol_of(values)) {
-    case SPEAKS_FASTCGI:
+    switch (usher_options_protocol(values)) {
+    case USHER_PROTOCOL_FASTCGI:
         return usher_block_program(allow, name, values);
-    case SPEAKS_CGI:
-        return *name == '/' || usher_block_text(values, "command") != NULL
-                   ? usher_block_cgi(allow, name, values)
-                   : add_files(allow, words + 1, count - 1);
-    case SPEAKS_AJP:
+    case USHER_PROTOCOL_CGI:
+        return usher_class_runs_any_file(name, values) ? add_files(allow, words + 1, count - 1)
+                                                       : usher_block_cgi(allow, name, values);
+    case USHER_PROTOCOL_AJP:
         usher_block_ajp(allow, values);
         break;
     }
@@ -64,7 +54,7 @@ static bool add_class(usher_allow_t *allow, usher_scope_t scope, const char *con
         return false;
     if (scope == USHER_SCOPE_STATIC)
         return add_static(allow, words, count, &values);
-    if (protocol_of(&values) == SPEAKS_AJP)
+    if (usher_options_protocol(&values) == USHER_PROTOCOL_AJP)
         usher_block_ajp(allow, &values);
     return true;
 }

@@ -39,7 +39,7 @@ static const usher_option_value_t *find(const usher_option_values_t *values, con
     return NULL;
 }
 
-const char *usher_block_text(const usher_option_values_t *values, const char *id) {
+static const char *text_of(const usher_option_values_t *values, const char *id) {
     const usher_option_value_t *value = find(values, id);
     return value != NULL ? value->text : NULL;
 }
@@ -75,14 +75,14 @@ static void put_environment(FILE *stream, const usher_option_values_t *values) {
 /* -group counts with -user; without either it is the server's user and group. */
 static void put_common(const usher_allow_t *allow, const usher_option_values_t *values) {
     FILE *stream = allow->stream;
-    const char *user = usher_block_text(values, "user"), *group = usher_block_text(values, "group");
+    const char *user = text_of(values, "user"), *group = text_of(values, "group");
     const usher_option_value_t *priority = find(values, "priority");
     put(stream, "user", user != NULL ? user : allow->user);
     put(stream, "group", group != NULL ? group : user == NULL ? allow->group : NULL);
     put_environment(stream, values);
     if (priority != NULL && priority->number != 0)
         fprintf(stream, "nice=%lld\n", (long long)priority->number);
-    put(stream, "log", usher_block_text(values, "log"));
+    put(stream, "log", text_of(values, "log"));
     if (find(values, "allowSetuid") != NULL)
         fputs("setuid=1\n", stream);
 }
@@ -121,10 +121,8 @@ static bool put_command(FILE *stream, const char *command) {
 bool usher_block_program(const usher_allow_t *allow, const char *name,
                          const usher_option_values_t *values) {
     FILE *stream = allow->stream;
-    const char *command = usher_block_text(values, "command"),
-               *cwd = usher_block_text(values, "cwd");
-    const char *socket = usher_block_text(values, "socket"),
-               *port = usher_block_text(values, "port");
+    const char *command = text_of(values, "command"), *cwd = text_of(values, "cwd");
+    const char *socket = text_of(values, "socket"), *port = text_of(values, "port");
     fputs("program\n", stream);
     if (command == NULL)
         put(stream, "arg", name);
@@ -148,7 +146,7 @@ bool usher_block_program(const usher_allow_t *allow, const char *name,
 /* ---- what goes by roots ----------------------------------------------------------------------- */
 
 static const char *path_check_of(const usher_option_values_t *values) {
-    const char *check = usher_block_text(values, "pathCheck");
+    const char *check = text_of(values, "pathCheck");
     return check != NULL && strcasecmp(check, "roots") == 0 ? "roots" : "suexec";
 }
 
@@ -201,7 +199,7 @@ static void put_cgi_limits(FILE *stream, const usher_option_values_t *values) {
 bool usher_block_cgi(const usher_allow_t *allow, const char *name,
                      const usher_option_values_t *values) {
     FILE *stream = allow->stream;
-    const char *command = usher_block_text(values, "command");
+    const char *command = text_of(values, "command");
     begin_gateway(stream, "cgi");
     put_cgi_limits(stream, values);
     put(stream, "arg", "--program");
@@ -215,7 +213,7 @@ bool usher_block_cgi(const usher_allow_t *allow, const char *name,
 
 void usher_block_ajp(const usher_allow_t *allow, const usher_option_values_t *values) {
     begin_gateway(allow->stream, "ajp");
-    put(allow->stream, "secret", usher_block_text(values, "secretFile"));
+    put(allow->stream, "secret", text_of(values, "secretFile"));
     end_gateway(allow, values);
 }
 

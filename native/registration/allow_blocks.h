@@ -11,9 +11,6 @@
 #include "options/options.h"
 #include "registration/allow.h"
 
-/* The value of the option with this id, NULL when it is not given. */
-const char *usher_block_text(const usher_option_values_t *values, const char *id);
-
 /* A program that is an instance itself, and a gateway that runs this program: false without memory. */
 bool usher_block_program(const usher_allow_t *allow, const char *name,
                          const usher_option_values_t *values);
