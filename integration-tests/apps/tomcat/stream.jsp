@@ -1,0 +1,26 @@
+<%-- SPDX-License-Identifier: Apache-2.0 --%>
+<%-- ?parts=N&ms=M: N lines, each sent on its own, M ms apart. ?bytes=N: so many bytes, byte i being i
+     modulo 251. ?hang=1: says "begun" and then nothing for a minute. --%>
+<%@ page contentType="application/octet-stream" session="false" import="java.io.*" %><%
+  OutputStream stream = response.getOutputStream();
+  String bytes = request.getParameter("bytes");
+  if (request.getParameter("hang") != null) {
+    stream.write("begun\n".getBytes());
+    stream.flush();
+    Thread.sleep(60000);
+  } else if (bytes != null) {
+    byte[] pattern = new byte[251 * 32];
+    for (int i = 0; i < pattern.length; i++) pattern[i] = (byte) (i % 251);
+    for (long left = Long.parseLong(bytes); left > 0; left -= pattern.length) {
+      stream.write(pattern, 0, (int) Math.min(left, pattern.length));
+    }
+  } else {
+    int parts = Integer.parseInt(request.getParameter("parts"));
+    for (int i = 0; i < parts; i++) {
+      if (i > 0) Thread.sleep(Long.parseLong(request.getParameter("ms")));
+      stream.write(("part " + i + "\n").getBytes());
+      stream.flush();
+    }
+  }
+  stream.close();
+%>
