@@ -6,6 +6,8 @@ import type { Exchange } from '../connection.ts';
 import { encodeHead } from './answers.ts';
 
 const SMALL_BYTES = 16 << 10;
+/** Held back at most while the request's body is still coming. */
+const HELD_BYTES_MAX = 64 << 10;
 
 /** The answer is longer than -max-output allows. */
 export class OutputLimitError extends Error {
@@ -23,6 +25,10 @@ export class ProgramOutput {
   /** Answered to the program when the web server has read on. */
   #untaken = 0;
   #isFull = false;
+  /** Until release(): nginx sends no more of a body once it has seen the answer's head, and git's
+   * programs write theirs before they read. null: nothing is held back. */
+  #held: Buffer[] | null = [];
+  #heldBytes = 0;
 
   /** @param bytesMax Of the whole answer; 0 = no limit. */
   constructor(exchange: Exchange, bytesMax: number) {
@@ -32,7 +38,7 @@ export class ProgramOutput {
 
   /** The head was sent: the answer can only be gone on with, or broken off. */
   get hasHead(): boolean {
-    return this.#head === null;
+    return this.#head === null && this.#held === null;
   }
 
   /** More than Content-Length promised: dropped. */
@@ -62,6 +68,17 @@ export class ProgramOutput {
   /** @throws CgiHeadError when there is no whole head */
   end(): void {
     this.#head?.end();
+    this.release();
+  }
+
+  /** The request's body is there, or nobody wants the rest of it. */
+  release(): void {
+    const held = this.#held;
+    this.#held = null;
+    if (held === null || this.#heldBytes === 0) return;
+    const bytes = Buffer.concat(held, this.#heldBytes);
+    this.#heldBytes = 0;
+    this.#write(bytes);
   }
 
   /** The web server has read on. */
@@ -109,6 +126,12 @@ export class ProgramOutput {
   }
 
   #write(bytes: Buffer): void {
+    if (this.#held !== null) {
+      this.#held.push(Buffer.from(bytes)); // they are there until the next read
+      this.#heldBytes += bytes.length;
+      if (this.#heldBytes > HELD_BYTES_MAX) this.release();
+      return;
+    }
     if (!this.#exchange.write(bytes)) this.#isFull = true;
   }
 }

@@ -73,6 +73,7 @@ export class CgiRequest implements RequestHandler, ProgramEvents {
   onBodyEnd(): void {
     this.#body.end();
     this.#begin();
+    if (!this.#isAnswered) this.#output.release();
   }
 
   onAbort(): void {
@@ -164,6 +165,7 @@ export class CgiRequest implements RequestHandler, ProgramEvents {
 
   onStdinClosed(): void {
     this.#body.swallow();
+    if (!this.#isAnswered) this.#output.release();
   }
 
   onStdout(bytes: Buffer): void {
