@@ -1,17 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Heads of answers as web servers take them from FastCGI applications, and the gateway's own answers.
+import { STATUS_CODES } from 'node:http';
 import type { CgiHead } from '../../protocols/cgi/index.ts';
-
-const reasons: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  403: 'Forbidden',
-  404: 'Not Found',
-  431: 'Request Header Fields Too Large',
-  500: 'Internal Server Error',
-  502: 'Bad Gateway',
-  503: 'Service Unavailable',
-  504: 'Gateway Timeout',
-};
 
 /** What a client is told: nothing of paths and causes, which are for the error log. */
 const sentences: Readonly<Record<number, string>> = {
@@ -37,7 +27,9 @@ export function encodeHead(head: CgiHead): Answer {
     const text = `Location: ${location}\r\nX-Accel-Redirect: ${location}\r\n\r\n`;
     return { bytes: Buffer.from(text, 'latin1'), contentLength: null };
   }
-  let text = `Status: ${head.status}${head.reason === '' ? '' : ` ${head.reason}`}\r\n`;
+  // Web servers take what follows the number as it is.
+  const reason = head.reason || STATUS_CODES[head.status] || '';
+  let text = `Status: ${`${head.status} ${reason}`.trimEnd()}\r\n`;
   let contentLength: number | null = null;
   for (const [name, value] of head.fields) {
     text += `${name}: ${value}\r\n`;
@@ -48,7 +40,7 @@ export function encodeHead(head: CgiHead): Answer {
 
 /** A short answer in place of the program's. */
 export function failureAnswer(status: number): Buffer {
-  const reason = reasons[status] ?? 'Error';
+  const reason = STATUS_CODES[status] ?? 'Error';
   const body = `${status} ${reason}\n${sentences[status] ?? ''}\n`;
   const retry = status === 503 ? 'Retry-After: 1\r\n' : '';
   return Buffer.from(

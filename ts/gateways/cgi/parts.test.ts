@@ -178,7 +178,7 @@ t.test('statuses of failures', async (t) => {
   t.match(describeExit(0, 24), /SIGXCPU \(-limit cpu\)/);
   t.equal(hintOfHang(0), '', 'of a process that is not there');
   t.match(failureAnswer(503).toString(), /^Status: 503 Service Unavailable\r\n[\s\S]*\r\n\r\n503 /);
-  t.match(failureAnswer(418).toString(), /^Status: 418 Error\r\n/);
+  t.match(failureAnswer(599).toString(), /^Status: 599 Error\r\n/);
 });
 
 t.test('heads', async (t) => {
@@ -192,7 +192,7 @@ t.test('heads', async (t) => {
     reason: '',
     fields,
   });
-  t.equal(bytes.toString('latin1'), 'Status: 200\r\ncontent-length: 12\r\nX: \xe4\r\n\r\n');
+  t.equal(bytes.toString('latin1'), 'Status: 200 OK\r\ncontent-length: 12\r\nX: \xe4\r\n\r\n');
   t.equal(contentLength, 12);
 });
 
