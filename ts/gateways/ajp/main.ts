@@ -1,21 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-// The AJP gateway: FastCGI in, AJP 1.3 out. A program that the manager has started as an instance.
-// Descriptors: 0 the socket where web servers connect, 3 the link to the manager, 4 the secret file.
-
+// The program that the launcher starts for a class of -protocol ajp: FastCGI in, AJP 1.3 out. Descriptor
+// 0 is the endpoint, 3 the link to the manager, 4 the secret file, where there is one; not run by hand.
 import { native } from '../../native/native.ts';
 import { Connections } from '../connections.ts';
-import type { Down } from '../link.ts';
+import type { AjpOptions, BackendConfig, Down } from '../link.ts';
 import { LinkEnd } from '../link-end.ts';
 import { Gateway } from './gateway.ts';
 import { isQuiet } from './quiet.ts';
 import { readSecret } from './secret.ts';
 
-let secret: string | undefined;
-let gateway: Gateway | undefined;
-let isListening = false;
-let isEnding = false;
+/** Tells that starting again cannot help (EX_CONFIG). */
+const EXIT_CONFIG = 78;
 
-const link = new LinkEnd({ onMessage: (message) => onMessage(message) });
+let gateway: Gateway | undefined;
+let isDraining = false;
+
+function fail(status: number, error: unknown): never {
+  const text = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`usher ajp gateway: ${text}\n`);
+  process.exit(status);
+}
+
+/** Before anything else opens a descriptor. */
+function secretOrFail(): string | undefined {
+  try {
+    return readSecret();
+  } catch (error) {
+    return fail(EXIT_CONFIG, error);
+  }
+}
+
+const secret = secretOrFail();
+
+const link = new LinkEnd({
+  onMessage: (message) => onMessage(message),
+  onEnd: () => {
+    // With options it serves on; without it will never get any.
+    if (gateway === undefined) fail(1, 'the manager has gone before it sent the options');
+  },
+});
+
 const connections = new Connections({
   onRequest: (web) => (gateway as Gateway).serve(web),
   onBroken: (error) => link.log('warn', 'fastcgi.broken', error.message),
@@ -27,58 +51,46 @@ function onMessage(message: Down): void {
     gateway?.share(message.backends);
     return;
   }
-  if (message.options.protocol === 'cgi') {
-    void fail(new Error('configured as a gateway for CGI'));
-    return;
-  }
+  const { options, backends } = message;
+  if (options.protocol === 'cgi') fail(EXIT_CONFIG, 'the options are of another protocol');
+  const isFirst = gateway === undefined;
+  gateway?.close(); // what it has begun goes on
+  gateway = created(options, backends);
+  if (isFirst) listen().catch((error: unknown) => fail(1, error));
+}
+
+function created(options: AjpOptions, backends: readonly BackendConfig[]): Gateway {
   try {
-    const next = new Gateway(message.options, message.backends, {
+    const { nowMs } = native;
+    return new Gateway(options, backends, {
       secret,
-      now: native.nowMs,
+      now: nowMs,
       send: (up) => link.send(up),
       isQuiet,
     });
-    gateway?.close(); // requests that it has go on
-    gateway = next;
   } catch (error) {
-    void fail(error as Error);
-    return;
+    return fail(EXIT_CONFIG, error);
   }
-  if (!isListening) void listen();
 }
 
 async function listen(): Promise<void> {
-  isListening = true;
-  try {
-    await connections.listen();
-    link.send({ type: 'ready' });
-  } catch (error) {
-    await fail(error as Error);
-  }
-}
-
-/** What cannot be served: said, and ended. */
-async function fail(error: Error): Promise<void> {
-  process.stderr.write(`usher: AJP gateway: ${error.message}\n`);
-  link.log('error', 'gateway.failed', error.message);
-  await link.close();
-  process.exit(1);
+  await connections.listen();
+  link.send({ type: 'ready' });
 }
 
 /** Requests that have begun are served to their end. */
 async function drain(): Promise<void> {
-  if (isEnding) return;
-  isEnding = true;
-  if (isListening) await connections.drain();
+  if (isDraining) return;
+  isDraining = true;
+  if (gateway !== undefined) await connections.drain();
   gateway?.close();
   await link.close();
   process.exit(0);
 }
 
-process.on('SIGTERM', () => void drain());
-
-try {
-  secret = readSecret();
-} catch (error) {
-  await fail(error as Error);
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    drain().catch((error: unknown) => fail(1, error));
+  });
 }
+process.on('uncaughtException', (error) => fail(1, error.stack ?? error.message));
