@@ -93,6 +93,18 @@ bool usher_shared_equal(const void *shared, const char *bytes, size_t length);
 #define USHER_SHARED_LOAD(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 #define USHER_SHARED_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 
+/*
+ * A seq_cst fence for where an atomic read-modify-write operation stands just before it: where that
+ * is a fence by itself, on whichever word, only the compiler has to be told.
+ */
+static inline void usher_fence_after_swap(void) {
+#if defined(__x86_64__)
+    atomic_signal_fence(memory_order_seq_cst);
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
 /* −1, or nothing when it is 0 already: whoever repairs a count may have been faster. */
 void usher_count_down(_Atomic uint32_t *count);
 /* Make it `least` where it is less. */

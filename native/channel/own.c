@@ -17,6 +17,11 @@
  * (unless it is damaged). That is what draining relies on (places.c), and all of it is seq_cst.
  *
  * The tries of step 2 are bounded: a cell that others write all the time is left to the next count.
+ *
+ * A worker that may not block counts in one thread, and only a recount copies beside it. Then plain
+ * stores do, own word first, cell second, both release: nobody has a newer copy than that thread, and
+ * a recount that read the cell before its store fails to swap it afterwards, since a copy never comes
+ * again. What has to be seq_cst has a fence of its own behind it (usher_fence_after_swap).
  */
 #include <signal.h>
 #include <time.h>
@@ -52,15 +57,39 @@ static void publish(usher_channel_t *channel, const _Atomic uint64_t *own, _Atom
     }
 }
 
-static void count(usher_channel_t *channel, _Atomic uint64_t *own, _Atomic uint64_t *cell,
-                  bool up) {
-    uint64_t was = atomic_load(own);
+static void count_alone(usher_channel_t *channel, _Atomic uint64_t *own, _Atomic uint64_t *cell,
+                        bool up) {
+    uint64_t was = atomic_load_explicit(own, memory_order_relaxed);
+    if (!up && (uint32_t)was == 0) {
+        return; /* of a former life of this process as a worker */
+    }
+    uint64_t now = was + (up ? UP : DOWN);
+    uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
+    atomic_store_explicit(own, now, memory_order_release);
+    atomic_store_explicit(cell, now, memory_order_release);
+    if (seen != was && !is_copy(seen, was)) {
+        atomic_fetch_add(&channel->cells->header.damages, 1);
+    }
+}
+
+static void count_among_threads(usher_channel_t *channel, _Atomic uint64_t *own,
+                                _Atomic uint64_t *cell, bool up) {
+    uint64_t was = atomic_load_explicit(own, memory_order_relaxed);
     do {
         if (!up && (uint32_t)was == 0) {
-            return; /* of a former life of this process as a worker */
+            return; /* as above */
         }
     } while (!atomic_compare_exchange_weak(own, &was, was + (up ? UP : DOWN)));
     publish(channel, own, cell);
+}
+
+static void count(usher_channel_t *channel, _Atomic uint64_t *own, _Atomic uint64_t *cell,
+                  bool up) {
+    if (channel->may_block) {
+        count_among_threads(channel, own, cell, up);
+    } else {
+        count_alone(channel, own, cell, up);
+    }
 }
 
 void usher_own_count_place(usher_channel_t *channel, uint32_t endpoint_index, bool up) {

@@ -73,6 +73,7 @@ usher_status_t usher_place_take(usher_channel_t *channel, usher_ref_t endpoint) 
         USHER_STEP("take: undone, full");
         return USHER_FULL;
     }
+    usher_fence_after_swap(); /* between 1 and 3 */
     USHER_STEP("take: place counted");
     uint32_t state = atomic_load(&record->state);
     uint32_t generation = atomic_load(&record->generation);
