@@ -46,16 +46,22 @@ static bool is_less_loaded(const candidate_t *candidate, const candidate_t *best
            (uint64_t)best->in_use * candidate->concurrency;
 }
 
-void usher_survey(const usher_channel_t *channel, const usher_request_t *request,
-                  usher_survey_t *survey) {
+/* The golden ratio's multiples, cut to their fraction, lie evenly however many slots there are and
+ * whichever of them were for other classes. A remainder would cost a division. */
+static uint32_t first_slot(uint32_t rotation, uint32_t slots) {
+    return (uint32_t)((uint64_t)(rotation * UINT32_C(0x9e3779b9)) * slots >> 32);
+}
+
+usher_ref_t usher_survey(const usher_channel_t *channel, const usher_request_t *request,
+                         usher_survey_t *survey) {
     const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
     uint32_t slots = atomic_load_explicit(&record->endpoint_slots, memory_order_acquire);
     slots = slots < USHER_CLASS_ENDPOINTS_MAX ? slots : USHER_CLASS_ENDPOINTS_MAX;
-    uint32_t start = atomic_load_explicit(&channel->rotation, memory_order_relaxed);
-    candidate_t best = {.concurrency = 0};
+    uint32_t at =
+        first_slot(atomic_load_explicit(&channel->own->rotation, memory_order_relaxed), slots);
+    candidate_t best = {.ref = {0, 0}};
     *survey = (usher_survey_t){0};
 
-    uint32_t at = slots > 0 ? start % slots : 0;
     for (uint32_t i = 0; i < slots; i++, at = at + 1 < slots ? at + 1 : 0) {
         candidate_t candidate;
         if (!read_candidate(channel, atomic_load(&record->endpoints[at]), &candidate)) {
@@ -63,7 +69,7 @@ void usher_survey(const usher_channel_t *channel, const usher_request_t *request
         }
         if (candidate.state == USHER_ENDPOINT_READY) {
             if (survey->ready++ == 0) {
-                best.concurrency = 0; /* starting ones are for classes without ready ones */
+                best = (candidate_t){.ref = {0, 0}}; /* a starting one: not beside ready ones */
                 survey->open = 0;
             }
             survey->places += candidate.concurrency;
@@ -80,16 +86,14 @@ void usher_survey(const usher_channel_t *channel, const usher_request_t *request
         }
         survey->open++;
         if (candidate.in_use < candidate.concurrency &&
-            (best.concurrency == 0 || is_less_loaded(&candidate, &best))) {
+            (best.ref.generation == 0 || is_less_loaded(&candidate, &best))) {
             best = candidate;
             if (best.in_use == 0 && best.state == USHER_ENDPOINT_READY) {
                 break; /* none can be better */
             }
         }
     }
-    if (best.concurrency != 0) {
-        survey->best = best.ref;
-    }
+    return best.ref;
 }
 
 /* ---- addresses --------------------------------------------------------------------------- */

@@ -206,8 +206,7 @@ usher_status_t usher_manager_served(usher_manager_t *manager, usher_ref_t ref, u
     if (!usher_endpoint_of(manager, ref)) {
         return USHER_STALE;
     }
-    *served =
-        atomic_load_explicit(&manager->places->places[ref.index].served, memory_order_relaxed);
+    *served = atomic_load(&manager->places->places[ref.index].served);
     return USHER_OK;
 }
 
@@ -216,8 +215,7 @@ usher_status_t usher_manager_unreached(usher_manager_t *manager, usher_ref_t ref
     if (!usher_endpoint_of(manager, ref)) {
         return USHER_STALE;
     }
-    *unreached =
-        atomic_load_explicit(&manager->places->places[ref.index].unreached, memory_order_relaxed);
+    *unreached = atomic_load(&manager->places->places[ref.index].unreached);
     return USHER_OK;
 }
 

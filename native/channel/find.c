@@ -42,11 +42,6 @@ uint64_t usher_hash(const char *bytes, size_t length) {
     return hash != 0 ? hash : 1;
 }
 
-bool usher_class_is_current(const usher_table_t *table, usher_ref_t class_ref) {
-    return class_ref.generation != 0 &&
-           atomic_load(&table->classes[class_ref.index].generation) == class_ref.generation;
-}
-
 /* The record's generation when it is the class sought, else 0; `*server_id` tells for whom. */
 static uint32_t match(const usher_class_record_t *record, uint64_t hash, const char *key,
                       uint32_t key_length, uint64_t *server_id) {

@@ -47,6 +47,7 @@ bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, bool 
     usher_own_count_waiting(channel, class_index, true);
     USHER_STEP("queue: gauge counted");
     *waiting = atomic_fetch_add(&gate->waiting, 1);
+    usher_fence_after_swap(); /* the gauge may be a plain store: own.c, places.c */
     USHER_STEP("queue: gate counted");
     request->waiting_since_ns = now_ns;
     if (*waiting >= limit && *waiting <= USHER_COUNT_MAX) { /* more is damage: nobody knows */
@@ -99,8 +100,7 @@ static bool must_wait(usher_channel_t *channel, usher_request_t *request, uint64
         return false;
     }
     usher_survey_t survey;
-    usher_survey(channel, request, &survey);
-    if (survey.best.generation != 0) {
+    if (usher_survey(channel, request, &survey).generation != 0) {
         *timeout_ns = *timeout_ns < LEAVE_NS ? *timeout_ns : LEAVE_NS;
         return usher_turn_is_anothers(channel, request, usher_os_now_ns());
     }

@@ -55,11 +55,6 @@ void usher_hung_count(usher_channel_t *channel, usher_ref_t endpoint, uint32_t k
     }
 }
 
-bool usher_is_hung(const usher_channel_t *channel, uint32_t endpoint_index) {
-    uint32_t instance = atomic_load(&channel->table->endpoints[endpoint_index].instance);
-    return atomic_load(&channel->places->places[endpoint_index].hung) == instance;
-}
-
 uint32_t usher_timeouts_at(const usher_worker_record_t *worker, uint32_t endpoint_index,
                            uint32_t instance) {
     if (atomic_load(&worker->has_timed_out) == 0) {

@@ -37,6 +37,7 @@ typedef struct {
     _Atomic uint64_t counts[USHER_ENDPOINTS_MAX];
     _Atomic uint64_t waiting[USHER_CLASSES_MAX];
     uint32_t generation;
+    _Atomic uint32_t rotation; /* where the next search for an endpoint begins (choose.c) */
 } usher_own_t;
 
 struct usher_channel {
@@ -57,7 +58,6 @@ struct usher_channel {
     uint32_t unknown_timeout_ms; /* longest wait for the manager to know a class; 0 = no limit */
     uint32_t bell;               /* 0 = that of the sleeping threads */
     uint64_t slept_ns;           /* when it rang last */
-    _Atomic uint32_t rotation;   /* where the next search for an endpoint begins */
     _Atomic uint32_t recounted;  /* the table's `recount` that was heeded */
     /* the lock (lock.c): of this process's threads one at a time is at it */
     pthread_mutex_t lock_mutex;
@@ -93,10 +93,8 @@ bool usher_shared_equal(const void *shared, const char *bytes, size_t length);
 #define USHER_SHARED_LOAD(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 #define USHER_SHARED_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 
-/*
- * A seq_cst fence for where an atomic read-modify-write operation stands just before it: where that
- * is a fence by itself, on whichever word, only the compiler has to be told.
- */
+/* A seq_cst fence, for where a compare-and-swap or the like stands just before it: on x86 that is a
+ * fence by itself, whichever word it is for and whether it succeeds, and only the compiler is told. */
 static inline void usher_fence_after_swap(void) {
 #if defined(__x86_64__)
     atomic_signal_fence(memory_order_seq_cst);
@@ -159,7 +157,12 @@ uint32_t usher_worker_slots(const usher_cells_t *cells);
 /* Give back what a dead worker counts. The caller holds the lock on its byte. */
 void usher_worker_settle(usher_cells_t *cells, usher_places_t *places, uint32_t slot);
 /* Was a class of this group ever counted in the slot? */
-bool usher_worker_knows_group(const usher_worker_record_t *worker, uint32_t class_index);
+static inline bool usher_worker_knows_group(const usher_worker_record_t *worker,
+                                            uint32_t class_index) {
+    uint32_t group = class_index / USHER_GROUP_CLASSES;
+    return atomic_load_explicit(&worker->groups[group / 64], memory_order_acquire) >> (group % 64) &
+           1;
+}
 
 /* ---- own.c ------------------------------------------------------------------------------- */
 
@@ -194,7 +197,10 @@ void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint64_t *own);
 /* A request was given up there that its program goes on with; before its release. */
 void usher_hung_count(usher_channel_t *channel, usher_ref_t endpoint, uint32_t kind);
 /* Must no place of the endpoint be lent? */
-bool usher_is_hung(const usher_channel_t *channel, uint32_t endpoint_index);
+static inline bool usher_is_hung(const usher_channel_t *channel, uint32_t endpoint_index) {
+    uint32_t instance = atomic_load(&channel->table->endpoints[endpoint_index].instance);
+    return atomic_load(&channel->places->places[endpoint_index].hung) == instance;
+}
 /* What a worker's cell counts of the timeouts at one instance. */
 uint32_t usher_timeouts_at(const usher_worker_record_t *worker, uint32_t endpoint_index,
                            uint32_t instance);
@@ -226,8 +232,10 @@ void usher_turn_call(usher_channel_t *channel, uint32_t class_index);
 
 /* Mark that the class is counted in this slot from now on. */
 void usher_load_know(usher_channel_t *channel, uint32_t class_index);
+/* A request came, and got its place after `waited_us`; or both at the same look. */
 void usher_load_arrived(usher_channel_t *channel, uint32_t class_index);
 void usher_load_admitted(usher_channel_t *channel, uint32_t class_index, uint64_t waited_us);
+void usher_load_admitted_at_once(usher_channel_t *channel, uint32_t class_index);
 void usher_load_refused(usher_channel_t *channel, uint32_t class_index);
 void usher_load_aborted(usher_channel_t *channel, uint32_t class_index);
 void usher_load_served(usher_channel_t *channel, uint32_t class_index, usher_outcome_t outcome,
@@ -245,21 +253,24 @@ void usher_doorbell_ring(usher_places_t *places);
 usher_ref_t usher_find_class(const usher_table_t *table, uint64_t server_id, const char *key,
                              uint32_t key_length);
 /* Does the reference still mean the class it was given for? */
-bool usher_class_is_current(const usher_table_t *table, usher_ref_t class_ref);
+static inline bool usher_class_is_current(const usher_table_t *table, usher_ref_t class_ref) {
+    return class_ref.generation != 0 &&
+           atomic_load(&table->classes[class_ref.index].generation) == class_ref.generation;
+}
 
 /* ---- choose.c ---------------------------------------------------------------------------- */
 
 /* The endpoints of a class at one look. */
 typedef struct {
-    usher_ref_t best;  /* least loaded one with a free place; {0, 0} = none */
     uint32_t ready;    /* READY ones */
     uint32_t starting; /* STARTING ones */
     uint32_t open;     /* of those that may be used now, not avoided by the request */
     uint32_t places;   /* places of the READY ones */
 } usher_survey_t;
 
-void usher_survey(const usher_channel_t *channel, const usher_request_t *request,
-                  usher_survey_t *survey);
+/* The least loaded one with a free place; {0, 0} = none. */
+usher_ref_t usher_survey(const usher_channel_t *channel, const usher_request_t *request,
+                         usher_survey_t *survey);
 
 /* The address of an endpoint. STALE: it is gone; INVALID: unusable (too long). */
 usher_status_t usher_endpoint_address(const usher_channel_t *channel, usher_ref_t endpoint,

@@ -186,16 +186,16 @@ typedef struct {
 /* Load data of one class in one worker slot. All but `waiting` only ever grow (and wrap), also when
  * another worker takes over the slot. */
 typedef struct {
-    _Atomic uint32_t arrivals;   /* requests that asked for the class */
-    _Atomic uint32_t admitted;   /* took a place */
-    _Atomic uint32_t finished;   /* released it after a complete answer */
+    _Atomic uint32_t at_once;    /* requests that asked for the class and had a place at once */
+    _Atomic uint32_t arrivals;   /* all others that asked for it */
+    _Atomic uint32_t finished;   /* released their place after a complete answer */
     _Atomic uint32_t failed;     /* released it after an error of the program */
     _Atomic uint32_t aborted;    /* client left, waiting or served */
     _Atomic uint32_t refused;    /* answered by us: full, failed, timed out waiting */
     _Atomic uint64_t waiting;    /* gauge: requests waiting now, as in `counts` below */
     _Atomic uint64_t waiting_us; /* sum over admitted requests */
     _Atomic uint64_t serving_us; /* sum over finished and failed requests */
-    _Atomic uint32_t waiting_histogram[USHER_HISTOGRAM_BUCKETS];
+    _Atomic uint32_t waiting_histogram[USHER_HISTOGRAM_BUCKETS]; /* admitted, but not at once */
     _Atomic uint32_t serving_histogram[USHER_HISTOGRAM_BUCKETS];
     uint8_t pad_end[16];
 } usher_load_record_t;

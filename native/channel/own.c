@@ -8,7 +8,8 @@
  * Own word and cell hold the count in the lower half and, above, how often it changed. Counting:
  *
  *   1. own word + 1 (or − 1), and + 1 change, at once
- *   2. read the cell, then the own word; they differ: compare-and-swap the cell to the own word
+ *   2. the cell is the copy just before mine: compare-and-swap it to mine; else
+ *      read the cell, then the own word; they differ: compare-and-swap the cell to the own word
  *
  * Several threads do that at a time, and whoever reads first may write last. Yet no count goes back:
  * a cell that was read before the own word held that word or an older one, so the compare-and-swap
@@ -18,10 +19,11 @@
  *
  * The tries of step 2 are bounded: a cell that others write all the time is left to the next count.
  *
- * A worker that may not block counts in one thread, and only a recount copies beside it. Then plain
- * stores do, own word first, cell second, both release: nobody has a newer copy than that thread, and
- * a recount that read the cell before its store fails to swap it afterwards, since a copy never comes
- * again. What has to be seq_cst has a fence of its own behind it (usher_fence_after_swap).
+ * A worker that may not block counts in one thread, and nothing but a recount copies beside it. There
+ * both steps are plain stores with release: nobody has a newer copy than that thread, and a recount
+ * that read the cell before the store cannot swap it afterwards, as no copy comes again. What
+ * must not be seen before the count comes behind a fence (usher_fence_after_swap in places.c and
+ * gate.c).
  */
 #include <signal.h>
 #include <time.h>
@@ -45,6 +47,7 @@ static void publish(usher_channel_t *channel, const _Atomic uint64_t *own, _Atom
     for (uint32_t i = 0; i < USHER_TRIES_MAX; i++) {
         uint64_t seen = atomic_load(cell);
         uint64_t now = atomic_load(own);
+        USHER_STEP("copy: read");
         if (seen == now) {
             return;
         }
@@ -66,6 +69,7 @@ static void count_alone(usher_channel_t *channel, _Atomic uint64_t *own, _Atomic
     uint64_t now = was + (up ? UP : DOWN);
     uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
     atomic_store_explicit(own, now, memory_order_release);
+    USHER_STEP("count: own word counted");
     atomic_store_explicit(cell, now, memory_order_release);
     if (seen != was && !is_copy(seen, was)) {
         atomic_fetch_add(&channel->cells->header.damages, 1);
@@ -74,13 +78,22 @@ static void count_alone(usher_channel_t *channel, _Atomic uint64_t *own, _Atomic
 
 static void count_among_threads(usher_channel_t *channel, _Atomic uint64_t *own,
                                 _Atomic uint64_t *cell, bool up) {
-    uint64_t was = atomic_load_explicit(own, memory_order_relaxed);
-    do {
-        if (!up && (uint32_t)was == 0) {
-            return; /* as above */
-        }
-    } while (!atomic_compare_exchange_weak(own, &was, was + (up ? UP : DOWN)));
-    publish(channel, own, cell);
+    uint64_t was, change = up ? UP : DOWN;
+    if (up) {
+        was = atomic_fetch_add(own, change);
+    } else {
+        was = atomic_load_explicit(own, memory_order_relaxed);
+        do {
+            if ((uint32_t)was == 0) {
+                return; /* as above */
+            }
+        } while (!atomic_compare_exchange_weak(own, &was, was + change));
+    }
+    USHER_STEP("count: own word counted");
+    uint64_t seen = was; /* most often: then it is older, whoever copied it */
+    if (!atomic_compare_exchange_strong(cell, &seen, was + change)) {
+        publish(channel, own, cell);
+    }
 }
 
 static void count(usher_channel_t *channel, _Atomic uint64_t *own, _Atomic uint64_t *cell,

@@ -21,9 +21,11 @@
  * stand in one order S that agrees with each side's own. Either the worker's read of the state
  * comes after DRAINING in S: it sees it (or a later state) and undoes. Or it comes before: then its
  * cell + 1 comes before DRAINING too, hence before the manager's sum, which therefore counts the
- * request until it is released. That holds for a worker that attached meanwhile as well: its slot
- * became USED, and was counted in worker_slots, by seq_cst stores before its first cell + 1. Undoing
- * can make a sum too high for a moment, never too low.
+ * request until it is released. In a worker of one thread cell + 1 is a plain store (own.c); there
+ * the seq_cst fence between 1 and 3 stands for it in S: what was stored before a fence is seen by
+ * each seq_cst read that comes after the fence. All that holds for a worker that attached meanwhile
+ * as well: its slot became USED, and was counted in worker_slots, by seq_cst stores before its first
+ * cell + 1. Undoing can make a sum too high for a moment, never too low.
  *
  * The generation is read after the state. A record's generation never comes back to a former value,
  * so when it is still mine at step 3, the state read before it was my endpoint's and not a
@@ -73,10 +75,11 @@ usher_status_t usher_place_take(usher_channel_t *channel, usher_ref_t endpoint) 
         USHER_STEP("take: undone, full");
         return USHER_FULL;
     }
-    usher_fence_after_swap(); /* between 1 and 3 */
     USHER_STEP("take: place counted");
+    usher_fence_after_swap();
     uint32_t state = atomic_load(&record->state);
     uint32_t generation = atomic_load(&record->generation);
+    USHER_STEP("take: state read");
     if ((state == USHER_ENDPOINT_READY || state == USHER_ENDPOINT_STARTING) &&
         generation == endpoint.generation && !usher_is_hung(channel, endpoint.index)) {
         return USHER_OK;
@@ -93,13 +96,11 @@ void usher_place_release(usher_channel_t *channel, uint32_t endpoint_index) {
 }
 
 void usher_place_count_served(usher_channel_t *channel, uint32_t endpoint_index) {
-    atomic_fetch_add_explicit(&channel->places->places[endpoint_index].served, 1,
-                              memory_order_relaxed);
+    atomic_fetch_add(&channel->places->places[endpoint_index].served, 1);
 }
 
 void usher_place_count_unreached(usher_channel_t *channel, uint32_t endpoint_index) {
-    atomic_fetch_add_explicit(&channel->places->places[endpoint_index].unreached, 1,
-                              memory_order_relaxed);
+    atomic_fetch_add(&channel->places->places[endpoint_index].unreached, 1);
 }
 
 void usher_count_give_back(_Atomic uint32_t *shared, _Atomic uint64_t *own) {

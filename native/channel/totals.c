@@ -12,24 +12,36 @@
 
 #include "channel/manager_internal.h"
 
+#define SINGLE_COUNTERS (USHER_COUNTERS - 2 * USHER_HISTOGRAM_BUCKETS)
 #define COUNTED_MAX (UINT32_C(1) << 28)
 #define COUNTED_MAX_US (UINT64_C(1) << 48) /* nine years, in sum */
 
+/* What a worker counts once for several counters is added to each of them. */
 static void add_record(usher_sample_t *sum, const usher_load_record_t *load) {
-    const _Atomic uint32_t *const single[] = {&load->arrivals, &load->admitted, &load->finished,
-                                              &load->failed,   &load->aborted,  &load->refused};
-    uint32_t *counter = sum->counters;
-    for (uint32_t i = 0; i < 6; i++) {
-        *counter++ += atomic_load_explicit(single[i], memory_order_relaxed);
-    }
+    uint32_t at_once = atomic_load(&load->at_once);
+    uint32_t admitted = at_once;
+    uint32_t *waiting = sum->counters + SINGLE_COUNTERS;
+    uint32_t *serving = waiting + USHER_HISTOGRAM_BUCKETS;
+    waiting[0] += at_once;
     for (uint32_t i = 0; i < USHER_HISTOGRAM_BUCKETS; i++) {
-        *counter++ += atomic_load_explicit(&load->waiting_histogram[i], memory_order_relaxed);
+        uint32_t in_bucket = atomic_load(&load->waiting_histogram[i]);
+        admitted += in_bucket;
+        waiting[i] += in_bucket;
+        serving[i] += atomic_load(&load->serving_histogram[i]);
     }
-    for (uint32_t i = 0; i < USHER_HISTOGRAM_BUCKETS; i++) {
-        *counter++ += atomic_load_explicit(&load->serving_histogram[i], memory_order_relaxed);
+    const uint32_t single[SINGLE_COUNTERS] = {
+        at_once + atomic_load(&load->arrivals),
+        admitted,
+        atomic_load(&load->finished),
+        atomic_load(&load->failed),
+        atomic_load(&load->aborted),
+        atomic_load(&load->refused),
+    };
+    for (uint32_t i = 0; i < SINGLE_COUNTERS; i++) {
+        sum->counters[i] += single[i];
     }
-    sum->waiting_us += atomic_load_explicit(&load->waiting_us, memory_order_relaxed);
-    sum->serving_us += atomic_load_explicit(&load->serving_us, memory_order_relaxed);
+    sum->waiting_us += atomic_load(&load->waiting_us);
+    sum->serving_us += atomic_load(&load->serving_us);
 }
 
 /* Free slots count as well: what their dead workers did is still there. False: nothing was ever
@@ -182,7 +194,6 @@ static void collect_touched(usher_manager_t *manager, const usher_attached_t *se
     for (uint32_t slot = 0; slot < slots; slot++) {
         usher_worker_record_t *worker = &server->cells->workers[slot];
         for (uint32_t i = 0; i < USHER_CLASSES_MAX / 64; i++) {
-            /* acquire: what was counted before the bit was set is seen after this (load.c) */
             if (atomic_load_explicit(&worker->touched[i], memory_order_relaxed) != 0) {
                 manager->changed[i] |= atomic_exchange(&worker->touched[i], 0);
             }

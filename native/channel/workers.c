@@ -29,12 +29,6 @@ uint32_t usher_worker_slots(const usher_cells_t *cells) {
     return slots < USHER_WORKERS_MAX ? slots : USHER_WORKERS_MAX;
 }
 
-bool usher_worker_knows_group(const usher_worker_record_t *worker, uint32_t class_index) {
-    uint32_t group = class_index / USHER_GROUP_CLASSES;
-    return atomic_load_explicit(&worker->groups[group / 64], memory_order_acquire) >> (group % 64) &
-           1;
-}
-
 /* ---- settling ---------------------------------------------------------------------------- */
 
 void usher_worker_settle(usher_cells_t *cells, usher_places_t *places, uint32_t slot) {
@@ -137,7 +131,7 @@ usher_status_t usher_worker_attach(usher_channel_t *channel, const char *live_pa
     channel->slot = slot;
     channel->may_block = may_block;
     channel->bell = may_block ? 0 : usher_bell_number(channel->server_id, slot);
-    atomic_store(&channel->rotation, slot); /* workers begin at different endpoints */
+    atomic_store(&channel->own->rotation, slot); /* workers begin at different endpoints */
     take_slot(channel, slot, generation);
     return USHER_OK;
 }
