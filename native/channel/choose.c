@@ -69,7 +69,8 @@ usher_ref_t usher_survey(const usher_channel_t *channel, const usher_request_t *
         }
         if (candidate.state == USHER_ENDPOINT_READY) {
             if (survey->ready++ == 0) {
-                best = (candidate_t){.ref = {0, 0}}; /* a starting one: not beside ready ones */
+                /* starting ones are for classes without ready ones */
+                best = (candidate_t){.ref = {0, 0}};
                 survey->open = 0;
             }
             survey->places += candidate.concurrency;

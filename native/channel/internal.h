@@ -37,7 +37,8 @@ typedef struct {
     _Atomic uint64_t counts[USHER_ENDPOINTS_MAX];
     _Atomic uint64_t waiting[USHER_CLASSES_MAX];
     uint32_t generation;
-    _Atomic uint32_t rotation; /* where the next search for an endpoint begins (choose.c) */
+    /* Where the next search for an endpoint begins; not beside what threads only read. */
+    _Atomic uint32_t rotation;
 } usher_own_t;
 
 struct usher_channel {
