@@ -105,8 +105,8 @@ static const usher_layout_entry_t entries[] = {
     FIELD("startRequestRecord", usher_start_request_record_t, key),
 
     RECORD("loadRecord", usher_load_record_t),
+    FIELD("loadRecord", usher_load_record_t, at_once),
     FIELD("loadRecord", usher_load_record_t, arrivals),
-    FIELD("loadRecord", usher_load_record_t, admitted),
     FIELD("loadRecord", usher_load_record_t, finished),
     FIELD("loadRecord", usher_load_record_t, failed),
     FIELD("loadRecord", usher_load_record_t, aborted),

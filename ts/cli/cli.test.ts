@@ -125,7 +125,7 @@ t.test('upgrade waits for the next manager', async (t) => {
   const { runtimeDir } = await startManager(t, {
     ping: () => ({ pid, version: pid === 99 ? '0.1.0' : '0.2.0' }),
     upgrade: ({ layoutVersion }) => {
-      t.equal(layoutVersion, 4, 'of the installed version');
+      t.equal(layoutVersion, 3, 'of the installed version');
       setTimeout(() => {
         pid = 100;
       }, 30);
