@@ -175,8 +175,8 @@ export class AjpGateway {
     }
     const link = child.stdio[3] as Duplex;
     link.on('error', () => undefined); // it has ended
-    createInterface({ input: link }).on('line', (line) => {
-      this.messages.push(JSON.parse(line) as GatewayMessage);
-    });
+    const lines = createInterface({ input: link });
+    lines.on('error', () => undefined); // the same
+    lines.on('line', (line) => this.messages.push(JSON.parse(line) as GatewayMessage));
   }
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Why a request is answered by the gateway and not by a backend.
+// Why a request is answered by the gateway and not by a backend. Not an Error: while all backends are
+// away there is one for each request, and nobody reads where in our code it was made.
 
-export class Failure extends Error {
+export class Failure {
   readonly status: number;
+  /** One line for the web server's error log. */
+  readonly message: string;
 
-  /** @param cause One line for the web server's error log. */
-  constructor(status: number, cause: string) {
-    super(cause);
-    this.name = 'Failure';
+  constructor(status: number, message: string) {
     this.status = status;
+    this.message = message;
   }
 }

@@ -32,7 +32,9 @@ class Process {
     });
     this.link = this.child.stdio[3] as Socket;
     this.link.on('error', () => undefined);
-    createInterface({ input: this.link }).on('line', (line) => {
+    const lines = createInterface({ input: this.link });
+    lines.on('error', () => undefined); // it has ended
+    lines.on('line', (line) => {
       this.messages.push(JSON.parse(line) as Up);
       this.#onMessage();
     });

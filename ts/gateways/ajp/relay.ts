@@ -15,6 +15,7 @@ import type { AjpConnection } from './connection.ts';
 import { errorAnswer } from './error-answer.ts';
 import { Failure } from './failure.ts';
 import { addressTo, type PreparedRequest, prepareRequest } from './forward-request.ts';
+import { oneLine } from './messages.ts';
 import type { Pool, Taker } from './pool.ts';
 import { RequestBody } from './request-body.ts';
 import type { PathMapping } from './request-path.ts';
@@ -289,11 +290,11 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     this.#fail(new Failure(status, hint === null ? cause : `${cause}; ${hint}`));
   }
 
-  /** A request that no backend gets. */
+  /** A request that no backend gets. What we have not thought of must not end those of others. */
   #refuse(error: unknown): void {
     if (error instanceof Failure) this.#fail(error);
     else if (error instanceof ProtocolError) this.#fail(new Failure(error.status, error.message));
-    else throw error;
+    else this.#fail(new Failure(500, `in the gateway: ${oneLine(error as Error)}`));
   }
 
   #fail({ status, message }: Failure): void {
