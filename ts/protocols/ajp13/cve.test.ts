@@ -102,6 +102,11 @@ t.test(
     t.throws(() => beside.push(Buffer.concat([head, end, stray])), /no answer is due/);
     t.same(beside.events, ['head 200 ', 'end false'], 'that connection serves nobody else');
     t.throws(() => beside.decoder.begin(), /failed/);
+    const pieces = new ClientLog();
+    pieces.decoder.begin();
+    pieces.push(head, end.subarray(0, 3));
+    t.throws(() => pieces.push(Buffer.concat([end.subarray(3), stray])), /no answer is due/);
+    t.same(pieces.events, ['head 200 ', 'end false'], 'nor when END came in pieces');
     const half = new ClientLog();
     half.decoder.begin();
     half.push(head);

@@ -137,7 +137,7 @@ function readAttributes(
 
 function readOther(cursor: Cursor, allowed: ReadonlySet<string>): Field {
   const name = cursor.text('attribute name', LINE);
-  if (INCLUDE.test(name) || !allowed.has(name)) {
+  if (!allowed.has(name)) {
     throw new ProtocolError(`AJP: request attribute ${name} is not allowed`, 403);
   }
   return [name, cursor.string(name, LINES) ?? ''];

@@ -143,6 +143,26 @@ t.test('what may not come', async (t) => {
   refused(400, /room for 1/, forward(length10), packet('1234', '0002 61'));
 });
 
+t.test('an answer inside an event does not make the next bytes a request', async (t) => {
+  const none = new ServerLog();
+  none.onRequest = () => none.decoder.finish();
+  t.throws(() => none.push(Buffer.concat([empty, empty])), /nobody asked for/);
+  t.same(none.events, [], 'whoever sends two at once does not know who answers which');
+  const data = packet('1234', ['000a', '0123456789']);
+  const read = new ServerLog();
+  read.onBodyEnd = () => read.decoder.finish();
+  t.throws(() => read.push(Buffer.concat([forward(length10), data, empty])), /nobody asked for/);
+  t.same(read.events, ['GET /a length 10', 'body 0123456789']);
+  const early = new ServerLog();
+  early.onRequest = () => early.decoder.finish();
+  t.throws(() => early.push(Buffer.concat([forward(length10), data, empty])), /nobody asked for/);
+  t.same(early.events, ['GET /a length 10']);
+  const late = new ServerLog();
+  late.onRequest = () => late.decoder.finish();
+  late.push(Buffer.concat([forward(length10), data]), empty);
+  t.same(late.events, ['GET /a length 10', 'drained', 'GET /a none']);
+});
+
 t.test('requests that are refused', async (t) => {
   const refused = (status: number, message: RegExp, chunk: Buffer) =>
     t.throws(() => reading({}, chunk), { name: 'ProtocolError', status, message });

@@ -83,6 +83,7 @@ export class ServerLog {
   readonly decoder: AjpServerDecoder;
   /** Called with each request, after it was written down. */
   onRequest: (request: ForwardRequest, body: BodyMode) => void = () => {};
+  onBodyEnd: () => void = () => {};
 
   constructor(options: Partial<AjpServerOptions> = {}) {
     const events = this.events;
@@ -95,7 +96,10 @@ export class ServerLog {
           this.onRequest(request, body);
         },
         onBody: (bytes) => addBody(events, bytes),
-        onBodyEnd: () => events.push('body-end'),
+        onBodyEnd: () => {
+          events.push('body-end');
+          this.onBodyEnd();
+        },
         onPing: () => events.push('ping'),
         onDrained: () => events.push('drained'),
       },
