@@ -208,6 +208,7 @@ t.test('what may not come during an answer', async (t) => {
   refused(/is not ended by NUL/, head, packet('4142', '03 0001 61 01'));
   refused(/chunk of 3 bytes in a packet with room for 2/, head, packet('4142', '03 0003 61 00'));
   refused(/a data packet of 1 bytes without a length/, head, packet('4142', '03'));
+  refused(/a data packet of 1 bytes without/, head, hex('4142'), hex('0001 03'));
   for (const byte of ['0d', '0a', '00', '1f', '7f']) {
     const holds = new RegExp(`holds byte ${byte} at 0`);
     refused(holds, packet('4142', '04 00c8 0001', byte, '00 0000'));
