@@ -4,7 +4,8 @@
 # of echo.c where both know them:
 #
 #   status=404 Gone   header=Name: value   no-type   raw      the head of the answer
-#   env               the environment, arguments, directory and descriptors; also when nothing is said
+#   env               the environment, arguments, directory and descriptors; also when nothing is said,
+#                     and for every word that is none of these
 #   body              the request's body as it came            read      reads the body
 #   text=T            T itself               bytes=N           N bytes, byte i being i modulo 251
 #   flush             what was written goes out now            stderr=T  a line on stderr
@@ -61,5 +62,6 @@ for (@words ? @words : 'env') {
                                  open my $f, '>', $value; print $f $$; close $f; sleep 600; exit } }
     elsif ($word eq 'exit')    { STDOUT->flush(); POSIX::_exit($value) }
     elsif ($word eq 'abort')   { STDOUT->flush(); POSIX::abort() }
+    else                       { env() }
 }
 head() if !$raw;

@@ -3,6 +3,7 @@
 // replaced, publishes what workers need to know. Driven by pass() and by the launcher's events.
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { constants } from 'node:os';
 import type { ClassStatus, Journey } from '../control/messages.ts';
 import type { Activation } from '../gateways/link.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
@@ -654,6 +655,7 @@ export class ManagedClass {
         kind: this.config.kind === 'dynamic' ? 'dynamic' : 'static',
         ...how,
         exitCode: exit?.exitCode ?? null,
+        wasKilled: exit?.exitSignal === constants.signals.SIGKILL,
         livedMs: exit?.livedMs ?? 0,
         minServerLifeMs: this.config.minServerLifeMs,
         restartDelayMs: this.config.restartDelayMs,

@@ -8,6 +8,7 @@ const ended: EndFacts = {
   wasReady: true,
   couldNotStart: false,
   exitCode: 1,
+  wasKilled: false,
   livedMs: 1_000,
   minServerLifeMs: 30_000,
   restartDelayMs: 5_000,
@@ -83,6 +84,16 @@ t.test('after a start that failed', async (t) => {
   );
   t.equal(backOffMs(1), 1_000);
   t.equal(backOffMs(100), 60_000, 'bounded');
+});
+
+t.test('an instance that somebody kills, again and again', async (t) => {
+  const killed = { wasKilled: true, exitCode: null, isWanted: true };
+  t.match(end({ ...killed, kind: 'static', ...after(7) }), { action: 'delay', failures: 8 });
+  t.match(end({ ...killed, ...after(7) }), { action: 'replace', failures: 8 });
+  t.match(end({ ...killed, wasReady: false, ...after(6) }), { action: 'replace', failures: 7 });
+  for (const how of [{ kind: 'static' } as const, {}, { wasReady: false }]) {
+    t.match(end({ ...killed, ...how, ...after(8) }), { action: 'fail', failures: 9 }, 'at last');
+  }
 });
 
 t.test('an instance that becomes ready and dies young, again and again', async (t) => {

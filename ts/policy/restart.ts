@@ -10,6 +10,8 @@ export interface EndFacts {
   /** A step of starting failed that no repetition mends: exec, cwd, setuid … */
   couldNotStart: boolean;
   exitCode: number | null;
+  /** By SIGKILL, which no program sends itself: by somebody, or for want of memory. */
+  wasKilled: boolean;
   livedMs: number;
   minServerLifeMs: number;
   restartDelayMs: number;
@@ -53,6 +55,8 @@ export interface FailureCount {
 const QUICK_TRIES = 2;
 /** Deaths after too short a life that are taken for bad luck, before they are a crash loop. */
 const UNLUCKY_DEATHS = 2;
+/** The same for those that somebody else put to death: their requests had better wait. */
+const UNLUCKY_KILLS = 8;
 const BACK_OFF_FIRST_MS = 1_000;
 const BACK_OFF_MAX_MS = 60_000;
 /** After so long a peace a failure is a first one again. */
@@ -91,20 +95,21 @@ function recycle(facts: EndFacts, livedLong: boolean): EndVerdict {
 function afterFailedStart(facts: EndFacts): EndVerdict {
   const count = countFailure(facts);
   const { failures } = count;
-  if (!facts.couldNotStart && failures < QUICK_TRIES && facts.isWanted) {
+  const tries = facts.wasKilled ? UNLUCKY_KILLS : QUICK_TRIES;
+  if (!facts.couldNotStart && failures < tries && facts.isWanted) {
     return { action: 'replace', ...count };
   }
-  const rounds = facts.couldNotStart ? failures : failures - QUICK_TRIES + 1;
+  const rounds = facts.couldNotStart ? failures : failures - tries + 1;
   return failOrDelay(facts, backOffMs(rounds), count);
 }
 
 function afterEarlyDeath(facts: EndFacts): EndVerdict {
   const count = countFailure(facts);
-  const rounds = count.failures - UNLUCKY_DEATHS;
+  const rounds = count.failures - (facts.wasKilled ? UNLUCKY_KILLS : UNLUCKY_DEATHS);
   if (facts.kind === 'static' || facts.restart) {
     const { restartDelayMs: delayMs } = facts;
     if (rounds <= 0) return { action: 'delay', delayMs, ...count };
-    return failOrDelay(facts, Math.max(delayMs, backOffMs(rounds + UNLUCKY_DEATHS)), count);
+    return failOrDelay(facts, Math.max(delayMs, backOffMs(count.failures)), count);
   }
   if (!facts.isWanted) return { action: 'leave', ...count };
   if (rounds <= 0) return { action: 'replace', ...count };
