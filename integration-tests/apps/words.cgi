@@ -6,7 +6,7 @@
 #   status=404 Gone   header=Name: value   no-type   raw      the head of the answer
 #   env               the environment, arguments, directory and descriptors; also when nothing is said,
 #                     and for every word that is none of these
-#   body              the request's body as it came            read      reads the body
+#   body              the request's body, read as a whole      read      reads the body
 #   text=T            T itself               bytes=N           N bytes, byte i being i modulo 251
 #   flush             what was written goes out now            stderr=T  a line on stderr
 #   sleep=MS          pauses                 wait=FILE         pauses until the file exists
@@ -50,7 +50,7 @@ for (@words ? @words : 'env') {
     elsif ($word eq 'raw')     { $raw = 1 }
     elsif ($word eq 'env')     { env() }
     elsif ($word eq 'read')    { 1 while sysread STDIN, my $bytes, 65536 }
-    elsif ($word eq 'body')    { head(); $| = 1; while (sysread STDIN, my $bytes, 65536) { print $bytes } }
+    elsif ($word eq 'body')    { head(); local $/; print <STDIN> }
     elsif ($word eq 'text')    { head(); print $value }
     elsif ($word eq 'bytes')   { head(); my $round = join '', map chr, 0 .. 250;
                                  for (my $left = $value; $left > 0; $left -= 251) { print substr $round, 0, $left } }

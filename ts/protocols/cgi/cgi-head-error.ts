@@ -9,10 +9,11 @@ export class CgiHeadError extends ProtocolError {
   /** Where it was seen, from its beginning: at most 80 bytes, a dot for each that cannot be printed. */
   readonly seen: string;
 
-  /** @param place In front of it, for the message. */
+  /** @param place In front of it, for the message; '' = it says all. */
   constructor(place: string, what: string, text = '') {
     const seen = text.slice(0, SEEN_BYTES).replace(/[^\x20-\x7e]/g, '.');
-    super(`CGI: ${place}${text === '' ? '' : ` "${seen}"`}: ${what}`, 502);
+    const where = `${place}${text === '' ? '' : ` "${seen}"`}`;
+    super(where === '' ? what : `${where}: ${what}`, 502);
     this.seen = seen;
   }
 }

@@ -57,7 +57,7 @@ export class CgiHeadDecoder {
   /** The output ended, and its head had not. @throws CgiHeadError always */
   end(): never {
     return this.#failing(() => {
-      if (this.#bytes === 0) throw new CgiHeadError('the answer', 'the program wrote nothing');
+      if (this.#bytes === 0) throw new CgiHeadError('', 'the program wrote nothing');
       const place = `line ${this.#lines + 1} of the answer's head,`;
       throw new CgiHeadError(place, 'the output ends before the empty line after it', this.#line);
     });
