@@ -200,7 +200,11 @@ export async function cgi(t: Test, server: WebServer): Promise<void> {
   await site.check('what goes wrong has its status and one line of cause', async (t) => {
     const cases: [path: string, status: number, cause: RegExp][] = [
       ['/missing.cgi', 404, /missing\.cgi|^$/],
-      ['/not-executable.cgi', 403, /not-executable\.cgi.*execut/],
+      [
+        '/not-executable.cgi',
+        403,
+        /not-executable\.cgi is not executable|deny execution: .*not-executable\.cgi/,
+      ],
       ['/no-interpreter.cgi', 502, /no-interpreter\.cgi.*No such file|interpreter/],
       ['/silent.cgi', 502, /silent\.cgi: exited with 0; the program wrote nothing/],
       ['/usage.cgi', 502, /usage\.cgi.*64/],
@@ -253,7 +257,7 @@ export async function cgi(t: Test, server: WebServer): Promise<void> {
     async (t) => {
       const gate = `${site.dir}/gate`;
       const post = { method: 'POST', body: 'not to be sent again' };
-    const lost = site.request(`/one/?wait=${gate}&text=x`, post).catch(() => null);
+      const lost = site.request(`/one/?wait=${gate}&text=x`, post).catch(() => null);
       await eventually('it runs', async () => (await site.classStatus('one'))?.inFlight === 1);
       const [gateway] = (await site.classStatus('one'))?.instances ?? [];
       const { fields } = await site.request('/one/?env');

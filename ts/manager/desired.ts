@@ -35,18 +35,25 @@ interface Definition {
   print: string;
 }
 
-/** `own` is the manager's own usher.conf, null when there is none. */
-export function desiredClasses(servers: Iterable<Server>, own: Registration | null): Desired {
+/**
+ * @param own The manager's own usher.conf, null when there is none.
+ * @param checksPaths The launcher is root: else files of one user run as that user, wherever they are.
+ */
+export function desiredClasses(
+  servers: Iterable<Server>,
+  own: Registration | null,
+  checksPaths = true,
+): Desired {
   const byKey = new Map<string, Definition[]>();
   for (const server of servers) {
     // Oldest first, so that a newer generation's options win while both live.
     const merged = new Map<string, ClassConfig>();
     for (const [, registration] of [...server.generations].sort(([a], [b]) => a - b)) {
-      for (const config of configsOf(registration)) merged.set(config.key, config);
+      for (const config of configsOf(registration, checksPaths)) merged.set(config.key, config);
     }
     for (const config of merged.values()) define(byKey, server.name, config);
   }
-  if (own) for (const config of configsOf(own)) define(byKey, null, config);
+  if (own) for (const config of configsOf(own, checksPaths)) define(byKey, null, config);
 
   const desired: Desired = { classes: new Map(), disagreements: [] };
   for (const [key, definitions] of byKey) {
@@ -62,26 +69,27 @@ export function desiredClasses(servers: Iterable<Server>, own: Registration | nu
   return desired;
 }
 
-export function ownerOf(registration: Registration): Owner {
+export function ownerOf(registration: Registration, checksPaths = true): Owner {
   return {
     user: registration.server?.user ?? null,
     group: registration.server?.group ?? null,
-    ...programRoots(registration),
+    ...programRoots(registration, checksPaths),
   };
 }
 
 /** Where its programs may be: as the launcher has it from the same configuration. */
-function programRoots({ dynamic, roots }: Registration): ProgramRoots {
+function programRoots({ dynamic, roots }: Registration, checksPaths: boolean): ProgramRoots {
   const { dynamicRoot, pathCheck } = dynamic?.options ?? {};
+  const fallback = checksPaths ? 'suexec' : 'roots';
   const own = typeof dynamicRoot === 'string' ? [dynamicRoot] : dynamicRoot;
   return {
     roots: Array.isArray(own) ? own.map(String) : roots,
-    pathCheck: typeof pathCheck === 'string' ? pathCheck.toLowerCase() : 'suexec',
+    pathCheck: typeof pathCheck === 'string' && checksPaths ? pathCheck.toLowerCase() : fallback,
   };
 }
 
-export function configsOf(registration: Registration): ClassConfig[] {
-  const owner = ownerOf(registration);
+export function configsOf(registration: Registration, checksPaths = true): ClassConfig[] {
+  const owner = ownerOf(registration, checksPaths);
   return registration.classes.map((directive: ClassDirective) =>
     directive.scope === 'static'
       ? staticConfig(directive.name, directive.options, owner, directive.source)

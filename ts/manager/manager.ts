@@ -279,7 +279,11 @@ export class Manager implements ControlHandlers {
 
   /** Make the classes fit what the servers ask for now. */
   #sync(): void {
-    const desired = desiredClasses(this.#servers.byName.values(), this.#own);
+    const desired = desiredClasses(
+      this.#servers.byName.values(),
+      this.#own,
+      this.#welcome.uid === 0,
+    );
     for (const { key, sources } of desired.disagreements) {
       this.#log('warn', 'class.disagreement', {
         class: key,

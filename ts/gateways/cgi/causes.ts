@@ -24,8 +24,11 @@ export function startFailure(failure: StartFailure): Failure {
   return { status: 502, cause: text };
 }
 
+/** The first name of each: SIGABRT, not SIGIOT. */
 const signalNames = new Map(
-  Object.entries(constants.signals).map(([name, number]) => [number as number, name]),
+  Object.entries(constants.signals)
+    .reverse()
+    .map(([name, number]) => [number as number, name]),
 );
 
 export function describeExit(status: number, signal: number): string {
