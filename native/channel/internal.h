@@ -284,6 +284,7 @@ usher_status_t usher_refuse(usher_channel_t *channel, usher_request_t *request, 
                             int status, uint32_t retry_after_s, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 /* The manager's own verdict on a class. STALE: it is not FAILED or REFUSED any more. */
+bool usher_verdict_is_over(const usher_channel_t *channel, uint32_t class_index, uint64_t now_ns);
 usher_status_t usher_refuse_as_told(usher_channel_t *channel, usher_request_t *request,
                                     uint64_t now_ns);
 /* Has the request waited long enough? AGAIN: no, request->deadline_ns says until when it may. */

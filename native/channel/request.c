@@ -268,8 +268,11 @@ static usher_status_t meet_class(usher_channel_t *channel, usher_request_t *requ
     switch (atomic_load(&record->state)) {
     case USHER_CLASS_FAILED:
     case USHER_CLASS_REFUSED:
-        count_arrival(channel, request);
-        return usher_refuse_as_told(channel, request, now_ns);
+        if (!usher_verdict_is_over(channel, request->class_ref.index, now_ns)) {
+            count_arrival(channel, request);
+            return usher_refuse_as_told(channel, request, now_ns);
+        }
+        break;
     case USHER_CLASS_COLD:
     case USHER_CLASS_STARTING:
     case USHER_CLASS_READY:

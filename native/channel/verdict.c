@@ -69,6 +69,16 @@ static bool read_verdict(const usher_class_record_t *record, verdict_t *verdict)
     return false;
 }
 
+/* Past its time a failed class is tried again; where the manager cannot, as it hangs or is just being
+ * started anew, requests had better wait for it. What it says is as old as its last beat. */
+bool usher_verdict_is_over(const usher_channel_t *channel, uint32_t class_index, uint64_t now_ns) {
+    const usher_class_record_t *record = &channel->table->classes[class_index];
+    uint64_t seen_ns = atomic_load(&channel->table->header.manager_seen_ns);
+    uint64_t retry_s = atomic_load_explicit(&record->retry_after_s, memory_order_relaxed);
+    return atomic_load(&record->state) == USHER_CLASS_FAILED && retry_s > 0 && seen_ns < now_ns &&
+           (now_ns - seen_ns) / (1000 * USHER_MS_NS) > retry_s;
+}
+
 usher_status_t usher_refuse_as_told(usher_channel_t *channel, usher_request_t *request,
                                     uint64_t now_ns) {
     const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];

@@ -312,6 +312,33 @@ static void test_connect_timeout(void) {
     finish(&fixture);
 }
 
+static void test_verdict_over(void) {
+    fixture_t fixture;
+    visit_t visit;
+    begin(&fixture);
+    attach(&fixture, false);
+    usher_ref_t failed = add_class(&fixture, "failed", plain_limits);
+    must(usher_manager_set_class(fixture.manager, failed, USHER_CLASS_FAILED, 503, 2, "it broke"));
+    usher_ref_t refused = add_class(&fixture, "refused", plain_limits);
+    must(usher_manager_set_class(fixture.manager, refused, USHER_CLASS_REFUSED, 403, 0, "no"));
+    usher_manager_beat(fixture.manager);
+    usher_table_header_t *header = &fixture.manager->table->header;
+    is_int(ask(fixture.channel, &visit, "failed"), USHER_REFUSED, "what has failed is refused");
+    is_int(visit.request.retry_after_s, 2, "for 2 s");
+    header->manager_seen_ns = usher_os_now_ns() - 2 * SECOND_NS;
+    is_int(ask(fixture.channel, &visit, "failed"), USHER_REFUSED,
+           "by a manager that was seen 2 s ago as well");
+    header->manager_seen_ns = usher_os_now_ns() - 4 * SECOND_NS;
+    is_int(ask(fixture.channel, &visit, "failed"), USHER_AGAIN,
+           "after that time requests wait for a manager that says nothing");
+    is_int(ask(fixture.channel, &visit, "refused"), USHER_REFUSED, "what may not be stays refused");
+    usher_manager_beat(fixture.manager);
+    is_int(ask(fixture.channel, &visit, "failed"), USHER_REFUSED, "one that answers decides");
+    must(usher_manager_set_class(fixture.manager, failed, USHER_CLASS_COLD, 0, 0, NULL));
+    is_int(ask(fixture.channel, &visit, "failed"), USHER_AGAIN, "and lifts it itself");
+    finish(&fixture);
+}
+
 static void test_stopped(void) {
     fixture_t fixture;
     visit_t visit;
@@ -620,6 +647,7 @@ int main(void) {
     test_queue_limit();
     test_queue_timeout();
     test_connect_timeout();
+    test_verdict_over();
     test_stopped();
     test_verdicts();
     test_half_written_reason();
