@@ -151,7 +151,7 @@ export async function refusals(t: Test, server: WebServer): Promise<void> {
     await wrong(
       'usher_app a protocol=ajp host=127.0.0.1:8009;',
       'AppClass a -protocol ajp -host 127.0.0.1:8009',
-      /protocol.ajp needs .*command.*(usher_external_app|ExternalAppClass)/,
+      /protocol.ajp: this version starts no servlet engine; .*(usher_external_app|ExternalAppClass)/,
     );
     await wrong(
       'usher_external_app a host=127.0.0.1:9000,route=x;',

@@ -240,22 +240,17 @@ static int check_mount(usher_host_t host, const usher_option_values_t *values, c
         mount != NULL ? "the prefix that replaces it" : "the prefix that it replaces");
 }
 
-/* A static class starts its engine, and has to know where that will be. */
-static int check_engine(usher_host_t host, const usher_option_values_t *values, char *error,
-                        size_t size) {
-    char command[USHER_SPELLING_MAX + 16], address[USHER_SPELLING_MAX + 16];
-    usher_option_form(host, &usher_option_table[USHER_OPTION_command], command, sizeof command);
-    usher_option_form(host, &usher_option_table[USHER_OPTION_host], address, sizeof address);
+/* What is not there yet is refused, not ignored. */
+static int check_version(usher_scope_t scope, usher_host_t host,
+                         const usher_option_values_t *values, char *error, size_t size) {
     setting_t protocol = show(host, usher_options_given(values, USHER_OPTION_protocol));
-    if (usher_options_given(values, USHER_OPTION_command) == NULL)
+    if (strcasecmp(protocol_word(values), "ajp12") == 0)
+        return usher_text_fail(error, size, "%s: this version speaks AJP 1.3 only, which is ajp",
+                               protocol.text);
+    if (scope == USHER_SCOPE_STATIC)
         return usher_text_fail(error, size,
-                               "%s needs %s, the servlet engine to start; one that runs already is "
-                               "an %s",
-                               protocol.text, command,
-                               usher_scope_directive(host, USHER_SCOPE_EXTERNAL));
-    if (usher_options_given(values, USHER_OPTION_host) == NULL)
-        return usher_text_fail(error, size, "%s needs %s, where the servlet engine will listen",
-                               protocol.text, address);
+                               "%s: this version starts no servlet engine; one that runs is an %s",
+                               protocol.text, usher_scope_directive(host, USHER_SCOPE_EXTERNAL));
     return 0;
 }
 
@@ -272,9 +267,8 @@ int usher_options_check_protocol(usher_scope_t scope, usher_host_t host,
         return -1;
     if (protocol != USHER_PROTOCOL_AJP)
         return check_plain(host, values, error, error_size);
-    if (scope == USHER_SCOPE_STATIC && check_engine(host, values, error, error_size) < 0)
-        return -1;
-    if (check_unique(host, values, error, error_size) < 0 ||
+    if (check_version(scope, host, values, error, error_size) < 0 ||
+        check_unique(host, values, error, error_size) < 0 ||
         check_names(host, values, error, error_size) < 0 ||
         check_pool(host, values, error, error_size) < 0)
         return -1;

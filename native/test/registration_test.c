@@ -783,15 +783,12 @@ static void test_allowed_gateways(void) {
            "the roots of FCGIConfig in place of the server's, in order");
     allows(DIRECTIVES(WORDS("ExternalAppClass", "tomcat", "-protocol", "ajp", "-host",
                             "127.0.0.1:8009", "-secret-file", "/etc/usher/a b", "-log", "/l"),
-                      WORDS("ExternalAppClass", "jserv", "-protocol", "AJP12", "-host",
+                      WORDS("ExternalAppClass", "other", "-protocol", "AJP", "-host",
                             "127.0.0.1:8007", "-user", "java", "-group", "web"),
                       WORDS("ExternalAppClass", "fcgi", "-host", "127.0.0.1:9000")),
            "program\ngateway=ajp\nsecret=/etc/usher/a b\ncwd=/\n%slog=/l\n"
            "program\ngateway=ajp\ncwd=/\nuser=java\ngroup=web\ndynamic\n%s",
-           "gateways to servlet engines, with secret and without, for either version");
-    allows(DIRECTIVES(WORDS("AppClass", "tomcat", "-protocol", "ajp", "-command", "/opt/run x",
-                            "-host", "127.0.0.1:8009", "-limit", "core=0")),
-           "program\ngateway=ajp\ncwd=/\n%sdynamic\n%s", "and to one that is started");
+           "gateways to servlet engines, with secret and without");
     allows(DIRECTIVES(WORDS("ExternalAppClass", "a", "-protocol", "cgi", "-host", "h:1"),
                       WORDS("AppClass", "b", "-protocol", "ajp", "-host", "h:1"),
                       WORDS("AppClass", "c", "-protocol", "cgi", "-secret-file", "/s"),

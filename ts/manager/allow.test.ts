@@ -49,9 +49,8 @@ t.test('gateways: with all that decides what they may run', async (t) => {
 AppClass /srv/env.cgi -protocol cgi -user u -limit core=0 -limit nofile=1K -priority 3
 AppClass git -protocol cgi -command "/bin/echo 'a b'" -user u -allow-setuid
 AppClass files -protocol cgi -user u -limit cpu=9
-AppClass tomcat -protocol ajp -command /opt/run -host 127.0.0.1:8009 -user u
 ExternalAppClass shop -protocol ajp -host a:8009 -secret-file "/etc/a b" -user v -group w -log /l
-ExternalAppClass old -protocol ajp12 -host a:8007 -user v
+ExternalAppClass old -protocol ajp -host a:8007 -user v
 ExternalAppClass db -host 127.0.0.1:1
 FCGIConfig -dynamicRoot /one
 FCGIConfig -dynamicRoot /two -path-check roots
@@ -63,7 +62,6 @@ FCGIConfig -dynamicRoot /two -path-check roots
       ...['user=u', 'setuid=1'],
       ...['program', 'gateway=cgi', 'arg=--limit', 'arg=cpu=9', 'arg=--path-check', 'arg=roots'],
       ...['arg=--root', 'arg=/one', 'arg=--root', 'arg=/two', 'cwd=/', path, 'user=u'],
-      ...['program', 'gateway=ajp', 'cwd=/', path, 'user=u'],
       ...['program', 'gateway=ajp', 'secret=/etc/a b', 'cwd=/', path, 'user=v', 'group=w'],
       ...['log=/l', 'program', 'gateway=ajp', 'cwd=/', path, 'user=v'],
     ],

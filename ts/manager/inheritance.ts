@@ -112,7 +112,7 @@ export class Inheritance {
 
   #adopt(owner: ManagedClass, tag: Tag, instance: KeptInstance, { endpoint, info }: Kept): void {
     const { config } = owner;
-    const journey = beginJourney(config.key, config.args, config.user);
+    const journey = beginJourney(config);
     const wasReady = instance.state !== 'starting';
     if (wasReady) journey.outcome = 'ready';
     // One that ended while it was being stopped needs no successor.

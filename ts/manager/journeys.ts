@@ -3,9 +3,13 @@
 import { constants } from 'node:os';
 import type { Journey } from '../control/messages.ts';
 import type { Exit } from '../process/launcher.ts';
+import type { ClassConfig } from './class-config.ts';
 
-export function beginJourney(key: string, args: readonly string[], user: string | null): Journey {
-  const command = args.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`));
+export function beginJourney({ key, args, user, gateway }: ClassConfig): Journey {
+  const own = gateway === null ? [] : [`${gateway.name}-gateway`];
+  const command = [...own, ...args].map((word) =>
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`,
+  );
   return {
     class: key,
     command: user === null ? command.join(' ') : `${command.join(' ')} (as ${user})`,

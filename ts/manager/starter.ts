@@ -53,8 +53,7 @@ export class Starter {
   ): Promise<void> {
     const { now } = this.#context;
     const beganMs = now();
-    const { key, args, user } = revision.config;
-    const journey = beginJourney(key, args, user);
+    const journey = beginJourney(revision.config);
     let endpoint = reused;
     let instance: Instance | null = null;
     this.#pending += 1;
