@@ -12,6 +12,15 @@ export interface InstanceStatus {
   rssBytes: number;
 }
 
+export interface BackendStatus {
+  address: string;
+  route: string | null;
+  activation: string;
+  state: string;
+  lastError: string | null;
+  requests: number;
+}
+
 export interface ClassStatus {
   name: string;
   kind: string;
@@ -21,6 +30,7 @@ export interface ClassStatus {
   inFlight: number;
   waiting: number;
   instances: InstanceStatus[];
+  backends: BackendStatus[];
   lastEvent: unknown;
   lastFailure: { startedAt: string; explanation: string } | null;
 }

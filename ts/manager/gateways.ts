@@ -79,7 +79,7 @@ export class Gateways {
     if (!known) return false;
     if (known.activation === activation) this.#activations.delete(name);
     else this.#activations.set(name, activation);
-    this.#share();
+    this.#shareNow(); // a script goes on and stops the backend
     return true;
   }
 
@@ -137,12 +137,15 @@ export class Gateways {
   /** Tell all of them soon. */
   #share(): void {
     if (this.#gateways.size === 0) return;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = null;
-      for (const [id, { link }] of this.#gateways) {
-        link.send({ type: 'backends', backends: this.#seenBy(id) });
-      }
-    }, SHARE_MS).unref();
+    this.#timer ??= setTimeout(() => this.#shareNow(), SHARE_MS).unref();
+  }
+
+  #shareNow(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    for (const [id, { link }] of this.#gateways) {
+      link.send({ type: 'backends', backends: this.#seenBy(id) });
+    }
   }
 
   /** What the other gateways know. */
@@ -165,7 +168,10 @@ export class Gateways {
     const { name, route, isBackup } = backend;
     const states = [...this.#gateways.values()].flatMap(({ states }) => find(states, name));
     const activation = this.#activationOf(backend);
-    const failed = latest(states.filter(({ failedUntilMs }) => failedUntilMs > nowMs));
+    // One whose time is over is down until a request has found it there again.
+    const isDown =
+      states.some(({ failedUntilMs }) => failedUntilMs > nowMs) ||
+      (states.length > 0 && states.every(({ state }) => state !== 'ok'));
     const before = this.#requests.get(name) ?? { requests: 0, failures: 0 };
     const up = activation === 'active' ? 'up' : activation === 'disabled' ? 'draining' : 'disabled';
     return {
@@ -173,9 +179,9 @@ export class Gateways {
       name: null,
       route,
       activation,
-      state: failed && activation !== 'stopped' ? 'down' : up,
+      state: isDown && activation !== 'stopped' ? 'down' : up,
       isBackup,
-      lastError: latest(states)?.lastError || null,
+      lastError: (isDown && latest(states)?.lastError) || null,
       inFlight: sum(states, ({ busy }) => busy),
       requests: before.requests + sum(states, ({ requests }) => requests),
       failures: before.failures + sum(states, ({ failures }) => failures),
