@@ -183,11 +183,16 @@ export async function reload(t: Test, server: WebServer): Promise<void> {
       return (await site.classStatus(dynamic.path))?.inFlight === 1;
     });
     await read('idle_stop=200', '-idle-stop 200');
-    t.same(await pidsOf(site, dynamic.path, 1), [first], 'what no process notices replaces none');
+    const { instances } = (await site.classStatus(dynamic.path)) ?? { instances: [] };
+    const found = instances.find(({ pid }) => pid === first);
+    t.equal(found?.state, 'ready', 'what no process notices replaces none');
     await read('initial_env=MARK=1', '-initial-env MARK=1');
     const second = await site.request('/free.fcgi?pid');
     t.equal(second.status, 200, 'nobody waits for the end of a request to the old one');
-    t.not(Number(second.text), first);
+    await eventually('instances with the new option serve', async () => {
+      const pid = Number((await site.request('/free.fcgi?pid')).text);
+      return readFileSync(`/proc/${pid}/environ`, 'latin1').includes('MARK=1');
+    });
     writeFileSync(gate, '');
     t.equal(Number((await long).text), first, 'which ends there');
     await eventually('the old one has ended', () => !isRunning(first));

@@ -16,8 +16,10 @@ export interface AnswerOwner {
   onGetBody(wanted: number): boolean;
   /** The web server is slow: nothing more until it has room. */
   onFull(): void;
+  /** All of it has come, and nothing of this last piece is written yet. */
+  onEnding(status: number, reuse: boolean): void;
   /** All of it has been written, but for the end of the request. */
-  onWhole(status: number, reuse: boolean): void;
+  onWhole(status: number): void;
   /** It cannot become whole. */
   onFault(failure: Failure): void;
 }
@@ -27,6 +29,11 @@ export interface AnswerOptions {
   /** Fields of ours, each with its line end. */
   extra: string;
 }
+
+/** What there is to be said of it is known at its end, and has to come before it: web servers stop
+ * reading when an answer is whole. */
+const REFUSED = 403;
+const HELD_BYTES_MAX = 16 << 10;
 
 export class Answer implements AnswerEvents {
   readonly #web: Exchange;
@@ -106,13 +113,23 @@ export class Answer implements AnswerEvents {
       return;
     }
     this.#owner.onHeard();
+    if (this.#hasEnded) this.#owner.onEnding(this.#status, this.#reuse);
+    else if (this.#status === REFUSED && !this.#hasBegun && this.#pieceBytes <= HELD_BYTES_MAX) {
+      this.#keep();
+      return;
+    }
     if (!this.#write() && !this.#hasEnded) this.#owner.onFull();
-    if (this.#hasEnded) this.#owner.onWhole(this.#status, this.#reuse);
+    if (this.#hasEnded) this.#owner.onWhole(this.#status);
   }
 
   onBroken(error: Error): void {
     const when = this.#hasBegun ? 'in the middle of its answer' : 'before its answer';
     this.#owner.onFault(new Failure(502, `${oneLine(error)}, ${when}`));
+  }
+
+  /** The pieces are views of what is read over next. */
+  #keep(): void {
+    if (this.#pieces.length > 0) this.#pieces.splice(0, Infinity, Buffer.concat(this.#pieces));
   }
 
   /** false: the web server has no room for more. The pieces are views of what is read over next. */

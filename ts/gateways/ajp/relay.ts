@@ -242,16 +242,18 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     this.#connection?.pause();
   }
 
-  onWhole(status: number, reuse: boolean): void {
+  onEnding(status: number, reuse: boolean): void {
+    if (reuse) return;
+    const line = this.#context.explain(this.#backend as Backend, status, this.#headBytes);
+    if (line !== null) this.#web.report(line);
+  }
+
+  onWhole(status: number): void {
     const backend = this.#backend as Backend;
     const connection = this.#connection as AjpConnection;
     this.#connection = null;
     if (this.#context.isFailure(status)) backend.strike(`status ${status}`, this.#context.now());
     else backend.answered();
-    if (!reuse) {
-      const line = this.#context.explain(backend, status, this.#headBytes);
-      if (line !== null) this.#web.report(line);
-    }
     this.#finish();
     // A part of the body that is still due would be read as the beginning of the next request.
     const pool = this.#context.poolOf(backend);
