@@ -167,6 +167,7 @@ async function bodies(site: Site): Promise<void> {
   });
 
   await site.check('an upload that stops half way reaches no program', async (t) => {
+    await site.settled();
     const before = await served(site);
     const client = await RawClient.connect(site.port);
     client.send(`POST /echo?text=never HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n`);
