@@ -148,10 +148,10 @@ t.test('requests and answers', async (t) => {
     const gone = await web.request('/echo.jsp');
     t.equal(gone.status, 503);
     t.match(await web.errorLine(/connection refused/), tomcat.address);
-    t.match((await gateway.logs('backend.failed'))[0], `${tomcat.address}: connection refused`);
+    t.match((await gateway.logs('backend.down'))[0], `${tomcat.address}: connection refused`);
     await tomcat.start();
     t.equal((await web.request('/echo.jsp')).status, 200, 'served at once');
-    t.equal((await gateway.logs('backend.recovered')).length, 1);
+    t.equal((await gateway.logs('backend.up')).length, 1);
   });
 
   await t.test('SIGTERM: what has begun is served', async (t) => {

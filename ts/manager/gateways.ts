@@ -119,19 +119,8 @@ export class Gateways {
     if (!gateway) return;
     if (up.type === 'log') this.#log(up.level, up.event, up.text);
     if (up.type !== 'backends') return;
-    this.#noteChanges(gateway.states, up.backends);
     gateway.states = up.backends;
     if (this.#gateways.size > 1) this.#share();
-  }
-
-  #noteChanges(before: readonly BackendState[], after: readonly BackendState[]): void {
-    const former = new Map(before.map((one) => [one.name, one.state]));
-    for (const { name, state, lastError } of after) {
-      const was = former.get(name) ?? 'ok';
-      if (state === 'failed' && was !== 'failed') {
-        this.#log('warn', 'backend.down', `${name}: ${lastError}`);
-      } else if (state === 'ok' && was !== 'ok') this.#log('info', 'backend.up', name);
-    }
   }
 
   /** Tell all of them soon. */

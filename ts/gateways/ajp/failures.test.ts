@@ -222,7 +222,7 @@ t.test('another backend, where nothing was sent', async (t) => {
     t.equal(body(answer), 'ok');
     t.match(text(answer), `X-Usher-Backend: ${w.backends[1]?.name}\r\n`);
     t.match(await w.state(0, ({ state }) => state === 'failed'), { failures: 1 });
-    t.match(w.logs('backend.failed')[0], /no such file|refused/);
+    t.match(w.logs('backend.down')[0], /no such file|refused/);
   });
   await t.test('CPING is not answered', async (t) => {
     const w = await World.begin(t, {
@@ -256,7 +256,7 @@ t.test('another backend, where nothing was sent', async (t) => {
     t.teardown(() => again.close());
     again.onRequest = (_, connection) => connection.send(whole('ok'));
     t.equal(body(await w.request().answer()), 'ok', 'at once, though its time is not over');
-    t.equal(w.logs('backend.recovered').length, 1);
+    t.equal(w.logs('backend.up').length, 1);
   });
 });
 

@@ -128,9 +128,9 @@ export class Gateway implements RelayContext {
     const { name, state, lastError } = backend;
     if (state === 'failed' && !this.#failed.has(backend)) {
       this.#failed.add(backend);
-      this.#log('warn', 'backend.failed', `backend ${name}: ${lastError}`);
+      this.#log('warn', 'backend.down', `backend ${name}: ${lastError}`);
     } else if (state === 'ok' && this.#failed.delete(backend)) {
-      this.#log('info', 'backend.recovered', `backend ${name} serves again`);
+      this.#log('info', 'backend.up', `backend ${name} serves again`);
     }
   }
 
