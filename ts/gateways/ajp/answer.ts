@@ -20,6 +20,8 @@ export interface AnswerOwner {
   onEnding(status: number, reuse: boolean): void;
   /** All of it has been written, but for the end of the request. */
   onWhole(status: number): void;
+  /** The connection ended before any of it came. */
+  onLost(failure: Failure): void;
   /** It cannot become whole. */
   onFault(failure: Failure): void;
 }
@@ -122,9 +124,11 @@ export class Answer implements AnswerEvents {
     if (this.#hasEnded) this.#owner.onWhole(this.#status);
   }
 
-  onBroken(error: Error): void {
+  onBroken(error: Error, isUnheard: boolean): void {
     const when = this.#hasBegun ? 'in the middle of its answer' : 'before its answer';
-    this.#owner.onFault(new Failure(502, `${oneLine(error)}, ${when}`));
+    const failure = new Failure(502, `${oneLine(error)}, ${when}`);
+    if (isUnheard) this.#owner.onLost(failure);
+    else this.#owner.onFault(failure);
   }
 
   /** The pieces are views of what is read over next. */

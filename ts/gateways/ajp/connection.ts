@@ -17,8 +17,12 @@ export interface AnswerEvents {
   onEnd(reuse: boolean): void;
   /** All that came at once has been told. */
   onPushed(): void;
-  /** The connection has ended, or what came is not AJP. */
-  onBroken(error: Error): void;
+  /**
+   * The connection has ended, or what came is not AJP.
+   *
+   * @param isUnheard Not a byte of an answer had come.
+   */
+  onBroken(error: Error, isUnheard: boolean): void;
 }
 
 export interface ConnectionOptions {
@@ -44,6 +48,8 @@ export class AjpConnection implements PooledConnection, AjpClientEvents {
   #state: State = 'connecting';
   #answer: AnswerEvents | null = null;
   #isAnswered = false;
+  /** Nothing has come since the request went. */
+  #isUnheard = false;
   /** Of open() or ping(). */
   #done: ((error: Error | null) => void) | null = null;
   #timer: NodeJS.Timeout | undefined;
@@ -108,6 +114,7 @@ export class AjpConnection implements PooledConnection, AjpClientEvents {
     this.#state = 'busy';
     this.#answer = answer;
     this.#isAnswered = false;
+    this.#isUnheard = true;
     this.send(body.length === 0 ? [request] : [request, ...body]);
   }
 
@@ -140,6 +147,7 @@ export class AjpConnection implements PooledConnection, AjpClientEvents {
 
   #onData(bytes: Buffer): void {
     if (this.#state === 'closed') return;
+    this.#isUnheard = false;
     try {
       this.#decoder.push(bytes);
     } catch (error) {
@@ -188,7 +196,7 @@ export class AjpConnection implements PooledConnection, AjpClientEvents {
     const answer = this.#answer;
     this.close();
     if (done !== null) done(error);
-    else if (answer !== null) answer.onBroken(error);
+    else if (answer !== null) answer.onBroken(error, this.#isUnheard);
     else this.#options.onLost(this);
   }
 

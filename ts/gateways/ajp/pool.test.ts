@@ -38,10 +38,12 @@ class FakeConnection implements PooledConnection {
 
 class FakeTaker implements Taker<FakeConnection> {
   connection: FakeConnection | null = null;
+  isFresh: boolean | null = null;
   error = '';
 
-  onConnection(connection: FakeConnection): void {
+  onConnection(connection: FakeConnection, isFresh: boolean): void {
     this.connection = connection;
+    this.isFresh = isFresh;
   }
 
   onUnreachable(error: string): void {
@@ -114,6 +116,97 @@ t.test('a connection is opened, used, kept and used again', async (t) => {
   world.pool.release(world.connection(0));
   t.equal(world.take().connection, world.connection(0), 'at once');
   t.equal(world.made.length, 1);
+});
+
+t.test('which connections are fresh', async (t) => {
+  const world = new World(t, { poolMax: 1 });
+  const first = world.take();
+  world.connection(0).opened();
+  t.equal(first.isFresh, true);
+  const second = world.take();
+  world.pool.release(world.connection(0));
+  t.equal(second.isFresh, false, 'handed on');
+  world.pool.release(world.connection(0));
+  t.equal(world.take().isFresh, false, 'was idle');
+  world.pool.discard(world.connection(0));
+  const gone = world.take();
+  world.pool.cancel(gone);
+  world.connection(1).opened();
+  t.equal(world.take().isFresh, false, 'nobody has used it, but it was idle');
+});
+
+t.test('a connection in the place of one that has ended', async (t) => {
+  const renew = (world: World, connection: FakeConnection): FakeTaker => {
+    const taker = new FakeTaker();
+    world.pool.renew(connection, taker);
+    return taker;
+  };
+  await t.test('no idle one, and before others who wait', async (t) => {
+    const world = new World(t);
+    const [a, b] = [world.used(), world.used()];
+    const other = world.take();
+    const taker = renew(world, a);
+    t.ok(a.isClosed);
+    t.equal(world.made.length, 3);
+    world.pool.release(b);
+    t.equal(other.connection, b, 'who waits gets any');
+    t.equal(taker.connection, null);
+    world.pool.release(b);
+    t.equal(world.pool.idleCount, 1, 'which does not go to him');
+    world.connection(2).opened();
+    t.equal(taker.connection, world.connection(2));
+    t.equal(taker.isFresh, true);
+    t.equal(world.pool.size, 2);
+  });
+  await t.test('its place is not taken by others', async (t) => {
+    const world = new World(t, { poolMax: 1 });
+    const a = world.used();
+    const other = world.take();
+    const taker = renew(world, a);
+    world.connection(1).opened();
+    t.equal(taker.connection, world.connection(1));
+    t.equal(other.connection, null);
+    world.pool.release(world.connection(1));
+    t.equal(other.connection, world.connection(1));
+  });
+  await t.test('several at a backend that has failed meanwhile', async (t) => {
+    const world = new World(t, { poolMax: 3 });
+    const used = [world.used(), world.used()] as const;
+    world.take();
+    world.connection(2).opened(new Error('refused'));
+    const other = world.take();
+    const takers = used.map((connection) => renew(world, connection));
+    t.equal(world.made.length, 4, 'one connection finds out');
+    world.connection(3).opened();
+    t.equal(takers[0]?.connection, world.connection(3));
+    t.equal(world.made.length, 6, 'then one each');
+    for (const connection of world.made.slice(4)) connection.opened();
+    t.equal(takers[1]?.connection, world.connection(4));
+    t.equal(other.connection, world.connection(5));
+    t.equal(world.pool.size, 3);
+  });
+  await t.test('and it is not there', async (t) => {
+    const world = new World(t);
+    const taker = renew(world, world.used());
+    world.connection(1).opened(new Error('refused'));
+    t.equal(taker.error, 'refused');
+    t.equal(world.backend.state, 'failed');
+    t.equal(world.pool.size, 0);
+  });
+  await t.test('nobody wants it any more', async (t) => {
+    const world = new World(t);
+    const taker = renew(world, world.used());
+    world.pool.cancel(taker);
+    world.connection(1).opened();
+    t.equal(taker.connection, null);
+    t.equal(world.pool.idleCount, 1);
+  });
+  await t.test('it takes too long', async (t) => {
+    const world = new World(t, { acquireTimeoutMs: 1 });
+    const taker = renew(world, world.used());
+    while (taker.error === '') await new Promise((resolve) => setTimeout(resolve, 1));
+    t.match(taker.error, /503 .* no connection within .*: it does not answer/);
+  });
 });
 
 t.test('the one used last is used next', async (t) => {

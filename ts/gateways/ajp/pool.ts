@@ -31,7 +31,8 @@ export interface PooledConnection {
 
 /** Who waits for a connection. */
 export interface Taker<C> {
-  onConnection(connection: C): void;
+  /** @param isFresh It has not been idle, nor served anybody else. */
+  onConnection(connection: C, isFresh: boolean): void;
   /** The backend cannot be reached; nothing was sent. */
   onUnreachable(error: string): void;
   /** All connections are in use, for too long. */
@@ -56,10 +57,13 @@ export class Pool<C extends PooledConnection> {
   readonly #idle: Idle<C>[] = [];
   /** In the order they came, each with its deadline. */
   readonly #takers = new Map<Taker<C>, NodeJS.Timeout>();
+  /** Those to whom only a fresh one will do; they come first. */
+  readonly #renewing = new Map<Taker<C>, NodeJS.Timeout>();
   /** All that exist. */
   #size = 0;
-  /** Being opened or asked, for those who wait. */
-  #coming = 0;
+  /** Being opened, or asked, for those who wait. */
+  #connecting = 0;
+  #asked = 0;
   #idleTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -88,21 +92,25 @@ export class Pool<C extends PooledConnection> {
     if (this.#takers.size === 0) {
       const connection = this.#takeIdle();
       if (connection !== undefined) {
-        taker.onConnection(connection);
+        taker.onConnection(connection, false);
         return;
       }
     }
-    const { acquireTimeoutMs } = this.#options;
-    this.#takers.set(
-      taker,
-      setTimeout(() => this.#expire(taker), acquireTimeoutMs),
-    );
+    this.#await(taker, this.#takers);
     this.#supply();
   }
 
+  /** In the place of this one, which has ended, one that nobody has used. */
+  renew(connection: C, taker: Taker<C>): void {
+    this.#await(taker, this.#renewing);
+    this.discard(connection);
+  }
+
   cancel(taker: Taker<C>): void {
-    clearTimeout(this.#takers.get(taker));
-    this.#takers.delete(taker);
+    for (const takers of [this.#takers, this.#renewing]) {
+      clearTimeout(takers.get(taker));
+      takers.delete(taker);
+    }
   }
 
   /** The request is over. Only a connection that is reusable serves another one. */
@@ -136,6 +144,13 @@ export class Pool<C extends PooledConnection> {
     this.closeIdle();
   }
 
+  #await(taker: Taker<C>, among: Map<Taker<C>, NodeJS.Timeout>): void {
+    among.set(
+      taker,
+      setTimeout(() => this.#expire(taker), this.#options.acquireTimeoutMs),
+    );
+  }
+
   /** One that may be used without asking. */
   #takeIdle(): C | undefined {
     const last = this.#lastIdle();
@@ -164,6 +179,7 @@ export class Pool<C extends PooledConnection> {
 
   /** As many connections as takers wait for are on their way, within the limits. */
   #supply(): void {
+    while (this.#connecting < this.#renewing.size && this.#mayConnect()) this.#connect();
     while (this.#coming < this.#takers.size) {
       const idle = this.#lastIdle();
       if (idle !== undefined) {
@@ -177,10 +193,15 @@ export class Pool<C extends PooledConnection> {
     }
   }
 
+  /** What is on its way to those who take any connection. */
+  get #coming(): number {
+    return this.#asked + Math.max(0, this.#connecting - this.#renewing.size);
+  }
+
   /** One that has failed is tried by one connection, however many wait for it. */
   #mayConnect(): boolean {
     if (this.#size >= this.#options.poolMax) return false;
-    return this.#backend.state === 'ok' || this.#coming === 0;
+    return this.#backend.state === 'ok' || this.#connecting + this.#asked === 0;
   }
 
   #connect(): void {
@@ -188,7 +209,7 @@ export class Pool<C extends PooledConnection> {
     const pingMs = pingConnectMs || pingPrepostMs;
     const connection = this.#create(this);
     this.#size++;
-    this.#coming++;
+    this.#connecting++;
     connection.open(socketConnectTimeoutMs, (error) => {
       if (error !== null) this.#cannotReach(connection, error);
       else if (pingMs === 0) this.#arrive(connection);
@@ -202,18 +223,25 @@ export class Pool<C extends PooledConnection> {
   }
 
   #arrive(connection: C): void {
-    this.#coming--;
+    this.#connecting--;
     this.#backend.reached();
-    this.#give(connection);
+    const renewing = this.#renewing.keys().next().value;
+    const taker = renewing ?? this.#takers.keys().next().value;
+    if (taker === undefined) {
+      this.#give(connection);
+    } else {
+      this.cancel(taker);
+      taker.onConnection(connection, true);
+    }
     this.#supply(); // others may connect as well, now that it is known to be there
   }
 
   #cannotReach(connection: C, error: Error): void {
-    this.#coming--;
+    this.#connecting--;
     connection.close();
     this.#size--;
     const text = oneLine(error);
-    const takers = [...this.#takers.keys()];
+    const takers = [...this.#renewing.keys(), ...this.#takers.keys()];
     for (const taker of takers) this.cancel(taker);
     if (!NOT_ITS_FAULT.has((error as NodeJS.ErrnoException).code ?? '')) {
       this.#backend.unreachable(text, this.#now());
@@ -229,9 +257,9 @@ export class Pool<C extends PooledConnection> {
       this.#give(connection, idleSinceMs);
       return;
     }
-    this.#coming++;
+    this.#asked++;
     connection.ping(pingMs, (error) => {
-      this.#coming--;
+      this.#asked--;
       if (error === null) this.#give(connection);
       else this.discard(connection); // an old one: a new one will tell whether the backend is there
     });
@@ -241,7 +269,7 @@ export class Pool<C extends PooledConnection> {
     const taker = this.#takers.keys().next().value;
     if (taker !== undefined) {
       this.cancel(taker);
-      taker.onConnection(connection);
+      taker.onConnection(connection, false);
     } else if (this.#isClosed) {
       this.discard(connection);
     } else {
@@ -254,7 +282,7 @@ export class Pool<C extends PooledConnection> {
     this.cancel(taker);
     const { acquireTimeoutMs, poolMax } = this.#options;
     const why =
-      this.#size >= poolMax && this.#coming === 0
+      this.#size >= poolMax && this.#connecting + this.#asked === 0
         ? `all ${poolMax} of -connection-pool-size are in use`
         : 'it does not answer';
     const limit = `-connection-acquire-timeout ${acquireTimeoutMs / 1000} s`;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // One request on its way: from the web server to a backend, and the answer back.
 //
-// Nothing is sent twice. Another backend is tried only while nothing of the request has left; what fails
-// afterwards is answered 502 or 504, or, when a part of the answer has gone out, by breaking it off.
+// Another backend is tried only while nothing of the request has left; what fails afterwards is answered
+// 502 or 504, or, when a part of the answer has gone out, by breaking it off. One thing is sent twice: a
+// request that is safe to repeat, when a connection that had served before ends without a byte of an
+// answer. Then the backend has most probably closed it in the moment in which the request left.
 import { bodyModeOfParams } from '../../protocols/ajp13/body-mode.ts';
 import { encodeForwardRequest } from '../../protocols/ajp13/client-encoder.ts';
 import type { BodyMode } from '../../protocols/ajp13/types.ts';
@@ -39,6 +41,9 @@ export interface RelayContext {
   explain(backend: Backend, status: number, headBytes: number): string | null;
 }
 
+/** RFC 9110, 9.2.1: whoever asks for these wants nothing to be changed. */
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+
 /** waiting: for as much of the body as has to be known, or for a connection; sent: the answer is due. */
 type Phase = 'waiting' | 'sent' | 'over';
 
@@ -57,6 +62,8 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   readonly #tried: Backend[] = [];
   readonly #causes: string[] = [];
   #connection: AjpConnection | null = null;
+  /** If its connection was no fresh one, and ends without an answer. */
+  #mayRepeat = false;
   #answer: Answer | null = null;
   #headBytes = 0;
   #isPumpDue = false;
@@ -136,6 +143,8 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   #decide(mode: BodyMode): void {
     this.#isUnsaid = false;
     this.#body.begin(mode);
+    const method = this.#prepared?.request.method ?? '';
+    this.#mayRepeat = mode.kind === 'none' && SAFE_METHODS.has(method);
     // Without it a container takes the length for unknown, and asks for a body that is not there.
     const length = mode.kind === 'none' ? '0' : mode.kind === 'length' ? String(mode.bytes) : null;
     if (length !== null) this.#prepared?.fields.push(['Content-Length', length]);
@@ -171,7 +180,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     this.#fail(failure);
   }
 
-  onConnection(connection: AjpConnection): void {
+  onConnection(connection: AjpConnection, isFresh: boolean): void {
     const { options, secret, mapping } = this.#context;
     const backend = this.#backend as Backend;
     const { request, attributes } = this.#prepared as PreparedRequest;
@@ -186,6 +195,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
       return;
     }
     this.#phase = 'sent';
+    if (isFresh) this.#mayRepeat = false;
     this.#headBytes = head.length;
     this.#connection = connection;
     this.#answer = new Answer(this.#web, this, {
@@ -261,6 +271,11 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     else pool.release(connection);
   }
 
+  onLost(failure: Failure): void {
+    if (this.#mayRepeat) this.#repeat(failure);
+    else this.#strike(failure);
+  }
+
   onFault(failure: Failure): void {
     this.#strike(failure);
   }
@@ -279,6 +294,19 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     this.#strike(new Failure(504, `silent for -reply-timeout ${limitS} s`));
   }
 
+  /** On a fresh connection: the others may have been closed as well. */
+  #repeat({ message }: Failure): void {
+    const backend = this.#backend as Backend;
+    const connection = this.#connection as AjpConnection;
+    clearTimeout(this.#replyTimer);
+    this.#connection = null;
+    this.#answer = null;
+    this.#phase = 'waiting';
+    this.#mayRepeat = false;
+    this.#causes.push(`backend ${backend.name}: ${message}, sent again`);
+    this.#context.poolOf(backend).renew(connection, this);
+  }
+
   // ---- the end -------------------------------------------------------------------------------
 
   /** The backend's fault; not alone a reason to think that it has failed. */
@@ -288,8 +316,9 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     const hint = this.#answer?.hasBegun
       ? null
       : this.#context.explain(backend, status, this.#headBytes);
-    const cause = `backend ${backend.name}: ${message}`;
-    this.#fail(new Failure(status, hint === null ? cause : `${cause}; ${hint}`));
+    const causes = [...this.#causes, `backend ${backend.name}: ${message}`];
+    if (hint !== null) causes.push(hint);
+    this.#fail(new Failure(status, causes.join('; ')));
   }
 
   /** A request that no backend gets. What we have not thought of must not end those of others. */
