@@ -45,6 +45,8 @@ static bool is_field(const char *line, bool is_dynamic) {
         return strcmp(value, "1") == 0;
     if (!is_dynamic && strcmp(name, "gateway") == 0)
         return gateway_is_name(value);
+    if (!is_dynamic && strcmp(name, "service") == 0)
+        return strcmp(value, "1") == 0;
     if (!is_dynamic && strcmp(name, "secret") == 0)
         return value[0] == '/';
     if (is_dynamic && strcmp(name, "root") == 0)
@@ -276,9 +278,9 @@ static bool same_arguments(const allow_block_t *block, const message_t *start) {
 
 bool allow_has_start(const allow_block_t *block, const message_t *start) {
     if (!same(block, start, "gateway") || !same(block, start, "secret") ||
-        !same(block, start, "user") || !same(block, start, "group") || !same(block, start, "log") ||
-        !same_nice(block, start) || !may_setuid(block, start) ||
-        !same_values(block, start, "limit", NULL) ||
+        !same(block, start, "service") || !same(block, start, "user") ||
+        !same(block, start, "group") || !same(block, start, "log") || !same_nice(block, start) ||
+        !may_setuid(block, start) || !same_values(block, start, "limit", NULL) ||
         !same_values(block, start, "env", says_path(block) ? NULL : DEFAULT_PATH))
         return false;
     if (!block->is_dynamic)

@@ -15,6 +15,7 @@
  *   gateway=cgi|ajp         it is that gateway of ours: arg= are its arguments only, which say what it
  *                           may run itself (--program PROGRAM …, or --root /DIR …)
  *   secret=/PATH            the file that the gateway gets as a descriptor
+ *   service=1               it is started without an endpoint: it listens by itself
  *
  *   dynamic                 what is started at its first request: a file below a root, without
  *                           arguments, in its own directory
@@ -23,11 +24,12 @@
  *
  *   both                    env=NAME=VALUE … user=NAME group=NAME nice=N limit=NAME=N … log=/PATH setuid=1
  *
- * A start is allowed when one block has the same arguments (or the path), gateway, secret, cwd, user,
- * group, nice, env, limits and log (missing = missing), and setuid if the start has it. PATH=/usr/local/bin:/usr/bin:/bin
- * is always allowed where the block says no PATH. `bind listen=` is allowed when a program has the
- * same listen, user and group. Blocks of all files count together, but a dynamic path is looked for
- * in the newest generation of each server only.
+ * A start is allowed when one block has the same arguments (or the path), gateway, secret, service,
+ * cwd, user, group, nice, env, limits and log (missing = missing; env and limits in any order), and
+ * setuid if the start has it. PATH=/usr/local/bin:/usr/bin:/bin is always allowed where the block
+ * says no PATH. `bind listen=` is allowed when a program has the same listen, user and group. Blocks
+ * of all files count together, but a dynamic path is looked for in the newest generation of each
+ * server only.
  */
 #ifndef USHER_LAUNCHER_ALLOW_H
 #define USHER_LAUNCHER_ALLOW_H

@@ -123,24 +123,22 @@ static void run_signal(const message_t *message, int64_t id) {
                  message_text_or(message, "signal", "none"), NULL);
 }
 
-static void fail_unknown_instance(int64_t id) {
-    failure_t failure;
-    fail(&failure, "instance", ENOENT, "there is no instance with id %lld", (long long)id);
-    refuse(id, &failure);
-}
-
 static void run_look(const message_t *message, int64_t id) {
+    failure_t failure;
     int64_t signal;
     if (message_number(message, "signal", 1, 64, &signal) < 0)
         signal = 0;
-    if (instance_look(id, (int)signal) < 0)
-        fail_unknown_instance(id);
+    if (instance_look(id, (int)signal, &failure) < 0)
+        refuse(id, &failure);
 }
 
 static void run_snapshot(const message_t *message, int64_t id) {
     (void)message;
-    if (instance_snapshot(id) < 0)
-        fail_unknown_instance(id);
+    failure_t failure;
+    if (instance_snapshot(id) == 0)
+        return;
+    fail(&failure, "instance", ENOENT, "there is no instance with id %lld", (long long)id);
+    refuse(id, &failure);
 }
 
 static void run_remember(const message_t *message, int64_t id) {

@@ -29,14 +29,14 @@ struct instance {
     instance_t *next_by_id, *next_by_pid; /* in their bucket */
     instance_t *newer, *older;            /* all of them, by age; exited ones by age of death */
     int64_t id;
-    int64_t endpoint_id;
+    int64_t endpoint_id; /* 0 = a service */
     group_t group;
     uint64_t birth; /* of its leader (proc.h); 0 = not looked up */
     instance_state_t state;
     bool forgotten; /* only its group keeps it here */
     bool has_group; /* exited, and others of its group may live */
     char *tag;
-    char *path; /* of its endpoint */
+    char *path; /* of its endpoint; empty for a service */
     char *log;  /* path of the file for its output, NULL = none, and … */
     spawn_user_t log_user;
     int link_end;        /* of a gateway: kept for the next manager while it lives; -1 = none */
@@ -85,6 +85,10 @@ int instance_record_itself(const void *instance, failure_t *failure);
 void instance_remove_record(const instance_t *instance);
 /* What was recorded, in no table and without a process; NULL when the record is wrong. */
 instance_t *instance_from_record(int64_t id, const message_t *record);
+/* As records and the manager have it: a service lives and is ready, or has exited. */
+const char *instance_state_word(const instance_t *instance);
+/* Its endpoint, or that it is a service. */
+void instance_add_endpoint(message_t *message, const instance_t *instance);
 /* How it ended, and the last it wrote. */
 void instance_add_exit(message_t *message, const instance_t *instance);
 
@@ -93,6 +97,7 @@ void instance_add_exit(message_t *message, const instance_t *instance);
 /* Zeroed, with its callbacks and without descriptors; NULL without memory. */
 instance_t *instance_new(int64_t id, const char *tag, const char *path);
 void instance_release(instance_t *instance);
+bool instance_is_service(const instance_t *instance);
 /* Take over one of a former launcher's: its group says whether it lives. */
 void instance_resume(instance_t *instance);
 

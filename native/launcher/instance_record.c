@@ -29,8 +29,17 @@ void instance_add_exit(message_t *message, const instance_t *instance) {
     message_add_text(message, "output", kept, length);
 }
 
-static const char *state_word(const instance_t *instance) {
-    return instance->state == EXITED ? "exited" : instance->state == READY ? "ready" : "starting";
+const char *instance_state_word(const instance_t *instance) {
+    if (instance->state == EXITED)
+        return "exited";
+    return instance->state == READY || instance_is_service(instance) ? "ready" : "starting";
+}
+
+void instance_add_endpoint(message_t *message, const instance_t *instance) {
+    if (instance_is_service(instance))
+        message_add_number(message, "service", 1);
+    else
+        message_add_number(message, "endpoint", instance->endpoint_id);
 }
 
 static const message_t *describe(const instance_t *instance, pid_t pid, uint64_t birth) {
@@ -38,7 +47,7 @@ static const message_t *describe(const instance_t *instance, pid_t pid, uint64_t
     message_add(record, "era", state_era());
     message_add_number(record, "pid", pid);
     message_add_number(record, "birth", (int64_t)birth);
-    message_add_number(record, "endpoint", instance->endpoint_id);
+    instance_add_endpoint(record, instance);
     message_add_text(record, "tag", instance->tag, strlen(instance->tag));
     message_add(record, "path", instance->path);
     message_add_number(record, "inode", instance->probe.inode);
@@ -51,7 +60,7 @@ static const message_t *describe(const instance_t *instance, pid_t pid, uint64_t
     state_add_user(record, &instance->log_user);
     message_add_number(record, "started_ns", (int64_t)instance->started_ns);
     message_add_number(record, "start_timeout_ns", (int64_t)instance->start_timeout_ns);
-    message_add(record, "state", state_word(instance));
+    message_add(record, "state", instance_state_word(instance));
     if (instance->state == EXITED) {
         message_add_number(record, "group", instance->has_group);
         message_add_number(record, "status", instance->wait_status);
@@ -94,12 +103,18 @@ void instance_remove_record(const instance_t *instance) {
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
+static bool read_endpoint(const message_t *record, instance_t *instance) {
+    int64_t service;
+    return message_number(record, "service", 1, 1, &service) == 0 ||
+           message_number(record, "endpoint", 1, INT64_MAX, &instance->endpoint_id) == 0;
+}
+
 static bool read_numbers(const message_t *record, instance_t *instance) {
     int64_t pid, birth, inode, port, is_shared, started, timeout, link = 0;
     failure_t failure;
     if (message_number(record, "pid", 1, INT32_MAX, &pid) < 0 ||
         message_number(record, "birth", 0, INT64_MAX, &birth) < 0 ||
-        message_number(record, "endpoint", 1, INT64_MAX, &instance->endpoint_id) < 0 ||
+        !read_endpoint(record, instance) ||
         message_number(record, "inode", 0, UINT32_MAX, &inode) < 0 ||
         message_number(record, "port", 0, UINT16_MAX, &port) < 0 ||
         message_number(record, "shared", 0, 1, &is_shared) < 0 ||

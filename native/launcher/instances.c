@@ -117,14 +117,19 @@ static void send_with_link(const message_t *message, const instance_t *instance)
     link_send_with(message, (const int[]){instance->link_end, -1});
 }
 
+bool instance_is_service(const instance_t *instance) {
+    return instance->endpoint_id == 0;
+}
+
 static void launched(instance_t *instance) {
     close_status(instance);
-    instance->state = STARTING;
+    instance->state = instance_is_service(instance) ? READY : STARTING;
     message_t *message = message_begin("started");
     message_add_number(message, "id", instance->id);
     message_add_number(message, "pid", instance->group.pid);
     send_with_link(message, instance);
-    begin_probing(instance);
+    if (instance->state == STARTING)
+        begin_probing(instance);
 }
 
 static void launch_failed(instance_t *instance, const failure_t *failure) {
@@ -173,19 +178,25 @@ instance_t *instance_new(int64_t id, const char *tag, const char *path) {
     return NULL;
 }
 
-static instance_t *new_requested(const instance_request_t *request) {
-    const endpoint_t *endpoint = request->endpoint;
-    instance_t *instance = instance_new(request->id, request->tag, endpoint->path);
-    if (instance == NULL)
-        return NULL;
-    instance->state = LAUNCHING;
+static void put_on(instance_t *instance, const endpoint_t *endpoint) {
     instance->endpoint_id = endpoint->id;
-    instance->started_ns = usher_os_now_ns();
-    instance->start_timeout_ns = (uint64_t)request->start_timeout_ms * NS_PER_MS;
     instance->probe.inode = endpoint->inode;
     instance->probe.is_shared = endpoint->address != NULL;
     if (instance->probe.is_shared)
         instance->probe.port = endpoint->address->port;
+}
+
+static instance_t *new_requested(const instance_request_t *request) {
+    const endpoint_t *endpoint = request->endpoint;
+    instance_t *instance =
+        instance_new(request->id, request->tag, endpoint != NULL ? endpoint->path : "");
+    if (instance == NULL)
+        return NULL;
+    instance->state = LAUNCHING;
+    instance->started_ns = usher_os_now_ns();
+    instance->start_timeout_ns = (uint64_t)request->start_timeout_ms * NS_PER_MS;
+    if (endpoint != NULL)
+        put_on(instance, endpoint);
     instance->log_user = request->program.user;
     if (request->log == NULL || (instance->log = strdup(request->log)) != NULL)
         return instance;
@@ -231,7 +242,7 @@ int instance_start(const instance_request_t *request, failure_t *failure) {
     const endpoint_t *endpoint = request->endpoint;
     if (instance_find(request->id) != NULL)
         return fail(failure, "id", EEXIST, "instance id %lld is taken", (long long)request->id);
-    if (endpoint->fd < 0)
+    if (endpoint != NULL && endpoint->fd < 0)
         return fail(failure, "endpoint", EBADF,
                     "endpoint %s is a former launcher's, whose program alone has its socket",
                     endpoint->name);
@@ -336,10 +347,15 @@ static void on_signalled(look_t *look) {
     wake_others(OWNER_OF(look, instance_t, look));
 }
 
-int instance_look(int64_t id, int signal) {
+int instance_look(int64_t id, int signal, failure_t *failure) {
     instance_t *instance = instance_find(id);
     if (instance == NULL || (instance->state != STARTING && instance->state != READY))
-        return -1;
+        return fail(failure, "instance", ENOENT, "there is no instance with id %lld",
+                    (long long)id);
+    if (instance_is_service(instance))
+        return fail(failure, "endpoint", ENOTSOCK,
+                    "instance %lld listens by itself: nobody can see whether it is idle",
+                    (long long)id);
     instance->look.is_awaited = is_awaited;
     instance->look.on_signalled = on_signalled;
     look_begin(&instance->look, &instance->probe, &instance->group, id, signal);
@@ -550,16 +566,13 @@ void instance_resume(instance_t *instance) {
 /* ---- for a new manager --------------------------------------------------------------------- */
 
 static void list_one(const instance_t *instance) {
-    const char *state = instance->state == EXITED  ? "exited"
-                        : instance->state == READY ? "ready"
-                                                   : "starting";
     message_t *message = message_begin("instance");
     message_add_number(message, "id", instance->id);
-    message_add_number(message, "endpoint", instance->endpoint_id);
+    instance_add_endpoint(message, instance);
     message_add_number(message, "pid", instance->group.pid);
     message_add_text(message, "tag", instance->tag, strlen(instance->tag));
     message_add_number(message, "started_ns", (int64_t)instance->started_ns);
-    message_add(message, "state", state);
+    message_add(message, "state", instance_state_word(instance));
     if (instance->state == EXITED)
         instance_add_exit(message, instance);
     send_with_link(message, instance);

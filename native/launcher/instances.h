@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Instances: the programs started on endpoints, from fork to the manager's `forget`. All of them
- * are children of the launcher, or were a former one's; the manager may come and go.
+ * Instances: the programs started on endpoints, and services, which listen by themselves, from fork
+ * to the manager's `forget`. All of them are children of the launcher, or were a former one's; the
+ * manager may come and go.
  */
 #ifndef USHER_LAUNCHER_INSTANCES_H
 #define USHER_LAUNCHER_INSTANCES_H
@@ -17,22 +18,22 @@
 
 typedef struct {
     int64_t id;
-    const endpoint_t *endpoint;
+    const endpoint_t *endpoint; /* NULL = a service */
     const char *tag;
     spawn_program_t program;
-    int64_t start_timeout_ms;
-    const char *log; /* file for its output; NULL = none */
-    int link_end;    /* the manager's end of a gateway's link, to be copied; -1 = none */
+    int64_t start_timeout_ms; /* of what has an endpoint */
+    const char *log;          /* file for its output; NULL = none */
+    int link_end;             /* the manager's end of a gateway's link, to be copied; -1 = none */
 } instance_request_t;
 
 /* Fork it. -1: `failure` is all that is ever heard of it. 0: `started` or `failed` is sent when
- * exec has succeeded or not, later `ready` and `exited`. */
+ * exec has succeeded or not, later `ready`, but of a service, and `exited`. */
 int instance_start(const instance_request_t *request, failure_t *failure);
 /* To its process group; nothing when it has exited. -1 when the id is not known. */
 int instance_signal(int64_t id, int signal);
 /* Send `looked`: whether it could end without a request's noticing (look.h); `signal` ends it then,
- * 0 = nothing does. -1 when the id is not known. */
-int instance_look(int64_t id, int signal);
+ * 0 = nothing does. -1 when the id is not known, or of a service. */
+int instance_look(int64_t id, int signal, failure_t *failure);
 /* The manager that asked is gone: no look goes on. */
 void instances_cancel_looks(void);
 /* Send what its processes are doing as `snapshot`. -1 when the id is not known. */

@@ -15,10 +15,10 @@
  *   endpoint  id= name= tag= inode= [listen=] [detached=1] [server=…]  one per kept endpoint; detached:
  *             a former launcher's socket that this one could not get back: its instance serves, no
  *             other one can be started on it
- *   instance  id= endpoint= pid= tag= started_ns= state=starting|ready|exited
+ *   instance  id= endpoint=|service=1 pid= tag= started_ns= state=starting|ready|exited
  *             [exit_code= | exit_signal= | exit_unknown=1, lived_ms= rss_kb= output=]
  *             [+ descriptor: the manager's end of a living gateway's link; none when its launcher was
- *             killed since: the gateway has read the end then]
+ *             killed since: the gateway has read the end then]   a service that lives is ready
  *                                                                    one per kept instance; the last 1000 exited
  *   memory    key= text=                                               one per text that is remembered
  *   welcome   next_id=                                                end of the list
@@ -36,10 +36,14 @@
  *             refusal as a line for the server's error log; without one their connections break
  *   refuse    id= refusal= retry_after_s=               (none; answers like that, and keeps the endpoint;
  *             nothing while a program lives on it)
- *   start     id= endpoint= tag= arg=… env=… cwd= [user=] [group=] [nice=] [limit=…] [log=]
+ *   start     id= endpoint=|service=1 tag= arg=… env=… cwd= [user=] [group=] [nice=] [limit=…] [log=]
  *             [setuid=1] [start_timeout_ms=]
  *             [gateway=cgi|ajp] [secret=PATH]
  *                                                       started id= pid= [+ descriptor] | failed id= step= errno= error=
+ *             endpoint: its descriptor 0, on which it speaks FastCGI
+ *             service: a program that listens by itself (a servlet engine). Its descriptor 0 is
+ *             /dev/null, SIGPIPE ends it as usual, nobody sees whether it is ready: `ready` is never
+ *             told, nor is there a start timeout. All else is as with other programs, but for `look`
  *             gateway: our own program of that name, installed beside usherd, with arg= as its
  *             arguments. Its descriptor 3 is one end of a stream socket pair, its link; the other one
  *             comes with `started`, and again with `instance`. One that a former manager has used may
@@ -55,7 +59,7 @@
  *   signal    id= signal=                               (none; to the process group)
  *   look      id= [signal=]                             looked id= idle=0|1   | failed …
  *             stops its process group; where it holds no connection and waits for the next one it
- *             gets the signal and is idle; it goes on in any case
+ *             gets the signal and is idle; it goes on in any case. failed for a service
  *   snapshot  id=                                       snapshot id= text=    | failed …
  *             status, descriptors, and what each thread sleeps in
  *   forget    id=                                       (none; drops an exited instance's status)
@@ -81,7 +85,7 @@
  *             and says nothing for 15 s is killed and started again)
  *
  * launcher → manager, events
- *   ready     id= ready_ns=          seen sleeping in accept/poll/epoll on its endpoint, or it took a connection
+ *   ready     id= ready_ns=          not of services; seen sleeping in accept/poll/epoll on its endpoint, or it took a connection
  *   output    id= text=              lines of stdout and stderr, whole where possible
  *   exited    id= exit_code= | exit_signal= | exit_unknown=1  lived_ms= rss_kb= output=   output: the last 4 kB;
  *             unknown: it was a former launcher's child

@@ -131,6 +131,11 @@ int spawn_find_user(const char *user, const char *group, spawn_user_t *found, fa
 
 #define INHERITED_FD 3
 
+/* A program that listens by itself has nothing to read. */
+static int open_input(const spawn_program_t *program) {
+    return program->listener >= 0 ? program->listener : open("/dev/null", O_RDONLY);
+}
+
 /* 0 to 2, what is inherited, and behind that, until exec, the status pipe. All that is to come there
  * is moved out of each other's way first. */
 static int arrange_descriptors(const spawn_program_t *program, int *status_fd, failure_t *failure) {
@@ -143,7 +148,7 @@ static int arrange_descriptors(const spawn_program_t *program, int *status_fd, f
             goto failed;
     }
     status = fcntl(*status_fd, F_DUPFD_CLOEXEC, free_fd);
-    if (status < 0 || dup2(program->listener, STDIN_FILENO) < 0 ||
+    if (status < 0 || dup2(open_input(program), STDIN_FILENO) < 0 ||
         dup2(program->output, STDOUT_FILENO) < 0 || dup2(program->output, STDERR_FILENO) < 0)
         goto failed;
     *status_fd = status;
@@ -230,7 +235,7 @@ static int prepare(const spawn_program_t *program, int *status_fd, failure_t *fa
                     strerror(errno));
     if (arrange_descriptors(program, status_fd, failure) < 0)
         return -1;
-    spawn_reset_signals(true);
+    spawn_reset_signals(program->listener >= 0);
     spawn_reset_file_limit();
     umask(022);
     if (limits_apply(&program->limits, failure) < 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting a program on an endpoint: fork, the steps in the child, exec. The child tells by a pipe
- * which step failed; the pipe's end without a word means that exec succeeded.
+ * Starting a program, on an endpoint or as one that listens by itself: fork, the steps in the child,
+ * exec. The child tells by a pipe which step failed; the pipe's end without a word means that exec
+ * succeeded.
  */
 #ifndef USHER_LAUNCHER_SPAWN_H
 #define USHER_LAUNCHER_SPAWN_H
@@ -34,7 +35,7 @@ typedef struct {
     spawn_user_t user;
     int nice; /* added to the launcher's */
     limits_t limits;
-    int listener;
+    int listener;         /* becomes its descriptor 0; -1 = it listens by itself */
     int output;           /* what gets stdout and stderr */
     const int *inherited; /* become its descriptors 3 and 4; -1 behind the last. NULL = none */
     const char *script;   /* what its arguments have an interpreter read; NULL = none of ours */

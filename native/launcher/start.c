@@ -98,14 +98,32 @@ static int add_gateway(const message_t *message, const char *name, start_t *star
 
 /* ---- both ---------------------------------------------------------------------------------- */
 
+/* What it serves on: an endpoint, or, as a service, what it makes itself. */
+static int add_endpoint(const message_t *message, instance_request_t *request, failure_t *failure) {
+    const char *service = message_text(message, "service");
+    int64_t endpoint = 0;
+    if (service != NULL) {
+        request->program.listener = -1;
+        if (strcmp(service, "1") == 0 && message_text(message, "endpoint") == NULL &&
+            message_text(message, "gateway") == NULL)
+            return 0;
+        return fail(failure, "message", EINVAL,
+                    "service=1 is expected, without endpoint= and gateway=");
+    }
+    message_number(message, "endpoint", 1, INT64_MAX, &endpoint);
+    request->endpoint = endpoint_require(endpoint, failure);
+    if (request->endpoint == NULL)
+        return -1;
+    request->program.listener = request->endpoint->fd;
+    return 0;
+}
+
 static int add_rest(const message_t *message, instance_request_t *request, failure_t *failure) {
-    int64_t nice = 0, endpoint = 0;
+    int64_t nice = 0;
     request->start_timeout_ms = START_TIMEOUT_MS;
     request->tag = message_text_or(message, "tag", "");
     request->program.cwd = message_text_or(message, "cwd", "/");
-    message_number(message, "endpoint", 1, INT64_MAX, &endpoint);
-    request->endpoint = endpoint_require(endpoint, failure);
-    if (request->endpoint == NULL ||
+    if (add_endpoint(message, request, failure) < 0 ||
         message_optional_number(message, "nice", -40, 40, &nice, failure) < 0 ||
         message_optional_number(message, "start_timeout_ms", 0, DAY_MS, &request->start_timeout_ms,
                                 failure) < 0)
@@ -117,7 +135,6 @@ static int add_rest(const message_t *message, instance_request_t *request, failu
         return -1;
     request->program.may_gain_privileges =
         strcmp(message_text_or(message, "setuid", "0"), "1") == 0;
-    request->program.listener = request->endpoint->fd;
     request->program.nice = (int)nice;
     return spawn_find_user(message_text(message, "user"), message_text(message, "group"),
                            &request->program.user, failure);

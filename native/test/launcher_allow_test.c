@@ -35,10 +35,18 @@ static void open_asking(launcher_t *l) {
 
 static int last_id = 1;
 
+static bool is_service(const char *const *fields) {
+    while (*fields != NULL && strncmp(*fields, "service=", 8) != 0)
+        fields++;
+    return *fields != NULL;
+}
+
 /* Fields of a start, ended by NULL; the answer. */
 static const packet_t *answer_to(launcher_t *l, const char *const *fields) {
     char bytes[8192];
-    size_t length = (size_t)sprintf(bytes, "start%cid=%d%cendpoint=1%c", 0, ++last_id, 0, 0);
+    size_t length = (size_t)sprintf(bytes, "start%cid=%d%c", 0, ++last_id, 0);
+    if (!is_service(fields))
+        length += (size_t)sprintf(bytes + length, "endpoint=1%c", 0);
     for (; *fields != NULL; fields++)
         length += (size_t)sprintf(bytes + length, "%s%c", *fields, 0);
     tell_bytes(l, bytes, length);
@@ -224,6 +232,40 @@ static void test_gateways(void) {
     ok(launcher_close(&l), "the launcher ends");
 }
 
+/* ---- services ------------------------------------------------------------------------------ */
+
+static void test_services(void) {
+    launcher_t l;
+    open_asking(&l);
+    install_gateway(&l, "ajp", NULL);
+    allow(&l, LIST,
+          "program\nservice=1\narg=/bin/sleep\narg=100\ncwd=/usr\nuser=nobody\ngroup=nogroup\n"
+          "env=A=1\nenv=USHER_PORT=1\nenv=USHER_HOST=h\n"
+          "program\narg=/bin/sleep\narg=200\ncwd=/\n"
+          "program\ngateway=ajp\ncwd=/\n"
+          "dynamic\nroot=/srv\n");
+#define ENGINE SLEEP, "cwd=/usr", "user=nobody", "group=nogroup", "env=A=1"
+    starts(&l, "a service as it is allowed",
+           FIELDS("service=1", ENGINE, "env=USHER_PORT=1", "env=USHER_HOST=h"));
+    starts(&l, "its variables in another order",
+           FIELDS("service=1", ENGINE, "env=USHER_HOST=h", "env=USHER_PORT=1", DEFAULT_PATH));
+    refuses(&l, "as another instance of it",
+            FIELDS("service=1", ENGINE, "env=USHER_HOST=h", "env=USHER_PORT=2"));
+    refuses(&l, "without one of its variables", FIELDS("service=1", ENGINE, "env=USHER_PORT=1"));
+    refuses(&l, "on an endpoint", FIELDS(ENGINE, "env=USHER_PORT=1", "env=USHER_HOST=h"));
+    refuses(&l, "said otherwise",
+            FIELDS("service=yes", ENGINE, "env=USHER_PORT=1", "env=USHER_HOST=h"));
+    starts(&l, "a FastCGI program", FIELDS("arg=/bin/sleep", "arg=200", "cwd=/"));
+    refuses(&l, "a FastCGI program as a service",
+            FIELDS("service=1", "arg=/bin/sleep", "arg=200", "cwd=/"));
+    refuses(&l, "a gateway as a service", FIELDS("service=1", "gateway=ajp", "cwd=/"));
+    refuses(&l, "a dynamic file as a service", FIELDS("service=1", "arg=/srv/x", "cwd=/srv"));
+    tell(&l, "identify", "id=60", "path=/bin/sleep", NULL);
+    ok(field(hear(&l, "identified", 60), "real") != NULL,
+       "the manager may know whether its program has changed");
+    ok(launcher_close(&l), "the launcher ends");
+}
+
 /* ---- files --------------------------------------------------------------------------------- */
 
 #define SIMPLE "program\narg=/bin/sleep\narg=100\ncwd=/\n"
@@ -253,7 +295,8 @@ static void test_files(void) {
         SIMPLE "user=nobody",          SIMPLE "\n",
         SIMPLE "gateway=perl\n",       SIMPLE "gateway=\n",
         SIMPLE "secret=x\n",           SIMPLE "dynamic\nroot=/\ngateway=cgi\n",
-        SIMPLE "dynamic\nsecret=/x\n",
+        SIMPLE "dynamic\nsecret=/x\n", SIMPLE "service=2\n",
+        SIMPLE "service=\n",           SIMPLE "dynamic\nroot=/\nservice=1\n",
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         allow(&l, "web-1.2.allow", wrong[i]);
@@ -603,6 +646,7 @@ int main(void) {
         test_exact();
         test_more_rules();
         test_gateways();
+        test_services();
         test_files();
         test_config();
         test_addresses();

@@ -235,8 +235,8 @@ static bool has_block(const char *blocks, const char *block) {
 /* Fields of a start or bind as lines of an allow list. */
 static void describe(FILE *block, const char *fields, const char *end) {
     static const char *const told[] = {
-        "arg=",   "env=", "cwd=",    "user=",   "group=",   "nice=",
-        "limit=", "log=", "setuid=", "listen=", "gateway=", "secret="};
+        "arg=", "env=",    "cwd=",    "user=",    "group=",  "nice=",   "limit=",
+        "log=", "setuid=", "listen=", "gateway=", "secret=", "service="};
     enum { TOLD = sizeof(told) / sizeof(told[0]) };
     fprintf(block, "program\n");
     for (; fields < end; fields += strlen(fields) + 1) {

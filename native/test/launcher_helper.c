@@ -272,6 +272,21 @@ static void serve_hidden(const char *delay_ms) {
     serve(delay_ms);
 }
 
+/* Makes its own socket, as a servlet engine does, and says whom it has served. */
+static void listen_at(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    unlink(path);
+    if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 8) < 0)
+        exit(1);
+    for (int turn = 0;; turn++) {
+        printf("served %d\n", turn);
+        fflush(stdout);
+        answer(listener);
+    }
+}
+
 /* Dies at its first life, as the file tells, before it accepts. */
 static void die_once(const char *flag) {
     if (access(flag, F_OK) == 0)
@@ -440,6 +455,8 @@ int main(int count, char **words, char **environment) {
         accept_elsewhere();
     else if (strcmp(role, "hidden") == 0)
         serve_hidden(word);
+    else if (strcmp(role, "listen") == 0)
+        listen_at(word);
     else if (strcmp(role, "die-once") == 0)
         die_once(word);
     else if (strcmp(role, "flood") == 0)

@@ -38,7 +38,10 @@ export interface KeptEndpoint {
 
 export interface KeptInstance {
   id: number;
+  /** 0 = a service. */
   endpointId: number;
+  /** It listens by itself, without an endpoint. */
+  isService: boolean;
   pid: number;
   tag: string;
   startedMs: number;
@@ -89,13 +92,9 @@ export interface LauncherEvents {
   onSnapshot(id: number, text: string): void;
 }
 
-export interface StartSpec {
-  endpointId: number;
+/** A program that listens by itself: no endpoint, never told ready. */
+export interface ServiceSpec {
   tag: string;
-  /** Our own program of this name, with args as its arguments; null = args is the program. */
-  gateway: 'cgi' | 'ajp' | null;
-  /** What the gateway gets as descriptor 4. */
-  secretFile: string | null;
   args: readonly string[];
   env: readonly string[];
   cwd: string;
@@ -107,6 +106,14 @@ export interface StartSpec {
   /** Gets the program's output as well. */
   logFile: string | null;
   allowSetuid: boolean;
+}
+
+export interface StartSpec extends ServiceSpec {
+  endpointId: number;
+  /** Our own program of this name, with args as its arguments; null = args is the program. */
+  gateway: 'cgi' | 'ajp' | null;
+  /** What the gateway gets as descriptor 4. */
+  secretFile: string | null;
   startTimeoutMs: number;
 }
 
@@ -258,21 +265,19 @@ export class Launcher {
   async start(id: number, spec: StartSpec): Promise<Started> {
     const { descriptors } = await this.#ask('start', id, {
       endpoint: spec.endpointId,
-      tag: spec.tag,
       gateway: spec.gateway ?? undefined,
       secret: spec.secretFile ?? undefined,
-      arg: spec.args,
-      env: spec.env,
-      cwd: spec.cwd,
-      user: spec.user ?? undefined,
-      group: spec.group ?? undefined,
-      nice: spec.nice === 0 ? undefined : spec.nice,
-      limit: spec.resourceLimits,
-      log: spec.logFile ?? undefined,
-      setuid: spec.allowSetuid ? 1 : undefined,
+      ...programFields(spec),
       start_timeout_ms: spec.startTimeoutMs,
     });
     return { linkFd: descriptors[0] ?? null };
+  }
+
+  /** Resolves when the program runs: the launcher cannot see when it is ready. Rejects with a
+   * LauncherError that names the step. */
+  async startService(id: number, spec: ServiceSpec): Promise<{ pid: number }> {
+    const { message } = await this.#ask('start', id, { service: 1, ...programFields(spec) });
+    return { pid: numberOf(message, 'pid') };
   }
 
   signal(id: number, signal: number): void {
@@ -428,6 +433,7 @@ export class Launcher {
         welcome.instances.push({
           id: numberOf(message, 'id'),
           endpointId: numberOf(message, 'endpoint'),
+          isService: textOf(message, 'service') === '1',
           pid: numberOf(message, 'pid'),
           tag: textOf(message, 'tag'),
           startedMs: numberOf(message, 'started_ns') / 1e6,
@@ -516,6 +522,21 @@ export class Launcher {
     }
     this.#endLook(id, false); // it has exited meanwhile
   }
+}
+
+function programFields(spec: ServiceSpec): Record<string, FieldValue> {
+  return {
+    tag: spec.tag,
+    arg: spec.args,
+    env: spec.env,
+    cwd: spec.cwd,
+    user: spec.user ?? undefined,
+    group: spec.group ?? undefined,
+    nice: spec.nice === 0 ? undefined : spec.nice,
+    limit: spec.resourceLimits,
+    log: spec.logFile ?? undefined,
+    setuid: spec.allowSetuid ? 1 : undefined,
+  };
 }
 
 function exitOf(message: Message): Exit {

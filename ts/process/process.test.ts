@@ -58,6 +58,8 @@ async function connect(): Promise<{ launcher: Launcher; welcome: Welcome; peer: 
     state: 'exited',
     exit_signal: 9,
   });
+  const engine = { service: 1, tag: 'S', started_ns: 0, state: 'ready' };
+  peer.say('instance', { id: 19, pid: 69, ...engine });
   peer.say('welcome', { next_id: 21 });
   return { ...(await connected), peer };
 }
@@ -86,9 +88,10 @@ t.test('launcher', async (t) => {
     { id: 9, listen: 'unix:/x.sock', servers: [] },
   ]);
   t.match(welcome.instances, [
-    { id: 2, pid: 66, startedMs: 5, state: 'ready', exit: null, linkFd: null },
+    { id: 2, pid: 66, startedMs: 5, state: 'ready', exit: null, linkFd: null, isService: false },
     { id: 20, pid: 68, linkFd: 10 },
     { id: 3, linkFd: null, state: 'exited', exit: { exitSignal: 9, exitCode: null } },
+    { id: 19, pid: 69, tag: 'S', state: 'ready', isService: true, endpointId: 0 },
   ]);
 
   peer.say('ready', { id: 2 });
@@ -150,6 +153,23 @@ t.test('launcher', async (t) => {
   );
   peer.say('started', { id: 10, pid: 4712 }, [11]);
   t.same(await gateway, { linkFd: 11 }, 'a gateway comes with its link');
+
+  const engine = {
+    ...{ tag: 'S', args: ['/x/catalina.sh', 'run'], env: ['USHER_PORT=8009'], cwd: '/x' },
+    ...{ user: 'app', group: null, nice: 3, resourceLimits: ['nofile=64'] },
+    ...{ logFile: null, allowSetuid: true },
+  };
+  const service = launcher.startService(11, engine);
+  t.same(peer.sent.at(-1), [
+    ...['start', 'id=11', 'service=1', 'tag=S', 'arg=/x/catalina.sh', 'arg=run'],
+    ...['env=USHER_PORT=8009', 'cwd=/x', 'user=app', 'nice=3', 'limit=nofile=64', 'setuid=1'],
+  ]);
+  peer.say('started', { id: 11, pid: 4713 });
+  t.same(await service, { pid: 4713 }, 'a service runs');
+  t.same(events.at(-1), ['started', 11, 4713]);
+  const denied = launcher.startService(12, engine);
+  peer.say('failed', { id: 12, step: 'allow', errno: 1, error: 'no registration' });
+  await t.rejects(denied, new LauncherError('allow', 1, 'no registration'));
 
   const owner = { user: 'app', group: null };
   const open = launcher.bindPublic(8, 'e8', 'T', 'tcp:9000', owner);
