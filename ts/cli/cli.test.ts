@@ -171,6 +171,7 @@ t.test('status for people', (t) => {
             failures: 3,
             route: null,
             activation: 'active',
+            engine: null,
           },
           {
             address: '10.0.0.5:9000',
@@ -183,6 +184,14 @@ t.test('status for people', (t) => {
             failures: 0,
             route: 'b',
             activation: 'active',
+            engine: {
+              pid: 4711,
+              state: 'up',
+              startedAt: '2025-01-02T03:04:05.000Z',
+              rssBytes: 300 << 20,
+              starts: 1,
+              failures: 0,
+            },
           },
         ],
       }),
@@ -208,7 +217,7 @@ classes
         | cannot open database
   tomcat  external  ready         -       -        1        0    16       1        2
     127.0.0.1:9000              down                 0 serving  0 requests   connection refused
-    10.0.0.5:9000 (spare:9000)  up, backup, route b  2 serving  17 requests
+    10.0.0.5:9000 (spare:9000)  up, backup, route b  2 serving  17 requests  engine pid 4711 up for 4 min, 300 MB
 `,
   );
   t.equal(

@@ -3,6 +3,7 @@
 import type {
   BackendStatus,
   ClassStatus,
+  EngineStatus,
   InstanceStatus,
   Journey,
   JourneyStep,
@@ -74,7 +75,7 @@ function classRow(one: ClassStatus): string[] {
 
 function showDetails(one: ClassStatus | undefined, now: Date): string[] {
   if (one === undefined) return [];
-  const backends = one.backends.map(backendRow);
+  const backends = one.backends.map((backend) => backendRow(backend, now));
   return indent([
     ...showTable(one.instances.map((instance) => instanceRow(instance, now))),
     ...showTable(backends),
@@ -92,7 +93,7 @@ function instanceRow(instance: InstanceStatus, now: Date): string[] {
   ];
 }
 
-function backendRow(backend: BackendStatus): string[] {
+function backendRow(backend: BackendStatus, now: Date): string[] {
   const { address, name, state, isBackup, inFlight, lastError, route, requests } = backend;
   const marks = [
     state,
@@ -104,8 +105,15 @@ function backendRow(backend: BackendStatus): string[] {
     marks.join(', '),
     `${inFlight} serving`,
     count(requests, 'request'),
+    ...(backend.engine === null ? [] : [engineText(backend.engine, now)]),
     lastError === null ? '' : printable(lastError),
   ];
+}
+
+function engineText({ pid, state, startedAt, rssBytes }: EngineStatus, now: Date): string {
+  if (pid === null || startedAt === null) return `engine ${state}`;
+  const since = showSince(startedAt, now);
+  return `engine pid ${pid} ${state} for ${since}, ${showBytes(rssBytes)}`;
 }
 
 /** A journey that failed: how it ended, what was run, where the time went, what it said. */

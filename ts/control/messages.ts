@@ -85,6 +85,21 @@ export interface BackendStatus {
   /** What of a session's name says that the session lives there. */
   route: string | null;
   activation: Activation;
+  /** The servlet engine that the manager runs there; null = somebody else does. */
+  engine: EngineStatus | null;
+}
+
+export interface EngineStatus {
+  pid: number | null;
+  /** `off`: it is not needed; `waiting`: it failed, and is started again later; `draining`: it serves its
+   * sessions and what it has begun. */
+  state: 'off' | 'waiting' | 'starting' | 'up' | 'draining' | 'stopping';
+  startedAt: string | null;
+  rssBytes: number;
+  /** Since the manager lives. */
+  starts: number;
+  /** Ends in a row that nobody asked for. */
+  failures: number;
 }
 
 export interface ClassEvent {

@@ -29,6 +29,18 @@ export interface BackendConfig {
   activation: Activation;
   /** Gets requests only while no other one can. */
   isBackup: boolean;
+  /** null and none: somebody else starts it. */
+  engine?: EngineView | null;
+}
+
+/** Of a servlet engine that the manager starts. */
+export interface EngineView {
+  /** Nothing is sent to one that is not. */
+  isUp: boolean;
+  /** It will be soon: a request that finds no other backend waits for it. */
+  isAwaited: boolean;
+  /** Why it is not up, as the end of a sentence: "is being started". */
+  text: string;
 }
 
 export interface AjpOptions {
@@ -66,6 +78,8 @@ export interface AjpOptions {
   failOnStatus: readonly number[];
   /** Tries of a request of which nothing was sent. */
   retries: number;
+  /** Longest wait for an engine that is being started. */
+  engineWaitMs: number;
   /** Path prefix at the web server, and what it is at the backend: '' = the same. */
   mount: string;
   context: string;
@@ -75,6 +89,7 @@ export interface AjpOptions {
 
 export interface BackendState {
   name: string;
+  /** stopped also while its engine is not up. */
   activation: Activation;
   /** probing: tried again by one request. */
   state: 'ok' | 'failed' | 'probing';
@@ -106,6 +121,7 @@ export interface SharedBackend {
   busyElsewhere: number;
   failedUntilMs: number;
   lastError: string;
+  engine?: EngineView | null;
 }
 
 /** Gateway → manager. */

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { type ClassLimits, type Kind, native, type OptionValue } from '../native/native.ts';
 import type { ClassicSettings, PolicyName } from '../policy/policy.ts';
+import type { EnginesConfig } from './engines/engine-config.ts';
 import {
   ajpGateway,
   cgiGateway,
@@ -31,6 +32,8 @@ export interface ClassConfig {
   protocol: Protocol;
   /** What the instances are where the protocol is not FastCGI; null = the program itself. */
   gateway: GatewayConfig | null;
+  /** The servlet engines that are started for it; null = they run already, or it is not of that kind. */
+  engines: EnginesConfig | null;
   args: readonly string[];
   env: readonly string[];
   cwd: string;
@@ -113,15 +116,14 @@ export function staticConfig(
     const fixed = program ?? (isAbsolute(key) ? [key] : null);
     return withGateway(config, cgiGateway(options, fixed, owner));
   }
-  if (config.protocol !== 'fastcgi') {
-    return withGateway(config, ajpGateway(options, config.protocol));
-  }
-  return {
-    ...config,
-    publicAddress: publicAddressOf(options),
+  const run = {
     args: program ?? [key],
     cwd: text(options, 'cwd') ?? (isAbsolute(key) ? dirname(key) : '/'),
   };
+  if (config.protocol !== 'fastcgi') {
+    return withEngines({ ...config, ...run }, ajpGateway(options, config.protocol), options);
+  }
+  return { ...config, ...run, publicAddress: publicAddressOf(options) };
 }
 
 /** How many instances there are; -on-demand N comes out of the validator as -processes 0
@@ -135,6 +137,37 @@ function instances(options: Options): { min: number; max: number } {
 function withGateway(config: ClassConfig, gateway: GatewayConfig): ClassConfig {
   const limits = { ...config.limits, requestTimeoutMs: 0 };
   return { ...config, kind: 'static', gateway, args: gateway.args, resourceLimits: [], limits };
+}
+
+/** Of the gateway where the options are the engines'. */
+const gatewayRun = {
+  env: environment([]),
+  cwd: '/',
+  nice: 0,
+  logFile: null,
+  allowSetuid: false,
+  startTimeoutMs: 60_000,
+  stopSignal: SIGTERM,
+  stopTimeoutMs: 10_000,
+  maxLifetimeMs: 0,
+  memoryLimitBytes: 0,
+};
+
+/** What the class says of its program is for the engines. */
+function withEngines(config: ClassConfig, gateway: GatewayConfig, options: Options): ClassConfig {
+  const { args, env, cwd, user, group, nice, resourceLimits, logFile, allowSetuid } = config;
+  const { startTimeoutMs, stopSignal, stopTimeoutMs, maxLifetimeMs, memoryLimitBytes } = config;
+  const downs = new Set(list(options, 'down').map((host) => host.split(',')[0]));
+  const engines: EnginesConfig = {
+    protocol: config.protocol === 'ajp12' ? 'ajp12' : 'ajp',
+    backends: gateway.backends.filter(({ name }) => !downs.has(name)),
+    program: { args, env, cwd, user, group, nice, resourceLimits, logFile, allowSetuid },
+    authenticates: config.protocol === 'ajp12' && gateway.secretFile !== null,
+    ...{ startTimeoutMs, stopSignal, stopTimeoutMs, maxLifetimeMs, memoryLimitBytes },
+    livenessTimeoutMs: number(options, 'livenessTimeout', 60_000),
+    sessionDrainMs: number(options, 'sessionDrain', 0),
+  };
+  return { ...withGateway(config, gateway), ...gatewayRun, engines };
 }
 
 export function dynamicConfig(key: string, options: Options, owner: Owner): ClassConfig {
@@ -157,7 +190,7 @@ export function externalConfig(
   const protocol = protocolOf(options);
   if (protocol === 'ajp' || protocol === 'ajp12') {
     const config = { ...common(key, 'static', options, owner, source), ...instances(options) };
-    return withGateway(config, ajpGateway(options, protocol));
+    return withGateway({ ...config, env: environment([]) }, ajpGateway(options, protocol));
   }
   return {
     ...common(key, 'external', options, { ...owner, user: null, group: null }, source),
@@ -216,6 +249,7 @@ function common(
     source,
     protocol,
     gateway: null,
+    engines: null,
     args: [],
     env: environment(list(options, 'initialEnv')),
     cwd: '/',

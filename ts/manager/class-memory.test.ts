@@ -5,10 +5,13 @@ import { Failures } from './failures.ts';
 
 t.test('a class that has failed stays so under the next manager', async (t) => {
   const before = new Failures();
-  t.equal(formatMemory({ failures: before.save(), lastFailure: null, activations: [] }), '');
+  t.equal(
+    formatMemory({ failures: before.save(), lastFailure: null, activations: [], engines: [] }),
+    '',
+  );
   before.fail('no such table', '1.2.3', 9_000);
   const memory = parseMemory(
-    formatMemory({ failures: before.save(), lastFailure: null, activations: [] }),
+    formatMemory({ failures: before.save(), lastFailure: null, activations: [], engines: [] }),
   );
   const after = new Failures();
   if (memory?.failures) after.restore(memory.failures);

@@ -3,6 +3,7 @@
 // tried again.
 import type { Journey } from '../control/messages.ts';
 import type { Activation } from '../gateways/link.ts';
+import type { SavedEngine } from './engines/engine.ts';
 import type { SavedFailures } from './failures.ts';
 
 export interface ClassMemory {
@@ -10,21 +11,27 @@ export interface ClassMemory {
   lastFailure: Journey | null;
   /** Of backends, where administrators changed them. */
   activations: readonly (readonly [name: string, activation: Activation])[];
+  /** Servlet engines that have failed. */
+  engines: readonly SavedEngine[];
 }
 
 /** '' when there is nothing to be kept. A journey's snapshot, which can be long, is in the log only. */
-export function formatMemory({ failures, lastFailure, activations }: ClassMemory): string {
-  if (failures === null && lastFailure === null && activations.length === 0) return '';
+export function formatMemory(memory: ClassMemory): string {
+  const { failures, lastFailure, activations, engines } = memory;
+  const isEmpty = activations.length === 0 && engines.length === 0;
+  if (failures === null && lastFailure === null && isEmpty) return '';
   const { snapshot: _, ...journey } = lastFailure ?? {};
-  return JSON.stringify({ failures, lastFailure: lastFailure && journey, activations });
+  return JSON.stringify({ ...memory, lastFailure: lastFailure && journey });
 }
 
 /** null when the text is not one of ours (another version's, say). */
 export function parseMemory(text: string): ClassMemory | null {
   try {
-    const { failures, lastFailure, activations } = JSON.parse(text) as Partial<ClassMemory>;
-    if (!isSaved(failures) || !isJourney(lastFailure) || !areActivations(activations)) return null;
-    return { failures, lastFailure, activations };
+    const memory = JSON.parse(text) as Partial<ClassMemory>;
+    const { failures, lastFailure, activations, engines } = memory;
+    if (!isSaved(failures) || !isJourney(lastFailure)) return null;
+    if (!areActivations(activations) || !areEngines(engines)) return null;
+    return { failures, lastFailure, activations, engines };
   } catch {
     return null; // not JSON
   }
@@ -35,6 +42,22 @@ function areActivations(value: unknown): value is ClassMemory['activations'] {
   return (
     Array.isArray(value) &&
     value.every((one) => Array.isArray(one) && typeof one[0] === 'string' && known.includes(one[1]))
+  );
+}
+
+function areEngines(value: unknown): value is ClassMemory['engines'] {
+  return Array.isArray(value) && value.every(isSavedEngine);
+}
+
+function isSavedEngine(value: unknown): value is SavedEngine {
+  if (typeof value !== 'object' || value === null) return false;
+  const { name, failures, notBeforeMs, isBroken, text } = value as Partial<SavedEngine>;
+  return (
+    typeof name === 'string' &&
+    typeof failures === 'number' &&
+    typeof notBeforeMs === 'number' &&
+    typeof isBroken === 'boolean' &&
+    typeof text === 'string'
   );
 }
 

@@ -3,6 +3,7 @@
 import type { Channel } from '../native/native.ts';
 import type { PoolFacts } from '../policy/policy.ts';
 import type { Launcher } from '../process/launcher.ts';
+import type { EngineTools } from './engines/engines.ts';
 import type { Log } from './log.ts';
 import type { ManagedClass } from './managed-class.ts';
 import type { Revision } from './revision.ts';
@@ -26,6 +27,8 @@ export interface ClassContext {
   remember(asker: ManagedClass, memory: string): void;
   /** Programs.identity. */
   programIdentity(path: string): string | null;
+  /** How servlet engines are spoken to. */
+  readonly engineTools: EngineTools;
   /** A new id for the launcher. */
   nextId(): number;
   /** Events of this instance go to the class; until disown. */
@@ -35,6 +38,8 @@ export interface ClassContext {
   serversOf(asker: ManagedClass): string[];
   /** What tells a restarted manager whose endpoint or instance it is. */
   tagOf(asker: ManagedClass, revision: Revision): string;
+  /** The same of a servlet engine. @param run What it was started from. */
+  engineTagOf(asker: ManagedClass, engine: { name: string; run: string; epoch: number }): string;
   /** May one more dynamic instance be started? Retires an idle one elsewhere when there is no room. */
   admitDynamic(asker: ManagedClass): boolean;
   /** All dynamic classes together, for the policy. */

@@ -360,11 +360,13 @@ export class ExternalClass {
       failures: backend.ref === null ? 0 : this.#channel.unreached(backend.ref),
       route: null,
       activation: 'active',
+      engine: null,
     });
     const unresolved = [...this.#names.values()].filter(({ targets }) => targets === null);
     const idle = {
       ...{ isBackup: false, inFlight: 0, name: null, requests: 0, failures: 0, route: null },
       activation: 'active' as Activation,
+      engine: null,
     };
     return [
       ...[...this.#backends.values()].map((one) => {

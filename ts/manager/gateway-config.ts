@@ -100,6 +100,7 @@ export function ajpGateway(options: Options, protocol: 'ajp' | 'ajp12'): Gateway
       errorEscalationMs: number(options, 'errorEscalationTime', 30_000),
       failOnStatus: numbers(options, 'failOnStatus'),
       retries: number(options, 'retries', 2),
+      engineWaitMs: number(options, 'appConnTimeout', 30_000),
       mount: withoutSlash(text(options, 'mount', '')),
       context: withoutSlash(text(options, 'context', '')),
       attributes: list(options, 'requestAttribute'),

@@ -7,9 +7,11 @@ import type {
   Activation,
   BackendConfig,
   BackendState,
+  EngineView,
   SharedBackend,
   Up,
 } from '../gateways/link.ts';
+import type { EngineFacts } from './engines/engines.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import { GatewayLink } from './gateway-link.ts';
 
@@ -31,6 +33,8 @@ export class Gateways {
   #gateways = new Map<number, Gateway>();
   /** What an administrator said, by the backend's name. */
   #activations = new Map<string, Activation>();
+  /** Where the manager starts the engines; by the backend's name. */
+  #engines = new Map<string, EngineFacts>();
   #timer: NodeJS.Timeout | null = null;
   #requests = new Map<string, { requests: number; failures: number }>();
 
@@ -92,6 +96,29 @@ export class Gateways {
     this.#activations = new Map(activations);
   }
 
+  /** What became of the engines. Gateways hear of it at once. */
+  tellEngines(facts: readonly EngineFacts[]): void {
+    this.#engines = new Map(facts.map((one) => [one.name, one]));
+    if (this.#gateways.size > 0) this.#shareNow();
+  }
+
+  /** No gateway has a request at the backend, and none will send one there. */
+  isDrained(name: string): boolean {
+    return this.#statesOf(name).every(({ activation, busy }) => {
+      return activation === 'stopped' && busy === 0;
+    });
+  }
+
+  /** Requests that the backend has answered. */
+  answered(name: string): number {
+    const before = this.#requests.get(name) ?? { requests: 0, failures: 0 };
+    return (
+      before.requests -
+      before.failures +
+      sum(this.#statesOf(name), ({ requests, failures, busy }) => requests - failures - busy)
+    );
+  }
+
   status(nowMs: number): BackendStatus[] {
     return this.#config.backends.map((backend) => this.#statusOf(backend, nowMs));
   }
@@ -105,13 +132,25 @@ export class Gateways {
   #configuration() {
     const { options } = this.#config;
     const backends = this.#config.backends.map((one) => {
-      return { ...one, activation: this.#activationOf(one) };
+      return { ...one, activation: this.#activationOf(one), engine: this.#engineOf(one.name) };
     });
     return { type: 'configure', class: this.#label, options, backends } as const;
   }
 
   #activationOf({ name, activation }: BackendConfig): Activation {
-    return this.#activations.get(name) ?? activation;
+    const said = this.#activations.get(name) ?? activation;
+    return said === 'stopped' ? said : (this.#engines.get(name)?.activation ?? said);
+  }
+
+  #engineOf(name: string): EngineView | null {
+    const facts = this.#engines.get(name);
+    if (!facts) return null;
+    const { isUp, isAwaited, text } = facts;
+    return { isUp, isAwaited, text };
+  }
+
+  #statesOf(name: string): BackendState[] {
+    return [...this.#gateways.values()].flatMap(({ states }) => find(states, name));
   }
 
   #hear(id: number, up: Up): void {
@@ -149,18 +188,21 @@ export class Gateways {
         busyElsewhere: sum(states, ({ busy }) => busy),
         failedUntilMs: last?.failedUntilMs ?? 0,
         lastError: last?.lastError ?? '',
+        engine: this.#engineOf(backend.name),
       };
     });
   }
 
   #statusOf(backend: BackendConfig, nowMs: number): BackendStatus {
     const { name, route, isBackup } = backend;
-    const states = [...this.#gateways.values()].flatMap(({ states }) => find(states, name));
+    const states = this.#statesOf(name);
+    const engine = this.#engines.get(name);
     const activation = this.#activationOf(backend);
     // One whose time is over is down until a request has found it there again.
     const isDown =
       states.some(({ failedUntilMs }) => failedUntilMs > nowMs) ||
-      (states.length > 0 && states.every(({ state }) => state !== 'ok'));
+      (states.length > 0 && states.every(({ state }) => state !== 'ok')) ||
+      engine?.isUp === false;
     const before = this.#requests.get(name) ?? { requests: 0, failures: 0 };
     const up = activation === 'active' ? 'up' : activation === 'disabled' ? 'draining' : 'disabled';
     return {
@@ -170,10 +212,12 @@ export class Gateways {
       activation,
       state: isDown && activation !== 'stopped' ? 'down' : up,
       isBackup,
-      lastError: (isDown && latest(states)?.lastError) || null,
+      lastError:
+        (isDown && (engine?.isUp === false ? engine.text : latest(states)?.lastError)) || null,
       inFlight: sum(states, ({ busy }) => busy),
       requests: before.requests + sum(states, ({ requests }) => requests),
       failures: before.failures + sum(states, ({ failures }) => failures),
+      engine: null,
     };
   }
 

@@ -66,6 +66,10 @@ export class Inheritance {
     const exited: { owner: ManagedClass; id: number; exit: Exit }[] = [];
     const used = new Set<number>();
     for (const instance of this.#welcome.instances) {
+      if (instance.isService) {
+        exited.push(...this.#adoptEngine(instance, ownerOf));
+        continue;
+      }
       const socket = kept.get(instance.endpointId);
       const tag = parseTag(instance.tag);
       const owner = tag && ownerOf(tag);
@@ -137,6 +141,20 @@ export class Inheritance {
     };
     owner.adopt(adopted, instance.linkFd);
     this.#channel.setEndpoint(at.ref, isLeaving ? 'draining' : current, instance.pid);
+  }
+
+  /** @returns Itself, when it has ended meanwhile. */
+  #adoptEngine(kept: KeptInstance, ownerOf: OwnerOf) {
+    const { id, pid, startedMs, exit } = kept;
+    const tag = parseTag(kept.tag);
+    const owner = tag && ownerOf(tag);
+    const facts = { id, pid, startedMs, hash: tag?.run ?? '', epoch: tag?.epoch ?? 0 };
+    if (!owner?.adoptEngine(tag?.engine ?? '', facts)) {
+      if (exit) this.#launcher.forget(id);
+      else this.#leftovers.end(id, native.nowMs());
+      return [];
+    }
+    return exit ? [{ owner, id, exit }] : [];
   }
 
   #close(endpoint: KeptEndpoint, info: EndpointInfo | null): void {

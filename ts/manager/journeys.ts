@@ -5,7 +5,12 @@ import type { Journey } from '../control/messages.ts';
 import type { Exit } from '../process/launcher.ts';
 import type { ClassConfig } from './class-config.ts';
 
-export function beginJourney({ key, args, user, gateway }: ClassConfig): Journey {
+export function beginJourney({
+  key,
+  args,
+  user,
+  gateway,
+}: Pick<ClassConfig, 'key' | 'args' | 'user' | 'gateway'>): Journey {
   const own = gateway === null ? [] : [`${gateway.name}-gateway`];
   const command = [...own, ...args].map((word) =>
     /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`,
@@ -57,7 +62,7 @@ export function endEarly(journey: Journey, exit: Exit): void {
   journey.explanation = `${describeExit(exit)} ${seconds} s after its start, like others before it; ${hintOf(exit)}`;
 }
 
-function noteExit(journey: Journey, exit: Exit): void {
+export function noteExit(journey: Journey, exit: Exit): void {
   journey.outcome = 'exited';
   if (exit.exitCode !== null) journey.exitCode = exit.exitCode;
   if (exit.exitSignal !== null) journey.exitSignal = signalName(exit.exitSignal);

@@ -4,7 +4,7 @@
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { constants } from 'node:os';
-import type { ClassStatus, Journey } from '../control/messages.ts';
+import type { BackendStatus, ClassStatus, Journey } from '../control/messages.ts';
 import type { Activation } from '../gateways/link.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
 import type { Exit, KeptEndpoint } from '../process/launcher.ts';
@@ -12,7 +12,10 @@ import { type ClassConfig, runFingerprint } from './class-config.ts';
 import type { ClassMemory } from './class-memory.ts';
 import { ClassReport } from './class-report.ts';
 import type { ClassContext } from './context.ts';
+import type { EnginesConfig } from './engines/engine-config.ts';
+import { Engines } from './engines/engines.ts';
 import { Failures, type Refusal } from './failures.ts';
+import type { GatewayConfig } from './gateway-config.ts';
 import { Gateways } from './gateways.ts';
 import { type Endpoint, type Instance, isServing } from './instance.ts';
 import {
@@ -74,6 +77,8 @@ export class ManagedClass {
   #report: ClassReport;
   /** Where the instances are gateways. */
   #gateways: Gateways | null = null;
+  /** Where servlet engines are started for them. */
+  #engines: Engines | null = null;
 
   constructor(
     context: ClassContext,
@@ -120,7 +125,17 @@ export class ManagedClass {
   }
 
   get isGone(): boolean {
-    return this.isRetiring && this.instanceCount === 0 && this.#orphans.isEmpty;
+    const areEnginesGone = this.#engines?.areGone ?? true;
+    return this.isRetiring && this.instanceCount === 0 && this.#orphans.isEmpty && areEnginesGone;
+  }
+
+  get enginePids(): readonly number[] {
+    return this.#engines?.pids ?? [];
+  }
+
+  /** Resolves when a gateway has somebody to speak to. */
+  async enginesUp(): Promise<void> {
+    await this.#engines?.whenUp();
   }
 
   /** Something happens or waits: look again at the next pass even if no counter changes. */
@@ -150,6 +165,7 @@ export class ManagedClass {
   /** Replace every instance, the new ones first. Resolves when no old one is left, rejects when the
    * new ones cannot start: then the old ones go on. */
   restart(): Promise<void> {
+    if (this.#engines) return this.#engines.restart(); // gateways lose nothing by serving on
     this.#beginRevision(this.config, this.#revision.epoch + 1, 'a restart was asked for');
     const done = this.#updates.wait('updated');
     this.pass(true);
@@ -159,6 +175,7 @@ export class ManagedClass {
   /** Try again now what failed. Resolves when an instance is ready, rejects when it fails again. */
   retry(): Promise<void> {
     this.#forgetFailures();
+    this.#engines?.retry();
     const done = this.#updates.wait('ready');
     this.askedFor();
     return done;
@@ -169,6 +186,7 @@ export class ManagedClass {
     if (memory.failures) this.#failures.restore(memory.failures);
     this.lastFailure = memory.lastFailure;
     this.#gateways?.restore(memory.activations);
+    this.#engines?.restore(memory.engines);
     this.#failures.expire(this.#context.now());
     this.#publish();
   }
@@ -194,6 +212,14 @@ export class ManagedClass {
     this.#context.own(instance.id, this);
     this.#scaling.beginWith(this.config.policy, this.#instances.size, this.#context.now());
     this.#publish();
+  }
+
+  /** A servlet engine that a former manager started. False when it is none of today's. */
+  adoptEngine(
+    name: string,
+    kept: { id: number; pid: number; startedMs: number; hash: string; epoch: number },
+  ): boolean {
+    return this.#engines?.adopt(name, kept) ?? false;
   }
 
   /** A socket that a former manager bound and never used. Requests may wait in it. */
@@ -239,6 +265,11 @@ export class ManagedClass {
   /** One look at the class. `changed`: its load data changed since the last pass. */
   pass(changed: boolean): void {
     const now = this.#context.now();
+    this.#passInstances(changed, now);
+    this.#engines?.pass(now, this.#needsEngines);
+  }
+
+  #passInstances(changed: boolean, now: number): void {
     const seen = this.#sockets.isBusy();
     if (!changed && !seen && now < this.#quietUntilMs) return;
     if (changed || seen || this.isBusy) this.#refreshLoad(now);
@@ -293,6 +324,7 @@ export class ManagedClass {
   }
 
   onStarted(id: number, pid: number): void {
+    if (this.#engines?.onStarted(id, pid)) return;
     const instance = this.#instances.get(id);
     if (!instance) return;
     instance.pid = pid;
@@ -324,6 +356,7 @@ export class ManagedClass {
   }
 
   onOutput(id: number, text: string): void {
+    if (this.#engines?.onOutput(id, text)) return;
     const pid = this.#instances.get(id)?.pid ?? 0;
     for (const line of text.split('\n')) {
       if (line === '') continue;
@@ -332,6 +365,7 @@ export class ManagedClass {
   }
 
   onSnapshot(id: number, text: string): void {
+    if (this.#engines?.onSnapshot(id, text)) return;
     const instance = this.#instances.get(id);
     if (!instance) return;
     instance.journey.snapshot = text;
@@ -339,6 +373,7 @@ export class ManagedClass {
   }
 
   onExited(id: number, exit: Exit): void {
+    if (this.#engines?.onExited(id, exit)) return;
     const instance = this.#instances.get(id);
     this.#context.launcher.forget(id);
     if (!instance) return;
@@ -385,11 +420,18 @@ export class ManagedClass {
         requests: this.#context.channel.served(instance.ref),
         rssBytes: rssBytes(instance.pid),
       })),
-      backends: this.#gateways?.status(this.#context.now()) ?? [],
+      backends: this.#backends(),
       lastEvent: this.#report.lastEvent,
       totals: totalsOf(load),
       lastFailure: this.lastFailure,
     };
+  }
+
+  #backends(): BackendStatus[] {
+    const backends = this.#gateways?.status(this.#context.now()) ?? [];
+    return backends.map((one) => {
+      return { ...one, engine: this.#engines?.statusOf(one.address) ?? null };
+    });
   }
 
   // ---- what the class looks like
@@ -609,16 +651,68 @@ export class ManagedClass {
   }
 
   /** Where its instances are gateways, they are told what is to be done. */
-  #equip({ gateway }: ClassConfig): void {
+  #equip({ gateway, engines }: ClassConfig): void {
     if (gateway === null) {
       this.#gateways?.close();
       this.#gateways = null;
-    } else if (this.#gateways) this.#gateways.configure(gateway);
+      return;
+    }
+    if (engines && !this.#engines) this.#engines = this.#enginesOf(engines);
+    else this.#engines?.configure(engines ?? { ...this.#engines.config, backends: [] });
+    if (this.#gateways) this.#gateways.configure(this.#withLeaving(gateway));
     else {
       this.#gateways = new Gateways(this.label, gateway, (level, event, text) =>
         this.#report.note(level, event, {}, text),
       );
     }
+    this.#gateways.tellEngines(this.#engines?.facts ?? []);
+  }
+
+  /** Engines that are to end may have requests still. */
+  #withLeaving(gateway: GatewayConfig): GatewayConfig {
+    const names = new Set(gateway.backends.map(({ name }) => name));
+    const leaving = this.#engines?.leaving.filter(({ name }) => !names.has(name)) ?? [];
+    return { ...gateway, backends: [...gateway.backends, ...leaving] };
+  }
+
+  #enginesOf(config: EnginesConfig): Engines {
+    return new Engines(
+      {
+        context: this.#context,
+        label: this.label,
+        tagOf: (engine) => this.#context.engineTagOf(this, engine),
+        own: (id) => this.#context.own(id, this),
+        note: (level, event, fields, text) => this.#report.note(level, event, fields, text),
+        isDrained: (name) => this.#gateways?.isDrained(name) ?? true,
+        answered: (name) => this.#gateways?.answered(name) ?? 0,
+        onChange: (what) => {
+          const { gateway } = this.config;
+          if (what === 'members' && gateway) {
+            this.#gateways?.configure(this.#withLeaving(gateway));
+          }
+          this.#gateways?.tellEngines(this.#engines?.facts ?? []);
+        },
+        onUp: () => this.#onEngineUp(),
+        onFailed: (journey) => {
+          this.lastFailure = journey;
+        },
+      },
+      config,
+      this.#context.engineTools,
+    );
+  }
+
+  /** What gateways could not be started for is over. */
+  #onEngineUp(): void {
+    if (this.#failures.untilMs === null) return;
+    this.#forgetFailures();
+    this.pass(true);
+  }
+
+  /** While there are gateways, or will be. */
+  get #needsEngines(): boolean {
+    if (this.isRetiring) return this.#instances.size > 0;
+    return this.#scaling.wanted > 0 || this.#instances.size > 0;
   }
 
   /** @param fd Closed here if nobody takes it. */
@@ -819,7 +913,8 @@ export class ManagedClass {
   #remember(): void {
     const failures = this.#failures.save();
     const activations = this.#gateways?.activations ?? [];
-    this.#report.remember({ failures, lastFailure: this.lastFailure, activations });
+    const engines = this.#engines?.save() ?? [];
+    this.#report.remember({ failures, lastFailure: this.lastFailure, activations, engines });
   }
 }
 

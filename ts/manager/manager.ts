@@ -14,6 +14,7 @@ import type {
   Upgrading,
 } from '../control/messages.ts';
 import { ControlError, type ControlHandlers } from '../control/server.ts';
+import { probeEngine, shutDownEngine } from '../gateways/ajp/engine-probe.ts';
 import { type Channel, native } from '../native/native.ts';
 import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
 import { type ClassConfig, fingerprint, runHash } from './class-config.ts';
@@ -121,11 +122,15 @@ export class Manager implements ControlHandlers {
       connections: native.connections,
       remember: (asker, memory) => launcher.remember(asker.label, memory),
       programIdentity: (path) => programs.identity(path),
+      engineTools: { probe: probeEngine, shutDown: shutDownEngine },
       nextId: () => launcher.nextId(),
       own: (id, owner) => this.#owners.set(id, owner),
       disown: (id) => this.#owners.delete(id),
       serversOf: (asker) => (asker.server ? [asker.server] : [...this.#servers.byName.keys()]),
       tagOf: (asker, revision) => this.#tagOf(asker, revision),
+      engineTagOf: (asker, { name, run, epoch }) => {
+        return JSON.stringify({ ...this.#tag(asker), run, epoch, program: '', engine: name });
+      },
       poolFacts: (asker) => this.#pool.facts(asker),
       admitDynamic: (asker) => this.#pool.admit(asker),
       spareDynamic: (asker) => this.#pool.spare(asker),
@@ -471,7 +476,12 @@ export class Manager implements ControlHandlers {
   }
 
   #tagOf(asker: ManagedClass, revision: Revision): string {
-    const tag: Tag = {
+    const { config, epoch, program } = revision;
+    return JSON.stringify({ ...this.#tag(asker), run: runHash(config), epoch, program });
+  }
+
+  #tag(asker: ManagedClass): Omit<Tag, 'run' | 'epoch' | 'program'> {
+    return {
       label: asker.label,
       key: asker.config.key,
       kind: asker.config.kind,
@@ -479,11 +489,7 @@ export class Manager implements ControlHandlers {
       asker: this.#askers.get(asker.label) ?? null,
       index: asker.ref.index,
       generation: asker.ref.generation,
-      run: runHash(revision.config),
-      epoch: revision.epoch,
-      program: revision.program,
     };
-    return JSON.stringify(tag);
   }
 
   // ---- the launcher's events
@@ -591,7 +597,7 @@ function isSame(answer: DynamicAnswer, config: ClassConfig): boolean {
 }
 
 function pidsOf(one: ManagedClass): number[] {
-  return one.processes.map(({ pid }) => pid);
+  return [...one.processes.map(({ pid }) => pid), ...one.enginePids];
 }
 
 function messageOf(error: unknown): string {

@@ -4,6 +4,7 @@
 import type { Journey } from '../control/messages.ts';
 import { LauncherError } from '../process/launcher.ts';
 import type { ClassContext } from './context.ts';
+import { EngineError } from './engines/engines.ts';
 import type { Endpoint, Instance } from './instance.ts';
 import { beginJourney, failStep, roundMs } from './journeys.ts';
 import type { ManagedClass } from './managed-class.ts';
@@ -60,17 +61,21 @@ export class Starter {
     try {
       endpoint ??= await this.#bind(revision);
       journey.steps.push({ name: 'endpoint', ms: roundMs(now() - beganMs) });
-      instance = this.#instanceOf(revision, endpoint, journey, beganMs);
+      // Requests that come now wait in the socket for an engine that starts.
+      await this.#owner.enginesUp();
+      instance = this.#instanceOf(revision, endpoint, journey, now());
       this.#pending -= 1;
       onInstance(instance);
       const { linkFd } = await this.#launch(instance);
       onLink(instance, linkFd);
     } catch (error) {
       if (instance === null) this.#pending -= 1;
-      const step = error instanceof LauncherError ? error.step : 'start';
+      const hasStep = error instanceof LauncherError || error instanceof EngineError;
+      const step = hasStep ? error.step : 'start';
       const text = error instanceof Error ? error.message : String(error);
       failStep(journey, step, roundMs(now() - beganMs), text);
-      onFailed({ revision, journey, endpoint }, instance);
+      const engineJourney = error instanceof EngineError ? error.journey : null;
+      onFailed({ revision, journey: engineJourney ?? journey, endpoint }, instance);
     }
   }
 

@@ -17,6 +17,8 @@ export interface Tag {
   /** Of the instance's revision. */
   epoch: number;
   program: string;
+  /** Address of the servlet engine that it is; none = it is an instance. */
+  engine?: string;
 }
 
 const kinds: readonly unknown[] = ['static', 'dynamic', 'external'] satisfies Kind[];
@@ -39,7 +41,8 @@ export function parseTag(text: string): Tag | null {
       Number.isSafeInteger(tag.generation) &&
       typeof tag.run === 'string' &&
       Number.isSafeInteger(tag.epoch) &&
-      typeof tag.program === 'string';
+      typeof tag.program === 'string' &&
+      (tag.engine === undefined || typeof tag.engine === 'string');
     return complete ? (tag as Tag) : null;
   } catch {
     return null; // not JSON

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A channel and a launcher that only remember, and a clock that stands still: a class can be driven
 // through its life step by step.
+
+import type { EngineLook } from '../../gateways/ajp/engine-probe.ts';
 import type {
   Address,
   Channel,
@@ -9,7 +11,13 @@ import type {
   Load,
   Ref,
 } from '../../native/native.ts';
-import { type Exit, type Launcher, LauncherError, type StartSpec } from '../../process/launcher.ts';
+import {
+  type Exit,
+  type Launcher,
+  LauncherError,
+  type ServiceSpec,
+  type StartSpec,
+} from '../../process/launcher.ts';
 import { type ClassConfig, dynamicConfig, staticConfig } from '../class-config.ts';
 import type { ClassContext } from '../context.ts';
 import { ManagedClass } from '../managed-class.ts';
@@ -49,6 +57,12 @@ export class FakeWorld {
   readonly snapshots: number[] = [];
   readonly signals: [id: number, signal: number][] = [];
   readonly started: { id: number; spec: StartSpec }[] = [];
+  /** Servlet engines that were started. */
+  readonly services: { id: number; spec: ServiceSpec }[] = [];
+  /** What is found at an address; nobody where none is named. */
+  readonly looks = new Map<string, EngineLook>();
+  /** Engines that were told to end in AJP's words. */
+  readonly shutDowns: string[] = [];
   readonly closed: number[] = [];
   readonly events: string[] = [];
   /** The manager's ends of the links of gateways that are started. */
@@ -124,11 +138,18 @@ export class FakeWorld {
       connections: () => this.connections,
       remember: (asker, memory) => this.memories.set(asker.label, memory),
       programIdentity: (path) => this.#programs.identity(path),
+      engineTools: {
+        probe: async ({ address }) => {
+          return this.looks.get(address) ?? { outcome: 'down', error: 'connection refused' };
+        },
+        shutDown: (address) => this.shutDowns.push(address),
+      },
       nextId: () => this.#nextId++,
       own: () => undefined,
       disown: () => undefined,
       serversOf: () => ['web'],
       tagOf: () => 'tag',
+      engineTagOf: (_asker, { name }) => `engine ${name}`,
       admitDynamic: () => true,
       poolFacts: () => ({ instances: 0, min: 0, max: 50 }),
       spareDynamic: () => 100,
@@ -179,6 +200,13 @@ export class FakeWorld {
         if (failure) throw new LauncherError(failure.step, failure.errno, failure.text);
         this.managed.onStarted(id, 40_000 + id);
         return { linkFd: this.linkFds.shift() ?? null };
+      },
+      startService: async (id: number, spec: ServiceSpec) => {
+        this.services.push({ id, spec });
+        const failure = this.failStep;
+        if (failure) throw new LauncherError(failure.step, failure.errno, failure.text);
+        this.managed.onStarted(id, 40_000 + id);
+        return { pid: 40_000 + id };
       },
       signal: (id: number, signal: number) => {
         this.signals.push([id, signal]);

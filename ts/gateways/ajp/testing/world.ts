@@ -35,6 +35,7 @@ export const ajpOptions: AjpOptions = {
   errorEscalationMs: 30_000,
   failOnStatus: [],
   retries: 2,
+  engineWaitMs: 30_000,
   mount: '',
   context: '',
   attributes: [],
