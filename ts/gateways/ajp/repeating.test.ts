@@ -242,7 +242,7 @@ t.test('a client that leaves before it is sent again', async (t) => {
   connection.socket.end();
   const fresh = await w.backend.connection();
   client.destroy();
-  await w.state(0, ({ busy }) => busy === 0);
+  await w.state(0, ({ busy, requests }) => busy === 0 && requests === 2);
   fresh.send(Buffer.from('4142000109', 'hex'));
   const next = w.request({ DOCUMENT_URI: '/next' });
   t.equal((await fresh.request()).uri, '/next', 'the connection is for the next one');
