@@ -47,6 +47,8 @@ interface Idle<C> {
 /** They say something of us, or of a queue that is full, and not that the backend is away. */
 const NOT_ITS_FAULT = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EADDRNOTAVAIL', 'EAGAIN']);
 
+const LOOK_AGAIN_MS = 100;
+
 export class Pool<C extends PooledConnection> {
   readonly #backend: Backend;
   readonly #options: PoolOptions;
@@ -58,7 +60,7 @@ export class Pool<C extends PooledConnection> {
   /** In the order they came, each with its deadline. */
   readonly #takers = new Map<Taker<C>, NodeJS.Timeout>();
   /** Those to whom only a fresh one will do; they come first. */
-  readonly #renewing = new Map<Taker<C>, NodeJS.Timeout>();
+  readonly #renewing = new Set<Taker<C>>();
   /** All that exist. */
   #size = 0;
   /** Being opened, or asked, for those who wait. */
@@ -96,21 +98,20 @@ export class Pool<C extends PooledConnection> {
         return;
       }
     }
-    this.#await(taker, this.#takers);
+    this.#expireIn(this.#options.acquireTimeoutMs, taker);
     this.#supply();
   }
 
   /** In the place of this one, which has ended, one that nobody has used. */
   renew(connection: C, taker: Taker<C>): void {
-    this.#await(taker, this.#renewing);
+    this.#renewing.add(taker);
     this.discard(connection);
   }
 
   cancel(taker: Taker<C>): void {
-    for (const takers of [this.#takers, this.#renewing]) {
-      clearTimeout(takers.get(taker));
-      takers.delete(taker);
-    }
+    clearTimeout(this.#takers.get(taker));
+    this.#takers.delete(taker);
+    this.#renewing.delete(taker);
   }
 
   /** The request is over. Only a connection that is reusable serves another one. */
@@ -142,13 +143,6 @@ export class Pool<C extends PooledConnection> {
     this.#isClosed = true;
     clearTimeout(this.#idleTimer);
     this.closeIdle();
-  }
-
-  #await(taker: Taker<C>, among: Map<Taker<C>, NodeJS.Timeout>): void {
-    among.set(
-      taker,
-      setTimeout(() => this.#expire(taker), this.#options.acquireTimeoutMs),
-    );
   }
 
   /** One that may be used without asking. */
@@ -241,7 +235,7 @@ export class Pool<C extends PooledConnection> {
     connection.close();
     this.#size--;
     const text = oneLine(error);
-    const takers = [...this.#renewing.keys(), ...this.#takers.keys()];
+    const takers = [...this.#renewing, ...this.#takers.keys()];
     for (const taker of takers) this.cancel(taker);
     if (!NOT_ITS_FAULT.has((error as NodeJS.ErrnoException).code ?? '')) {
       this.#backend.unreachable(text, this.#now());
@@ -278,13 +272,24 @@ export class Pool<C extends PooledConnection> {
     }
   }
 
+  #expireIn(timeMs: number, taker: Taker<C>): void {
+    this.#takers.set(
+      taker,
+      setTimeout(() => this.#expire(taker), timeMs),
+    );
+  }
+
   #expire(taker: Taker<C>): void {
-    this.cancel(taker);
     const { acquireTimeoutMs, poolMax } = this.#options;
-    const why =
-      this.#size >= poolMax && this.#connecting + this.#asked === 0
-        ? `all ${poolMax} of -connection-pool-size are in use`
-        : 'it does not answer';
+    const ahead = [...this.#takers.keys()].indexOf(taker);
+    const isProbed = this.#connecting > 0 && this.#backend.state !== 'ok';
+    if (ahead < this.#coming || isProbed) {
+      // One is on its way, within time limits of its own, and what they find is found for all.
+      this.#expireIn(Math.max(acquireTimeoutMs, LOOK_AGAIN_MS), taker);
+      return;
+    }
+    this.cancel(taker);
+    const why = `all ${poolMax} of -connection-pool-size are in use`;
     const limit = `-connection-acquire-timeout ${acquireTimeoutMs / 1000} s`;
     taker.onExhausted(
       new Failure(503, `backend ${this.#backend.name}: no connection within ${limit}: ${why}`),
