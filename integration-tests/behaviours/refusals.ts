@@ -149,9 +149,14 @@ export async function refusals(t: Test, server: WebServer): Promise<void> {
     );
     await wrong('usher_external_app a;', 'ExternalAppClass a', /host|socket/);
     await wrong(
-      'usher_app a protocol=ajp host=127.0.0.1:8009;',
-      'AppClass a -protocol ajp -host 127.0.0.1:8009',
-      /protocol.ajp: this version starts no servlet engine; .*(usher_external_app|ExternalAppClass)/,
+      'usher_app a protocol=ajp command=/bin/true;',
+      'AppClass a -protocol ajp -command /bin/true',
+      /protocol.ajp needs .?host.HOST:PORT: where its engine listens/,
+    );
+    await wrong(
+      'usher_app a protocol=ajp command=/bin/true host=127.0.0.1:8009 initial_env=USHER_PORT=1;',
+      'AppClass a -protocol ajp -command /bin/true -host 127.0.0.1:8009 -initial-env USHER_PORT=1',
+      /initial.env.USHER_PORT: each engine of this class gets its own/,
     );
     await wrong(
       'usher_external_app a host=127.0.0.1:9000,route=x;',

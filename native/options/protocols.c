@@ -60,6 +60,8 @@ typedef struct {
 #define OWN_DIRECTORY ": a CGI program runs in its own directory"
 #define RUNS_ALREADY ": one that runs already is an external class"
 #define NOTHING_STARTED ", and nothing is started for it"
+#define COUNTED_ELSEWHERE ": its gateways count requests, and those do not wear an engine"
+#define OTHER_FILES ": what is deployed in a servlet engine is not its program's file"
 
 static const rule_t rules[] = {
     RULE(cwd, S, F | A, OWN_DIRECTORY),
@@ -67,6 +69,8 @@ static const rule_t rules[] = {
     RULE(port, S, F, ""),
     RULE(nph, S | E, F | C, ""),
     RULE(maxOutput, S, C, ""),
+    RULE(maxRequests, S, F | C, COUNTED_ELSEWHERE),
+    RULE(autoUpdate, S, F | C, OTHER_FILES),
     RULE(host, S, A, RUNS_ALREADY),
     RULE(backup, S, A, RUNS_ALREADY),
     RULE(down, S, A, RUNS_ALREADY),
@@ -79,6 +83,8 @@ static const rule_t rules[] = {
     RULE(memoryLimit, E, A, NOTHING_STARTED),
     RULE(maxLifetime, E, A, NOTHING_STARTED),
     RULE(idleStop, E, A, NOTHING_STARTED),
+    RULE(livenessTimeout, S, A, ""),
+    RULE(sessionDrain, S, A, ""),
     RULE(secretFile, S | E, A, ""),
     RULE(maxPacketSize, S | E, A, ""),
     RULE(connectionPoolSize, S | E, A, ""),
@@ -241,17 +247,51 @@ static int check_mount(usher_host_t host, const usher_option_values_t *values, c
 }
 
 /* What is not there yet is refused, not ignored. */
-static int check_version(usher_scope_t scope, usher_host_t host,
-                         const usher_option_values_t *values, char *error, size_t size) {
+static int check_version(usher_host_t host, const usher_option_values_t *values, char *error,
+                         size_t size) {
     setting_t protocol = show(host, usher_options_given(values, USHER_OPTION_protocol));
     if (strcasecmp(protocol_word(values), "ajp12") == 0)
         return usher_text_fail(error, size, "%s: this version speaks AJP 1.3 only, which is ajp",
                                protocol.text);
-    if (scope == USHER_SCOPE_STATIC)
-        return usher_text_fail(error, size,
-                               "%s: this version starts no servlet engine; one that runs is an %s",
-                               protocol.text, usher_scope_directive(host, USHER_SCOPE_EXTERNAL));
     return 0;
+}
+
+/* ---- servlet engines that are started --------------------------------------------------------- */
+
+/* What each of them is told of its own address. */
+static bool is_engine_variable(const char *text) {
+    static const char *const names[] = {"USHER_ADDRESS", "USHER_HOST", "USHER_PORT", "USHER_ROUTE"};
+    size_t length = strcspn(text, "=");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i]) == length && strncmp(names[i], text, length) == 0)
+            return true;
+    return false;
+}
+
+static int check_engine_variables(usher_host_t host, const usher_option_values_t *values,
+                                  char *error, size_t size) {
+    for (size_t i = 0; i < values->count; i++) {
+        const usher_option_value_t *value = &values->values[i];
+        if (value->option != &usher_option_table[USHER_OPTION_initialEnv] ||
+            !is_engine_variable(value->text))
+            continue;
+        return usher_text_fail(error, size, "%s%s%.*s: each engine of this class gets its own",
+                               usher_options_spell(host, USHER_OPTION_initialEnv).text,
+                               host == USHER_HOST_NGINX ? "=" : " ", (int)strcspn(value->text, "="),
+                               value->text);
+    }
+    return 0;
+}
+
+static int check_engines(usher_host_t host, const usher_option_values_t *values, char *error,
+                         size_t size) {
+    char form[USHER_SPELLING_MAX + 16];
+    if (usher_options_given(values, USHER_OPTION_host) != NULL)
+        return check_engine_variables(host, values, error, size);
+    usher_option_form(host, &usher_option_table[USHER_OPTION_host], form, sizeof form);
+    return usher_text_fail(error, size, "%s needs %s: where its engine listens",
+                           show(host, usher_options_given(values, USHER_OPTION_protocol)).text,
+                           form);
 }
 
 int usher_options_check_protocol(usher_scope_t scope, usher_host_t host,
@@ -267,7 +307,8 @@ int usher_options_check_protocol(usher_scope_t scope, usher_host_t host,
         return -1;
     if (protocol != USHER_PROTOCOL_AJP)
         return check_plain(host, values, error, error_size);
-    if (check_version(scope, host, values, error, error_size) < 0 ||
+    if (check_version(host, values, error, error_size) < 0 ||
+        (scope == USHER_SCOPE_STATIC && check_engines(host, values, error, error_size) < 0) ||
         check_unique(host, values, error, error_size) < 0 ||
         check_names(host, values, error, error_size) < 0 ||
         check_pool(host, values, error, error_size) < 0)

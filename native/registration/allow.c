@@ -34,8 +34,7 @@ static bool add_static(usher_allow_t *allow, const char *const *words, size_t co
         return usher_class_runs_any_file(name, values) ? add_files(allow, words + 1, count - 1)
                                                        : usher_block_cgi(allow, name, values);
     case USHER_PROTOCOL_AJP:
-        usher_block_ajp(allow, values);
-        break;
+        return usher_block_engines(allow, name, values);
     }
     return true;
 }

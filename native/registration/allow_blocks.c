@@ -73,12 +73,16 @@ static void put_environment(FILE *stream, const usher_option_values_t *values) {
 }
 
 /* -group counts with -user; without either it is the server's user and group. */
+static void put_owner(const usher_allow_t *allow, const usher_option_values_t *values) {
+    const char *user = text_of(values, "user"), *group = text_of(values, "group");
+    put(allow->stream, "user", user != NULL ? user : allow->user);
+    put(allow->stream, "group", group != NULL ? group : user == NULL ? allow->group : NULL);
+}
+
 static void put_common(const usher_allow_t *allow, const usher_option_values_t *values) {
     FILE *stream = allow->stream;
-    const char *user = text_of(values, "user"), *group = text_of(values, "group");
     const usher_option_value_t *priority = find(values, "priority");
-    put(stream, "user", user != NULL ? user : allow->user);
-    put(stream, "group", group != NULL ? group : user == NULL ? allow->group : NULL);
+    put_owner(allow, values);
     put_environment(stream, values);
     if (priority != NULL && priority->number != 0)
         fprintf(stream, "nice=%lld\n", (long long)priority->number);
@@ -118,12 +122,9 @@ static bool put_command(FILE *stream, const char *command) {
     return count > 0;
 }
 
-bool usher_block_program(const usher_allow_t *allow, const char *name,
-                         const usher_option_values_t *values) {
-    FILE *stream = allow->stream;
+/* Its words, and the directory it runs in. */
+static bool put_program(FILE *stream, const char *name, const usher_option_values_t *values) {
     const char *command = text_of(values, "command"), *cwd = text_of(values, "cwd");
-    const char *socket = text_of(values, "socket"), *port = text_of(values, "port");
-    fputs("program\n", stream);
     if (command == NULL)
         put(stream, "arg", name);
     else if (!put_command(stream, command))
@@ -134,6 +135,16 @@ bool usher_block_program(const usher_allow_t *allow, const char *name,
         put_folder(stream, name);
     else
         put(stream, "cwd", "/");
+    return true;
+}
+
+bool usher_block_program(const usher_allow_t *allow, const char *name,
+                         const usher_option_values_t *values) {
+    FILE *stream = allow->stream;
+    const char *socket = text_of(values, "socket"), *port = text_of(values, "port");
+    fputs("program\n", stream);
+    if (!put_program(stream, name, values))
+        return false;
     if (socket != NULL)
         put_prefixed(stream, "listen", "unix:", socket);
     else if (port != NULL)
@@ -211,9 +222,13 @@ bool usher_block_cgi(const usher_allow_t *allow, const char *name,
     return true;
 }
 
+static void begin_ajp(FILE *stream, const usher_option_values_t *values) {
+    begin_gateway(stream, "ajp");
+    put(stream, "secret", text_of(values, "secretFile"));
+}
+
 void usher_block_ajp(const usher_allow_t *allow, const usher_option_values_t *values) {
-    begin_gateway(allow->stream, "ajp");
-    put(allow->stream, "secret", text_of(values, "secretFile"));
+    begin_ajp(allow->stream, values);
     end_gateway(allow, values);
 }
 
@@ -225,4 +240,63 @@ void usher_block_files(const usher_allow_t *allow, const usher_option_values_t *
     put(allow->stream, "arg", path_check_of(dynamic));
     put_roots(allow, dynamic, "arg=--root\n", "arg");
     end_gateway(allow, values);
+}
+
+/* ---- servlet engines -------------------------------------------------------------------------- */
+
+/* The value of ,route=NAME behind an address, without what follows it; NULL = there is none. */
+static char *route_of(const char *attributes) {
+    static const char name[] = ",route=";
+    const char *route = strstr(attributes, name);
+    if (route == NULL)
+        return NULL;
+    route += sizeof name - 1;
+    return strndup(route, strcspn(route, ","));
+}
+
+/* What an engine is told of itself: where to listen, and its route. */
+static bool put_address(FILE *stream, const char *host) {
+    size_t length = strcspn(host, ",");
+    char *address = strndup(host, length), *route = route_of(host + length);
+    if (address == NULL)
+        return false;
+    put_prefixed(stream, "env", "USHER_ADDRESS=", address);
+    char *colon = strncmp(address, "unix:", 5) == 0 ? NULL : strrchr(address, ':');
+    if (colon != NULL) {
+        bool bracketed = address[0] == '[';
+        colon[bracketed ? -1 : 0] = '\0';
+        put_prefixed(stream, "env", "USHER_HOST=", address + bracketed);
+        put_prefixed(stream, "env", "USHER_PORT=", colon + 1 + strspn(colon + 1, "0"));
+    }
+    if (route != NULL)
+        put_prefixed(stream, "env", "USHER_ROUTE=", route);
+    free(address);
+    free(route);
+    return true;
+}
+
+static bool put_engine(const usher_allow_t *allow, const char *name,
+                       const usher_option_values_t *values, const char *host) {
+    FILE *stream = allow->stream;
+    fputs("program\nservice=1\n", stream);
+    if (!put_program(stream, name, values))
+        return false;
+    put_common(allow, values);
+    put_all(stream, "limit", values, "limit");
+    return put_address(stream, host);
+}
+
+/* What the class says of its program is the engines': nothing of it reaches the gateway. */
+bool usher_block_engines(const usher_allow_t *allow, const char *name,
+                         const usher_option_values_t *values) {
+    begin_ajp(allow->stream, values);
+    fputs("cwd=/\n", allow->stream);
+    put_owner(allow, values);
+    for (size_t i = 0; i < values->count; i++) {
+        const char *id = values->values[i].option->id;
+        bool is_started = strcmp(id, "host") == 0 || strcmp(id, "backup") == 0;
+        if (is_started && !put_engine(allow, name, values, values->values[i].text))
+            return false;
+    }
+    return true;
 }

@@ -16,7 +16,11 @@ bool usher_block_program(const usher_allow_t *allow, const char *name,
                          const usher_option_values_t *values);
 bool usher_block_cgi(const usher_allow_t *allow, const char *name,
                      const usher_option_values_t *values);
+/* A gateway to servlet engines that run already. */
 void usher_block_ajp(const usher_allow_t *allow, const usher_option_values_t *values);
+/* A gateway, and the servlet engines behind it, one for each address: false without memory. */
+bool usher_block_engines(const usher_allow_t *allow, const char *name,
+                         const usher_option_values_t *values);
 
 /* By the roots of the server, or those of `dynamic`, the options of all FCGIConfig lines: programs of
  * dynamic classes, and a gateway that runs whatever file the web server names. */

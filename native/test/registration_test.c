@@ -695,7 +695,7 @@ static const char *owner_lines(void) {
     return lines;
 }
 
-/* `format` has one or two %s, for the owner's lines. */
+/* `format` has one or two %s, or %1$s, for the owner's lines. */
 __attribute__((format(printf, 2, 0))) static void allows(const char *const *const *directives,
                                                          const char *format, const char *what) {
     char expected[4096];
@@ -789,8 +789,40 @@ static void test_allowed_gateways(void) {
            "program\ngateway=ajp\nsecret=/etc/usher/a b\ncwd=/\n%slog=/l\n"
            "program\ngateway=ajp\ncwd=/\nuser=java\ngroup=web\ndynamic\n%s",
            "gateways to servlet engines, with secret and without");
+    allows(DIRECTIVES(WORDS("AppClass", "shop", "-protocol", "ajp", "-command", "catalina.sh run",
+                            "-host", "127.0.0.1:8009,route=a", "-down", "h:3,route=d", "-backup",
+                            "[::1]:8010,weight=2,route=b.1,activation="
+                            "disabled",
+                            "-host", "unix:/run/shop sock,weight=3", "-host", "h:05")),
+           "program\ngateway=ajp\ncwd=/\n%1$s"
+           "program\nservice=1\narg=catalina.sh\narg=run\ncwd=/\n%1$s"
+           "env=USHER_ADDRESS=127.0.0.1:8009\nenv=USHER_HOST=127.0.0.1\nenv=USHER_PORT=8009\n"
+           "env=USHER_ROUTE=a\n"
+           "program\nservice=1\narg=catalina.sh\narg=run\ncwd=/\n%1$s"
+           "env=USHER_ADDRESS=[::1]:8010\nenv=USHER_HOST=::1\nenv=USHER_PORT=8010\n"
+           "env=USHER_ROUTE=b.1\n"
+           "program\nservice=1\narg=catalina.sh\narg=run\ncwd=/\n%1$s"
+           "env=USHER_ADDRESS=unix:/run/shop sock\n"
+           "program\nservice=1\narg=catalina.sh\narg=run\ncwd=/\n%1$s"
+           "env=USHER_ADDRESS=h:05\nenv=USHER_HOST=h\nenv=USHER_PORT=5\n"
+           "dynamic\n%1$s",
+           "a gateway, and a servlet engine for each address that is used");
+    allows(DIRECTIVES(WORDS("AppClass", "/opt/t/engine", "-protocol", "ajp", "-host", "h:1",
+                            "-user", "tomcat", "-group", "web", "-secret-file", "/etc/s",
+                            "-initial-env", "NODE_OPTIONS=-r /x", "-initial-env", "A=1",
+                            "-initial-env", "A=2", "-priority", "3", "-limit", "nofile=64K",
+                            "-limit", "core=0", "-log", "/l", "-allow-setuid")),
+           "program\ngateway=ajp\nsecret=/etc/s\ncwd=/\nuser=tomcat\ngroup=web\n"
+           "program\nservice=1\narg=/opt/t/engine\ncwd=/opt/t\nuser=tomcat\ngroup=web\n"
+           "env=NODE_OPTIONS=-r /x\nenv=A=2\nnice=3\nlog=/l\nsetuid=1\nlimit=nofile=64K\n"
+           "limit=core=0\nenv=USHER_ADDRESS=h:1\nenv=USHER_HOST=h\nenv=USHER_PORT=1\n"
+           "dynamic\n%s",
+           "whose options are the engine's, and none of them the gateway's");
     allows(DIRECTIVES(WORDS("ExternalAppClass", "a", "-protocol", "cgi", "-host", "h:1"),
                       WORDS("AppClass", "b", "-protocol", "ajp", "-host", "h:1"),
+                      WORDS("AppClass", "e", "-protocol", "ajp", "-command", "x"),
+                      WORDS("AppClass", "/f", "-protocol", "ajp", "-host", "h:1", "-initial-env",
+                            "USHER_PORT=1"),
                       WORDS("AppClass", "c", "-protocol", "cgi", "-secret-file", "/s"),
                       WORDS("AppClass", "d", "-protocol", "perl")),
            "dynamic\n%s", "none for what is wrong");
