@@ -20,11 +20,11 @@ AppClass /srv/a.fcgi -user u
 `),
     [
       'program',
+      'listen=tcp:9000',
       'arg=/bin/echo',
       'arg=-c',
       'arg=/etc/x',
       'cwd=/',
-      'listen=tcp:9000',
       'env=PATH=/usr/local/bin:/usr/bin:/bin',
       'env=A=1',
       'user=www-data',
@@ -64,6 +64,28 @@ FCGIConfig -dynamicRoot /two -path-check roots
       ...['arg=--root', 'arg=/one', 'arg=--root', 'arg=/two', 'cwd=/', path, 'user=u'],
       ...['program', 'gateway=ajp', 'secret=/etc/a b', 'cwd=/', path, 'user=v', 'group=w'],
       ...['log=/l', 'program', 'gateway=ajp', 'cwd=/', path, 'user=v'],
+    ],
+  );
+});
+
+t.test('servlet engines: one for each address, with what the class says of them', async (t) => {
+  const path = 'env=PATH=/usr/local/bin:/usr/bin:/bin';
+  const engine = ['program', 'service=1', 'arg=/bin/echo', 'arg=run', 'cwd=/w', path, 'env=A=1'];
+  const owner = ['user=u', 'group=g', 'nice=3', 'limit=core=0', 'log=/l', 'setuid=1'];
+  t.same(
+    allowed(`
+AppClass shop -protocol ajp -command "/bin/echo run" -host 127.0.0.1:8009,route=a -down h:1 \\
+  -backup [::1]:08010,weight=2,route=b -host unix:/run/shop.sock -cwd /w -user u -group g \\
+  -initial-env A=1 -priority 3 -limit core=0 -log /l -allow-setuid -secret-file /etc/s
+`),
+    [
+      ...['program', 'gateway=ajp', 'secret=/etc/s', 'cwd=/', path, 'user=u', 'group=g'],
+      ...engine,
+      ...['env=USHER_ADDRESS=127.0.0.1:8009', 'env=USHER_HOST=127.0.0.1', 'env=USHER_PORT=8009'],
+      ...['env=USHER_ROUTE=a', ...owner],
+      ...[...engine, 'env=USHER_ADDRESS=unix:/run/shop.sock', ...owner],
+      ...[...engine, 'env=USHER_ADDRESS=[::1]:08010', 'env=USHER_HOST=::1', 'env=USHER_PORT=8010'],
+      ...['env=USHER_ROUTE=b', ...owner],
     ],
   );
 });

@@ -5,26 +5,44 @@
 import type { Registration } from '../config/dialect.ts';
 import type { ClassConfig } from './class-config.ts';
 import { configsOf } from './desired.ts';
+import { type EngineProgram, environmentOf } from './engines/engine-config.ts';
 import { listenOf } from './public-socket.ts';
 
-/** One block for each class that has something to start. */
+type Value = string | number | null;
+
+/** One block for each class that has something to start, and for each of its servlet engines. */
 export function allowList(registration: Registration): string {
   return configsOf(registration)
     .filter(({ kind }) => kind === 'static')
-    .map(blockOf)
+    .map((config) => instanceBlock(config) + engineBlocks(config))
     .join('');
 }
 
-function blockOf(config: ClassConfig): string {
-  const { args, cwd, env, user, group, nice, resourceLimits, logFile, allowSetuid } = config;
+function instanceBlock(config: ClassConfig): string {
   const { publicAddress, gateway } = config;
   const listen = publicAddress && listenOf(publicAddress);
-  const fields: [name: string, values: readonly (string | number | null)[]][] = [
-    ['gateway', [gateway?.name ?? null]],
-    ['secret', [gateway?.secretFile ?? null]],
+  return blockOf(config, [
+    ['gateway', gateway?.name ?? null],
+    ['secret', gateway?.secretFile ?? null],
+    ['listen', listen],
+  ]);
+}
+
+function engineBlocks({ engines }: ClassConfig): string {
+  if (engines === null) return '';
+  const { program, backends } = engines;
+  return backends
+    .map((backend) => ({ ...program, env: environmentOf(program, backend) }))
+    .map((engine) => blockOf(engine, [['service', 1]]))
+    .join('');
+}
+
+function blockOf(program: EngineProgram, kind: readonly [name: string, value: Value][]): string {
+  const { args, cwd, env, user, group, nice, resourceLimits, logFile, allowSetuid } = program;
+  const fields: [name: string, values: readonly Value[]][] = [
+    ...kind.map(([name, value]): [string, Value[]] => [name, [value]]),
     ['arg', args],
     ['cwd', [cwd]],
-    ['listen', [listen]],
     ['env', env],
     ['user', [user]],
     ['group', [group]],
