@@ -5,7 +5,13 @@
 // It has failed when nobody can be reached there: connecting or CPING failed. Failures of requests do
 // not say that: one request that breaks its servlet would take the backend from all others. Only when
 // requests have failed for errorEscalationMs and none has succeeded in between, it has failed too.
-import type { Activation, BackendConfig, BackendState, SharedBackend } from '../link.ts';
+import type {
+  Activation,
+  BackendConfig,
+  BackendState,
+  EngineView,
+  SharedBackend,
+} from '../link.ts';
 
 export interface HealthOptions {
   recoverTimeMs: number;
@@ -26,6 +32,8 @@ export class Backend {
   readonly #options: HealthOptions;
   readonly #onChange: (backend: Backend) => void;
 
+  /** Of the engine that the manager runs there; null = somebody else does. */
+  engine: EngineView | null;
   activation: Activation;
   state: BackendState['state'] = 'ok';
   lastError = '';
@@ -52,12 +60,18 @@ export class Backend {
     this.weight = config.weight;
     this.isBackup = config.isBackup;
     this.activation = config.activation;
+    this.engine = config.engine ?? null;
     this.#options = options;
     this.#onChange = onChange;
   }
 
   get busy(): number {
     return this.#busy;
+  }
+
+  /** There is nobody before the manager says so. */
+  get isThere(): boolean {
+    return this.engine === null || this.engine.isUp;
   }
 
   /** May it be given a request? One that has failed gets one when its time is over. */
@@ -116,7 +130,11 @@ export class Backend {
 
   /** What the manager tells of the class's other gateways. */
   share(shared: SharedBackend, nowMs: number): void {
+    const wasThere = this.isThere;
     this.activation = shared.activation;
+    this.engine = shared.engine ?? null;
+    // Another process is there than the one that failed.
+    if (!wasThere && this.isThere && this.state !== 'ok') this.#recover();
     this.busyElsewhere = shared.busyElsewhere;
     const until = shared.failedUntilMs;
     const isNews = until > this.#sharedUntilMs;
@@ -136,7 +154,7 @@ export class Backend {
   snapshot(): BackendState {
     return {
       name: this.name,
-      activation: this.activation,
+      activation: this.isThere ? this.activation : 'stopped',
       state: this.state,
       lastError: this.lastError,
       busy: this.#busy,

@@ -39,7 +39,7 @@ export class Balancer {
     if (nowMs - this.#fadedMs >= FADE_MS) this.#fade(nowMs);
     const own = this.#options.stickySession ? this.#bySession(routes, tried, nowMs) : undefined;
     const chosen = own ?? this.#best(tried, nowMs);
-    if (chosen === undefined) return this.#nobody();
+    if (chosen === undefined) return this.#nobody(tried);
     if (chosen instanceof Failure) return chosen;
     if (chosen.state !== 'ok') this.catchUp(chosen);
     chosen.turns += 1 / chosen.weight;
@@ -60,9 +60,10 @@ export class Balancer {
     for (const route of routes) {
       const own = this.#byRoute.get(route);
       if (own === undefined) continue;
-      const isPossible = own.activation !== 'stopped' && !tried.includes(own);
+      const isPossible = own.activation !== 'stopped' && own.isThere && !tried.includes(own);
       if (isPossible && (own.isReady(nowMs) || this.#options.stickyForce)) return own;
-      refusal ??= new Failure(503, `the session's backend ${own.name} ${why(own)}`);
+      const text = `the session's backend ${own.name} ${why(own)}`;
+      refusal ??= new Failure(503, text, isAwaited(own));
     }
     return this.#options.stickyForce ? refusal : undefined;
   }
@@ -71,7 +72,7 @@ export class Balancer {
     let best: Backend | undefined;
     let bestRank = 0;
     for (const backend of this.#backends) {
-      if (backend.activation !== 'active' || tried.includes(backend)) continue;
+      if (backend.activation !== 'active' || !backend.isThere || tried.includes(backend)) continue;
       const isReady = backend.isReady(nowMs);
       const rank = (isReady ? 0 : RANK_FAILED) + (backend.isBackup ? 1 : 0);
       if (
@@ -102,9 +103,11 @@ export class Balancer {
     for (const backend of this.#backends) backend.turns /= 2;
   }
 
-  #nobody(): Failure {
+  #nobody(tried: readonly Backend[]): Failure {
     const causes = this.#backends.map((backend) => `${backend.name} ${why(backend)}`);
-    return new Failure(503, `no backend: ${causes.join(', ')}`);
+    // One whose engine has just died is told to be away a moment later.
+    const isPassing = this.#backends.some((one) => isAwaited(one) || isDoubtful(one, tried));
+    return new Failure(503, `no backend: ${causes.join(', ')}`, isPassing);
   }
 }
 
@@ -112,7 +115,19 @@ function load(backend: Backend): number {
   return (backend.busy + backend.busyElsewhere) / backend.weight;
 }
 
+function isAwaited({ activation, engine }: Backend): boolean {
+  return activation !== 'stopped' && engine !== null && engine.isAwaited;
+}
+
+/** The manager says that it is there, and it could not be reached. */
+function isDoubtful(backend: Backend, tried: readonly Backend[]): boolean {
+  return (
+    backend.activation !== 'stopped' && backend.engine?.isUp === true && tried.includes(backend)
+  );
+}
+
 function why(backend: Backend): string {
+  if (backend.activation === 'active' && backend.engine?.isUp === false) return backend.engine.text;
   if (backend.activation !== 'active') return `is ${backend.activation}`;
   return `has failed: ${backend.lastError || 'it was tried already'}`;
 }

@@ -6,9 +6,12 @@ export class Failure {
   readonly status: number;
   /** One line for the web server's error log. */
   readonly message: string;
+  /** It is for now only: a backend's engine is being started. */
+  readonly isPassing: boolean;
 
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, isPassing = false) {
     this.status = status;
     this.message = message;
+    this.isPassing = isPassing;
   }
 }

@@ -42,6 +42,11 @@ export class Gateway implements RelayContext {
   readonly #report: StateReport;
   /** Which backends have failed, as it was logged. */
   readonly #failed = new Set<Backend>();
+  /** Requests that nobody can take before an engine has been started. */
+  readonly #waiting = new Set<Relay>();
+  /** The one before this configuration, while it has requests. */
+  #former: Gateway | null = null;
+  #successor: Gateway | null = null;
 
   /** Throws for a configuration that cannot be used. */
   constructor(
@@ -70,6 +75,7 @@ export class Gateway implements RelayContext {
     this.#report = new StateReport(() => this.#sendStates());
     for (const config of backends) this.#add(config);
     this.#balancer = new Balancer([...this.#members.keys()], options, environment.now());
+    this.#report.touch(); // what the manager knows is of the configuration before
   }
 
   /** What web servers ask for. */
@@ -86,17 +92,20 @@ export class Gateway implements RelayContext {
       const member = this.#byName.get(one.name);
       if (member === undefined) continue;
       const { backend, pool } = member;
-      if (backend.activation !== 'active' && one.activation === 'active') {
-        this.#balancer.catchUp(backend);
-      }
-      const wasOk = backend.state === 'ok';
+      const wasActive = backend.activation === 'active' && backend.isThere;
+      const wasOk = backend.state === 'ok' && backend.isThere;
       backend.share(one, nowMs);
-      if (wasOk && backend.state !== 'ok') pool.closeIdle();
+      if (!wasActive && backend.activation === 'active') this.#balancer.catchUp(backend);
+      if (wasOk && (backend.state !== 'ok' || !backend.isThere)) pool.closeIdle();
     }
+    for (const relay of [...this.#waiting]) relay.onChange();
   }
 
-  /** No request comes any more. */
-  close(): void {
+  /** No request comes any more. @param successor Gets those that wait. */
+  close(successor: Gateway | null = null): void {
+    this.#successor = successor;
+    if (successor !== null) successor.#former = this;
+    for (const relay of [...this.#waiting]) relay.onChange();
     for (const { pool } of this.#members.values()) pool.close();
     this.#report.close();
   }
@@ -124,7 +133,7 @@ export class Gateway implements RelayContext {
   }
 
   #onChange(backend: Backend): void {
-    this.#report.touch();
+    this.#touch();
     const { name, state, lastError } = backend;
     if (state === 'failed' && !this.#failed.has(backend)) {
       this.#failed.add(backend);
@@ -134,9 +143,28 @@ export class Gateway implements RelayContext {
     }
   }
 
+  #touch(): void {
+    if (this.#successor !== null) this.#successor.#touch();
+    else this.#report.touch();
+  }
+
   #sendStates(): void {
-    const backends = [...this.#members.keys()].map((backend) => backend.snapshot());
+    if (this.#former?.isIdle === true) this.#former = null;
+    const backends = [...this.#members.keys()].map((backend) => {
+      return { ...backend.snapshot(), busy: this.#busyOf(backend.name) };
+    });
     this.#environment.send({ type: 'backends', backends });
+  }
+
+  /** It has no request, neither has the one before it. */
+  get isIdle(): boolean {
+    const isIdle = [...this.#members.keys()].every(({ busy }) => busy === 0);
+    return isIdle && this.#former?.isIdle !== false;
+  }
+
+  #busyOf(name: string): number {
+    const before = this.#former === null ? 0 : this.#former.#busyOf(name);
+    return before + (this.#byName.get(name)?.backend.busy ?? 0);
   }
 
   #log(level: 'info' | 'warn', event: string, text: string): void {
@@ -151,6 +179,23 @@ export class Gateway implements RelayContext {
 
   choose(routes: readonly string[], tried: readonly Backend[]): Backend | Failure {
     return this.#balancer.choose(routes, tried, this.#environment.now());
+  }
+
+  get successor(): RelayContext | null {
+    return this.#successor;
+  }
+
+  /** Requests that wait for an engine. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  await(relay: Relay): void {
+    this.#waiting.add(relay);
+  }
+
+  forget(relay: Relay): void {
+    this.#waiting.delete(relay);
   }
 
   poolOf(backend: Backend): Pool<AjpConnection> {

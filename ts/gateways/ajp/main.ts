@@ -54,8 +54,9 @@ function onMessage(message: Down): void {
   const { options, backends } = message;
   if (options.protocol === 'cgi') fail(EXIT_CONFIG, 'the options are of another protocol');
   const isFirst = gateway === undefined;
-  gateway?.close(); // what it has begun goes on
+  const former = gateway;
   gateway = created(options, backends);
+  former?.close(gateway); // what it has begun goes on
   if (isFirst) listen().catch((error: unknown) => fail(1, error));
 }
 

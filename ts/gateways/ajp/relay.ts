@@ -29,6 +29,11 @@ export interface RelayContext {
   readonly secret: string | undefined;
   now(): number;
   choose(routes: readonly string[], tried: readonly Backend[]): Backend | Failure;
+  /** Call onChange() when something is known of backends; until forget(). */
+  await(relay: Relay): void;
+  forget(relay: Relay): void;
+  /** Of another configuration: what has not left goes there. */
+  readonly successor: RelayContext | null;
   poolOf(backend: Backend): Pool<AjpConnection>;
   /** X-Usher-Backend and X-Usher-Route. */
   fieldsOf(backend: Backend): string;
@@ -47,11 +52,14 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 /** waiting: for as much of the body as has to be known, or for a connection; sent: the answer is due. */
 type Phase = 'waiting' | 'sent' | 'over';
 
+/** While it waits for an engine: that one was started may be told late. */
+const TRY_AGAIN_MS = 1_000;
+
 const NO_BODY: BodyMode = { kind: 'none' };
 const OF_ANY_LENGTH: BodyMode = { kind: 'chunked' };
 
 export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner {
-  readonly #context: RelayContext;
+  #context: RelayContext;
   readonly #web: Exchange;
   readonly #body: RequestBody;
   #phase: Phase = 'waiting';
@@ -59,7 +67,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   /** Whether there is a body is not known yet. */
   #isUnsaid = false;
   #backend: Backend | null = null;
-  readonly #tried: Backend[] = [];
+  #tried: Backend[] = [];
   readonly #causes: string[] = [];
   #connection: AjpConnection | null = null;
   /** If its connection was no fresh one, and ends without an answer. */
@@ -71,6 +79,9 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   #isAnswerPaused = false;
   #requestTimer: NodeJS.Timeout | undefined;
   #replyTimer: NodeJS.Timeout | undefined;
+  /** Nobody can take it before an engine has been started. */
+  #waitTimer: NodeJS.Timeout | undefined;
+  #waitsUntilMs: number | null = null;
 
   constructor(context: RelayContext, web: Exchange) {
     this.#context = context;
@@ -157,6 +168,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     if (this.#phase !== 'waiting' || this.#prepared === null) return;
     const chosen = this.#context.choose(this.#prepared.routes, this.#tried);
     if (chosen instanceof Failure) {
+      if (chosen.isPassing && this.#wait()) return;
       const cause = this.#causes.length > 0 ? this.#causes.join('; ') : chosen.message;
       this.#fail(new Failure(chosen.status, cause));
       return;
@@ -166,6 +178,28 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     this.#context.poolOf(chosen).acquire(this);
   }
 
+  /** For an engine that is being started, or has just died. False when the time for that is over. */
+  #wait(): boolean {
+    const now = this.#context.now();
+    this.#waitsUntilMs ??= now + this.#context.options.engineWaitMs;
+    const leftMs = this.#waitsUntilMs - now;
+    if (leftMs <= 0) return false;
+    this.#context.await(this);
+    // What could not be reached may be there though nobody says so.
+    this.#waitTimer = setTimeout(() => this.onChange(), Math.min(leftMs, TRY_AGAIN_MS));
+    return true;
+  }
+
+  onChange(): void {
+    clearTimeout(this.#waitTimer);
+    this.#context.forget(this);
+    if (this.#phase !== 'waiting') return;
+    this.#context = this.#context.successor ?? this.#context;
+    this.#tried = [];
+    this.#causes.length = 0;
+    this.#next();
+  }
+
   onUnreachable(error: string): void {
     const backend = this.#backend as Backend;
     this.#backend = null;
@@ -173,7 +207,8 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     this.#tried.push(backend);
     this.#causes.push(`backend ${backend.name}: ${error}`);
     if (this.#tried.length <= this.#context.options.retries) this.#next();
-    else this.#fail(new Failure(503, this.#causes.join('; ')));
+    else if (backend.engine === null || !this.#wait())
+      this.#fail(new Failure(503, this.#causes.join('; ')));
   }
 
   onExhausted(failure: Failure): void {
@@ -344,6 +379,8 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     this.#phase = 'over';
     clearTimeout(this.#requestTimer);
     clearTimeout(this.#replyTimer);
+    clearTimeout(this.#waitTimer);
+    this.#context.forget(this);
     const backend = this.#backend;
     if (backend !== null) {
       const pool = this.#context.poolOf(backend);

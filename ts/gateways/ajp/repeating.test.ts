@@ -241,6 +241,7 @@ t.test('a client that leaves before it is sent again', async (t) => {
   w.backend.answersPings = false;
   connection.socket.end();
   const fresh = await w.backend.connection();
+  await w.state(0, ({ busy }) => busy === 1);
   client.destroy();
   await w.state(0, ({ busy, requests }) => busy === 0 && requests === 2);
   fresh.send(Buffer.from('4142000109', 'hex'));

@@ -245,6 +245,17 @@ export class FakeBackend {
     return [await connection.request(), connection];
   }
 
+  /** Nobody is there until restart(). */
+  async stop(): Promise<void> {
+    this.close();
+    await new Promise((resolve) => this.#server.once('close', resolve));
+  }
+
+  async restart(): Promise<void> {
+    const path = this.name.slice('unix:'.length);
+    await new Promise<void>((resolve) => this.#server.listen(path, resolve));
+  }
+
   close(): void {
     this.#server.close();
     for (const { socket } of this.connections) socket.destroy();

@@ -54,6 +54,7 @@ export class World {
   readonly ups: Up[] = [];
   readonly connections: Connections;
   #gateway: Gateway | undefined;
+  #secret: string | undefined;
   readonly #clients: TestClient[] = [];
   #onUp: () => void = () => undefined;
 
@@ -79,17 +80,25 @@ export class World {
       const defaults = { route: null, weight: 1, activation: 'active', isBackup: false } as const;
       configs.push({ ...defaults, ...config, name });
     }
-    world.#gateway = new Gateway({ ...ajpOptions, ...given.options }, configs, {
-      secret: given.secret,
+    world.#secret = given.secret;
+    world.configure(configs, given.options);
+    await world.connections.listen({ path: join(world.dir, 'web') });
+    return world;
+  }
+
+  /** As the manager does it, at first and when something has changed. */
+  configure(configs: readonly BackendConfig[], options: Partial<AjpOptions> = {}): void {
+    const former = this.#gateway;
+    this.#gateway = new Gateway({ ...ajpOptions, ...options }, configs, {
+      secret: this.#secret,
       now: () => native.nowMs(),
       send: (message) => {
-        world.ups.push(message);
-        world.#onUp();
+        this.ups.push(message);
+        this.#onUp();
       },
       isQuiet,
     });
-    await world.connections.listen({ path: join(world.dir, 'web') });
-    return world;
+    former?.close(this.#gateway);
   }
 
   get gateway(): Gateway {
