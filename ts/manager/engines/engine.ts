@@ -26,9 +26,9 @@ const { SIGTERM, SIGKILL } = constants.signals;
 /** While it starts it is asked so often, and may take so long to answer. */
 const ASK_MS = 250;
 const ASK_TIMEOUT_MS = 2_000;
-/** The same for one that serves: JServ's. */
+/** The same for one that serves: JServ's, or so often that one lost question does not matter. */
 const WATCH_MS = 10_000;
-const WATCH_TIMEOUT_MS = 10_000;
+const QUESTIONS = 4;
 /** Between TERM and KILL, where -stop-timeout is over. */
 const ESCALATION_MS = 2_000;
 /** Requests wait for one that is away no longer than this. */
@@ -391,8 +391,9 @@ export class Engine {
   #watch(nowMs: number): void {
     const { livenessTimeoutMs } = this.#host.config;
     if (!this.#isAsking && nowMs >= this.#askAtMs) {
-      this.#askAtMs = nowMs + WATCH_MS;
-      void this.#ask(WATCH_TIMEOUT_MS);
+      const intervalMs = Math.min(WATCH_MS, livenessTimeoutMs / QUESTIONS || WATCH_MS);
+      this.#askAtMs = nowMs + intervalMs;
+      void this.#ask(intervalMs);
       const answered = this.#host.answered(this.name);
       if (answered !== this.#answered) this.#signOfLifeMs = nowMs;
       this.#answered = answered;
