@@ -42,7 +42,7 @@ static void check_arguments(const allow_block_t *block, const message_t *start) 
 
 /* Nobody's wish goes further than the block that allows it. */
 static void check_allowed(const allow_block_t *block, const message_t *start) {
-    static const char *const singles[] = {"user", "group", "log", "gateway", "secret"};
+    static const char *const singles[] = {"user", "group", "log", "gateway", "secret", "service"};
     const char *cursor = NULL, *value;
     for (size_t i = 0; i < sizeof(singles) / sizeof(singles[0]); i++)
         CLAIM(is_same(allow_text(block, singles[i]), message_text(start, singles[i])));
