@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -28,6 +29,8 @@ export interface TomcatOptions {
   route?: string;
   /** Of the application; '' is the root. */
   context?: string;
+  /** The same application once more at each of these; requests() tells them apart. */
+  otherContexts?: string[];
   /** A UNIX socket in its directory, not a port. */
   isUnix?: boolean;
   /** Further attributes of the connector. */
@@ -58,12 +61,24 @@ function serverXml(options: TomcatOptions, path: string): string {
     defaultHost: 'localhost',
     ...(route === undefined ? {} : { jvmRoute: route }),
   });
-  const application = attributes({ path: context, docBase: `${apps}/tomcat` });
+  const { otherContexts = [] } = options;
+  const applications = [context, ...otherContexts].map((path) => {
+    const log = attributes({
+      className: 'org.apache.catalina.valves.AccessLogValve',
+      directory: 'logs',
+      prefix: `requests${path.replaceAll('/', '-')}`,
+      suffix: '',
+      rotatable: 'false',
+      buffered: 'false',
+      pattern: '%r',
+    });
+    return `<Context${attributes({ path, docBase: `${apps}/tomcat` })}><Valve${log}/></Context>`;
+  });
   return `<Server port="-1">
   <Service name="Catalina">
     <Connector${ajp}/>
     <Engine${engine}>
-      <Host name="localhost" appBase="webapps" autoDeploy="false"><Context${application}/></Host>
+      <Host name="localhost" appBase="webapps" autoDeploy="false">${applications.join('')}</Host>
     </Engine>
   </Service>
 </Server>
@@ -126,6 +141,13 @@ export class Tomcat {
   /** All that it has written. */
   get log(): string {
     return readFileSync(this.#logFile, 'utf8');
+  }
+
+  /** The request lines, as they came, that the application at this context has got. */
+  requests(context: string): string[] {
+    const file = `${this.dir}/logs/requests${context.replaceAll('/', '-')}`;
+    if (!existsSync(file)) return [];
+    return readFileSync(file, 'utf8').split('\n').filter(Boolean);
   }
 
   /** Again after stop(), at the same address. */

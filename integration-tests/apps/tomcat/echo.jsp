@@ -13,6 +13,7 @@
   Map<String, Object> said = new TreeMap<>();
   said.put("method", request.getMethod());
   said.put("uri", request.getRequestURI());
+  said.put("context", request.getContextPath());
   said.put("query", request.getQueryString());
   said.put("protocol", request.getProtocol());
   said.put("scheme", request.getScheme());

@@ -77,13 +77,16 @@ export class PathMapping {
     this.isIdentity = this.#mount === this.#context;
   }
 
+  /** Locations may be wider than -mount, which holds also when it is the same as -context. */
   toBackend(path: string): string {
-    if (this.isIdentity || path === '*') return path;
+    if (path === '*') return path;
     const rest = below(path, this.#mount);
-    if (rest === undefined) {
+    // '?' and '#' are escaped here and go on as part of a name, of another application's perhaps.
+    if (rest === undefined || !/^($|[/;])/.test(rest)) {
       throw new Failure(404, `the path ${shown(path)} is not below -mount ${this.#mount}`);
     }
-    return this.#context + rest || '/';
+    if (this.isIdentity) return path;
+    return this.#context === '' && !rest.startsWith('/') ? `/${rest}` : this.#context + rest;
   }
 
   /** A path in an answer; those that are not the application's stay as they are. */

@@ -88,7 +88,7 @@ t.test('mount and context', async (t) => {
   t.equal(uri('/shop', mapping), '/app');
   t.equal(uri('/shop/', mapping), '/app/');
   t.equal(uri('/shop;jsessionid=1.a', mapping), '/app;jsessionid=1.a');
-  for (const path of ['/shopping', '/', '/x/shop/']) {
+  for (const path of ['/shopping', '/', '/x/shop/', '/shop?', '/shop#/cart']) {
     const { status, message } = failure({ DOCUMENT_URI: path }, mapping);
     t.equal(status, 404, path);
     t.match(message, '-mount /shop');
@@ -100,6 +100,7 @@ t.test('mount and context', async (t) => {
   const toRoot = new PathMapping('/shop', '/');
   t.equal(uri('/shop/cart', toRoot), '/cart');
   t.equal(uri('/shop', toRoot), '/');
+  t.equal(uri('/shop;jsessionid=1.a', toRoot), '/;jsessionid=1.a');
   t.equal(toRoot.toServer('/cart'), '/shop/cart');
   const fromRoot = new PathMapping('', '/app');
   t.equal(uri('/cart', fromRoot), '/app/cart');
@@ -107,7 +108,8 @@ t.test('mount and context', async (t) => {
   t.equal(fromRoot.toServer('/app'), '/');
   for (const same of [new PathMapping('/a', ''), new PathMapping('/a', '/a/')]) {
     t.ok(same.isIdentity);
-    t.equal(uri('/b', same), '/b', 'nothing is replaced, and nothing demanded');
+    t.equal(uri('/a/b', same), '/a/b');
+    t.equal(failure({ DOCUMENT_URI: '/b' }, same).status, 404, 'nothing is replaced, but demanded');
   }
 });
 
