@@ -336,7 +336,7 @@ static void wake_others(const instance_t *leaving) {
         return;
     for (instance_t *other = instances_living.oldest; other != NULL; other = other->newer) {
         if (other == leaving || other->endpoint_id != leaving->endpoint_id || other->look.id != 0 ||
-            !probe_is_idle(&other->probe))
+            !probe_seems_idle(&other->probe))
             continue;
         group_signal(&other->group, SIGSTOP);
         group_signal(&other->group, SIGCONT);

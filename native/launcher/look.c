@@ -45,7 +45,7 @@ static void on_due(alarm_t *alarm) {
 
 void look_begin(look_t *look, const probe_t *probe, const group_t *group, int64_t id, int signal) {
     /* a busy one is not even stopped */
-    if (look->id != 0 || !probe_is_idle(probe) || group_signal(group, SIGSTOP) < 0) {
+    if (look->id != 0 || !probe_seems_idle(probe) || group_signal(group, SIGSTOP) < 0) {
         answer(id, false);
         return;
     }

@@ -28,13 +28,16 @@ typedef struct {
  */
 bool probe_is_ready(probe_t *probe, uint64_t now_ns);
 
-/* Has every thread of its process group stopped, after SIGSTOP? */
-bool probe_is_stopped(const probe_t *probe);
 /*
  * Could the instance end now without a request's noticing? Its processes hold no accepted
  * connection, one of its threads waits for the next one, and all others sleep for something that is
- * no work. Only of a stopped instance the answer stays true.
+ * no work. While it runs the answer is only worth a closer look: it may be wrong already.
  */
+bool probe_seems_idle(const probe_t *probe);
+
+/* Has every thread of its process group stopped, after SIGSTOP? */
+bool probe_is_stopped(const probe_t *probe);
+/* The same as above of one that has: true until it goes on. */
 bool probe_is_idle(const probe_t *probe);
 
 #endif

@@ -19,11 +19,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "launcher/accepted.h"
 #include "launcher/loop.h"
 #include "launcher/proc.h"
 
 #define WAITED_FDS_MAX 1024
-#define SOCKETS_MAX 1024
 #define HIDDEN_SLEEP_NS (50 * NS_PER_MS)
 #define LOOKS_BEFORE_TABLE 5 /* the first ones, a few ms apart, leave out the costly look */
 
@@ -206,79 +206,6 @@ static bool seems_to_wait(probe_t *probe, uint64_t now_ns) {
     return now_ns - probe->asleep_since_ns >= HIDDEN_SLEEP_NS;
 }
 
-/* ---- has it taken a connection? ------------------------------------------------------------ */
-
-/* The sockets a process holds besides its listening one. */
-typedef struct {
-    uint32_t inodes[SOCKETS_MAX];
-    size_t count;
-    bool hidden; /* they may not be looked at */
-} sockets_t;
-
-static void list_sockets(const probe_t *probe, pid_t pid, sockets_t *sockets) {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-    int fds[WAITED_FDS_MAX];
-    size_t count = proc_list_numbers(path, fds, WAITED_FDS_MAX);
-    sockets->hidden = sockets->hidden || count == 0 || count == WAITED_FDS_MAX;
-    for (size_t i = 0; i < count && sockets->count < SOCKETS_MAX; i++) {
-        uint32_t inode = proc_socket_inode(pid, fds[i]);
-        /* without CAP_SYS_PTRACE they can be counted, not looked at */
-        sockets->hidden = sockets->hidden || errno == EACCES;
-        if (inode != 0 && inode != probe->inode)
-            sockets->inodes[sockets->count++] = inode;
-    }
-}
-
-static bool holds(const sockets_t *sockets, unsigned long inode) {
-    for (size_t i = 0; i < sockets->count; i++) {
-        if (sockets->inodes[i] == inode)
-            return true;
-    }
-    return sockets->hidden;
-}
-
-/* The table of all UNIX sockets shows an accepted one as connected (state 03) under the listener's
- * path; one that still waits to be accepted is in state 02 and without inode. */
-static bool is_accepted_unix(const probe_t *probe, char *line, unsigned long *inode) {
-    unsigned state;
-    int path_at = 0;
-    if (sscanf(line, "%*s %*s %*s %*s %*s %x %lu %n", &state, inode, &path_at) != 2 ||
-        path_at == 0 || state != 3)
-        return false;
-    line[strcspn(line, "\n")] = '\0';
-    return strcmp(line + path_at, probe->path) == 0;
-}
-
-/* The tables of TCP sockets show an accepted one under the listener's port; one that waits to be
- * accepted has no inode, and state 0A is the listener itself. */
-static bool is_accepted_tcp(const probe_t *probe, char *line, unsigned long *inode) {
-    unsigned port, state;
-    return sscanf(line, "%*s %*[^:]:%x %*s %x %*s %*s %*s %*s %*s %lu", &port, &state, inode) ==
-               3 &&
-           port == probe->port && state != 0x0A;
-}
-
-static bool stands_in(const char *table_path, const probe_t *probe, const sockets_t *sockets,
-                      bool (*is_accepted)(const probe_t *, char *, unsigned long *)) {
-    FILE *table = fopen(table_path, "re");
-    bool found = false;
-    char line[512];
-    unsigned long inode;
-    while (table != NULL && !found && fgets(line, sizeof(line), table) != NULL)
-        found = is_accepted(probe, line, &inode) && inode != 0 && holds(sockets, inode);
-    if (table != NULL)
-        fclose(table);
-    return found;
-}
-
-static bool has_accepted(const probe_t *probe, const sockets_t *sockets) {
-    if (probe->port == 0)
-        return stands_in("/proc/net/unix", probe, sockets, is_accepted_unix);
-    return stands_in("/proc/net/tcp", probe, sockets, is_accepted_tcp) ||
-           stands_in("/proc/net/tcp6", probe, sockets, is_accepted_tcp);
-}
-
 /* ---- ready? -------------------------------------------------------------------------------- */
 
 bool probe_is_ready(probe_t *probe, uint64_t now_ns) {
@@ -300,14 +227,8 @@ bool probe_is_ready(probe_t *probe, uint64_t now_ns) {
         return true;
     if (++probe->looks <= LOOKS_BEFORE_TABLE)
         return false;
-    sockets_t sockets = {.count = 0};
-    for (size_t i = 0; i < process_count; i++)
-        list_sockets(probe, pids[i], &sockets);
     /* connections that others have taken from the same socket say nothing of this instance */
-    if (probe->is_shared)
-        sockets.hidden = false;
-    /* most programs have no other socket while they start: the table, which is long, is spared */
-    return (sockets.count > 0 || sockets.hidden) && has_accepted(probe, &sockets);
+    return accepted_is_seen(probe, pids, process_count, !probe->is_shared);
 }
 
 /* ---- idle? --------------------------------------------------------------------------------- */
@@ -335,9 +256,7 @@ bool probe_is_stopped(const probe_t *probe) {
 
 typedef enum { TASK_WAITS, TASK_RESTS, TASK_WORKS } task_look_t;
 
-static task_look_t look_at_task(const probe_t *probe, pid_t pid, int task) {
-    unsigned long long cpu_ticks;
-    char state = proc_state(pid, task, &cpu_ticks);
+static task_look_t look_at_task(const probe_t *probe, pid_t pid, int task, char state) {
     if (is_gone(state))
         return TASK_RESTS;
     proc_call_t call;
@@ -354,23 +273,45 @@ static task_look_t look_at_task(const probe_t *probe, pid_t pid, int task) {
     return is_resting(call.number) ? TASK_RESTS : TASK_WORKS;
 }
 
-bool probe_is_idle(const probe_t *probe) {
+/* All threads of one process together; of one that must have stopped, a thread that has not works. */
+static task_look_t look_at_process(const probe_t *probe, pid_t pid, bool must_be_stopped) {
+    int tasks[PROC_TASKS_MAX];
+    size_t task_count = proc_list_tasks(pid, tasks);
+    bool waits = false;
+    if (task_count == PROC_TASKS_MAX)
+        return TASK_WORKS;
+    for (size_t i = 0; i < task_count; i++) {
+        unsigned long long cpu_ticks;
+        char state = proc_state(pid, tasks[i], &cpu_ticks);
+        task_look_t look = look_at_task(probe, pid, tasks[i], state);
+        if (look == TASK_WORKS || (must_be_stopped && state != 'T' && !is_gone(state)))
+            return TASK_WORKS;
+        waits = waits || look == TASK_WAITS;
+    }
+    return waits ? TASK_WAITS : TASK_RESTS;
+}
+
+static bool is_idle(const probe_t *probe, bool is_stopped) {
     pid_t pids[PROC_PROCESSES_MAX];
     size_t process_count = proc_list_instance(probe->pid, pids);
     bool waits = false;
-    sockets_t sockets = {.count = 0};
+    if (process_count == PROC_PROCESSES_MAX)
+        return false;
     for (size_t i = 0; i < process_count; i++) {
-        int tasks[PROC_TASKS_MAX];
-        size_t task_count = proc_list_tasks(pids[i], tasks);
-        for (size_t j = 0; j < task_count; j++) {
-            task_look_t look = look_at_task(probe, pids[i], tasks[j]);
-            if (look == TASK_WORKS)
-                return false;
-            waits = waits || look == TASK_WAITS;
-        }
-        unsigned long long cpu_ticks;
-        if (!is_gone(proc_state(pids[i], 0, &cpu_ticks)))
-            list_sockets(probe, pids[i], &sockets);
+        bool must_be_stopped = is_stopped && getpgid(pids[i]) == probe->pid;
+        task_look_t look = look_at_process(probe, pids[i], must_be_stopped);
+        if (look == TASK_WORKS)
+            return false;
+        waits = waits || look == TASK_WAITS;
     }
-    return waits && ((sockets.count == 0 && !sockets.hidden) || !has_accepted(probe, &sockets));
+    return waits && !(is_stopped ? accepted_is_held(probe, pids, process_count)
+                                 : accepted_is_seen(probe, pids, process_count, true));
+}
+
+bool probe_seems_idle(const probe_t *probe) {
+    return is_idle(probe, false);
+}
+
+bool probe_is_idle(const probe_t *probe) {
+    return is_idle(probe, true);
 }

@@ -11,8 +11,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define PROC_PROCESSES_MAX 64
-#define PROC_TASKS_MAX 256 /* threads looked at in one process */
+/* A list of this length may not be whole. */
+#define PROC_PROCESSES_MAX 1024
+#define PROC_TASKS_MAX 4096 /* threads looked at in one process */
 
 /* The file's first size − 1 bytes with a NUL; -1 with errno. */
 ssize_t proc_read(const char *path, char *text, size_t size);

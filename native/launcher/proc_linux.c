@@ -45,17 +45,34 @@ size_t proc_list_tasks(pid_t pid, int tasks[PROC_TASKS_MAX]) {
     return proc_list_numbers(path, tasks, PROC_TASKS_MAX);
 }
 
+/* Numbers, a space behind each. One read() gives no more than a page of them. */
+static size_t add_listed(const char *path, pid_t *pids, size_t count, size_t max) {
+    char text[4096];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    pid_t pid = 0;
+    ssize_t length;
+    while (fd >= 0 && count < max && (length = read(fd, text, sizeof(text))) > 0) {
+        for (ssize_t i = 0; i < length && count < max; i++) {
+            if (text[i] >= '0' && text[i] <= '9') {
+                pid = pid * 10 + (text[i] - '0');
+            } else if (pid > 0) {
+                pids[count++] = pid;
+                pid = 0;
+            }
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return count;
+}
+
 static size_t add_children(pid_t pid, pid_t *pids, size_t count, size_t max) {
     int tasks[PROC_TASKS_MAX];
     size_t task_count = proc_list_tasks(pid, tasks);
     for (size_t i = 0; i < task_count; i++) {
-        char path[64], text[4096];
+        char path[64];
         snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, tasks[i]);
-        if (proc_read(path, text, sizeof(text)) <= 0)
-            continue;
-        char *rest = text, *end;
-        for (long child; count < max && (child = strtol(rest, &end, 10)) > 0; rest = end)
-            pids[count++] = (pid_t)child;
+        count = add_listed(path, pids, count, max);
     }
     return count;
 }
@@ -67,8 +84,8 @@ size_t proc_list_children(pid_t pid, pid_t *pids, size_t max) {
 /* A process whose parent died has become a child of the launcher, or of whoever got the instances of
  * a launcher that was killed; its group tells whose it is. */
 static size_t add_orphans(pid_t group, pid_t *pids, size_t count, size_t max) {
-    enum { CHILDREN_MAX = 1024 };
-    pid_t children[CHILDREN_MAX];
+    enum { CHILDREN_MAX = 32768 }; /* orphans come last */
+    static pid_t children[CHILDREN_MAX];
     proc_identity_t leader;
     pid_t parent = proc_identify(group, &leader) == 0 ? leader.parent : getpid();
     size_t child_count = proc_list_children(parent, children, CHILDREN_MAX);

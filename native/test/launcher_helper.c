@@ -235,6 +235,23 @@ static void hold_in_some_way(const char *how) {
     hold(how);
 }
 
+/* Keeps all connections until their clients go, and waits for the next one meanwhile. */
+static void gather(void) {
+    struct pollfd fds[64] = {{.fd = 0, .events = POLLIN}};
+    for (nfds_t count = 1;;) {
+        poll(fds, count, -1);
+        for (nfds_t i = count; --i > 0;) {
+            char byte;
+            if (fds[i].revents == 0 || read(fds[i].fd, &byte, 1) > 0)
+                continue;
+            close(fds[i].fd);
+            fds[i] = fds[--count];
+        }
+        if (fds[0].revents != 0 && count < sizeof(fds) / sizeof(fds[0]))
+            fds[count++] = (struct pollfd){.fd = accept(0, NULL, NULL), .events = POLLIN};
+    }
+}
+
 /* Takes one connection, lets it go, and works on. */
 static void work_after_answer(void) {
     answer(0);
@@ -445,6 +462,8 @@ int main(int count, char **words, char **environment) {
         serve_by_children(word);
     else if (strcmp(role, "hold") == 0)
         hold_in_some_way(word);
+    else if (strcmp(role, "gather") == 0)
+        gather();
     else if (strcmp(role, "work-after") == 0)
         work_after_answer();
     else if (strcmp(role, "spin") == 0)

@@ -5,10 +5,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -292,7 +294,7 @@ static void test_look_at(const char *listen, int (*connect_one)(void *), void *w
     bind_at(&l, 1, listen);
     pid_t pid = start(&l, 2, 1, role, word);
     /* on a loaded machine it may take long to stop or to sleep again: then it counts as busy */
-    ok(comes_true(look(&l, 2, 0) == 1, 5000), "%s: idle", role);
+    ok(comes_true(look(&l, 2, 0) == 1, 30000), "%s: idle", role);
     ok(comes_true(state_of(pid) == 'S', 5000), "%s: goes on", role);
     ok(comes_true(look(&l, 2, 0) == 1, 5000), "%s: idle at the second look", role);
     int client = connect_one(where);
@@ -305,6 +307,58 @@ static void test_look_at(const char *listen, int (*connect_one)(void *), void *w
     is_int(number_field(hear(&l, "exited", 2), "exit_signal"), SIGTERM, "%s: ended", role);
     tell(&l, "look", "id=2", NULL);
     is_str(field(hear(&l, "failed", 2), "step"), "instance", "an exited one is not looked at");
+    ok(launcher_close(&l), "the launcher ends");
+}
+
+/* A client in another network namespace; gives the pid that keeps its connection, 0 where there may be
+ * no such client. */
+static pid_t connect_from_elsewhere(const char *path) {
+    int told[2];
+    char result = 0;
+    ok(pipe2(told, O_CLOEXEC) == 0, "a client comes from another network namespace");
+    fflush(stdout);
+    pid_t client = fork();
+    if (client == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        bool elsewhere = unshare(is_root() ? CLONE_NEWNET : CLONE_NEWNET | CLONE_NEWUSER) == 0;
+        result = (char)(!elsewhere ? 'n' : connect_to(path) < 0 ? 'f' : 'c');
+        ssize_t written = write(told[1], &result, 1);
+        (void)written;
+        pause();
+    }
+    close(told[1]);
+    ssize_t got = read(told[0], &result, 1);
+    close(told[0]);
+    if (got == 1 && result == 'c')
+        return client;
+    kill(client, SIGKILL);
+    waitpid(client, NULL, 0);
+    ok(got == 1 && result == 'n', "or may not be in one");
+    return 0;
+}
+
+/* No table of sockets that the launcher could read has its connection. */
+static void test_look_at_connection_from_elsewhere(void) {
+    launcher_t l;
+    launcher_open(&l, "run");
+    char path[100];
+    snprintf(path, sizeof(path), "%s/app.sock", l.base);
+    bind_at(&l, 1, f("unix:%s", path));
+    pid_t pid = start(&l, 2, 1, "gather", "");
+    pid_t client = connect_from_elsewhere(path);
+    if (client == 0) {
+        skip(2, "no network namespaces here");
+    } else {
+        int idle = 0;
+        for (int i = 0; i < 20 && idle == 0; i++) {
+            comes_true(state_of(pid) == 'S', 30000); /* it waits for the next one again */
+            idle = look(&l, 2, SIGTERM);
+        }
+        is_int(idle, 0, "busy with its connection");
+        kill(client, SIGKILL);
+        waitpid(client, NULL, 0);
+        ok(comes_true(look(&l, 2, SIGTERM) == 1, 30000), "idle when it is gone");
+    }
     ok(launcher_close(&l), "the launcher ends");
 }
 
@@ -342,14 +396,31 @@ static void test_look_without_manager(void) {
     ok(launcher_close(&l), "the launcher ends");
 }
 
+/* Says why when it is not. */
+static bool is_answered(const char *path) {
+    uint64_t begin = now_ms();
+    errno = 0;
+    int fd = connect_to(path);
+    const char *text = fd < 0 ? NULL : read_all(fd, 60000);
+    int error = errno;
+    close(fd);
+    if (text != NULL && atoll(text) > 0)
+        return true;
+    printf("# after %llu ms: %s, %s\n", (unsigned long long)(now_ms() - begin),
+           fd < 0         ? "no connection"
+           : text == NULL ? "no answer"
+                          : "the connection ended without an answer",
+           strerror(error));
+    fflush(stdout);
+    return false;
+}
+
 /* Clients without pause; gives how many were not answered. */
 static int hammer(const char *path, int done) {
     int lost = 0;
     struct pollfd wait = {.fd = done, .events = POLLIN};
-    while (poll(&wait, 1, 0) == 0) {
-        const char *text = converse(path, 20000);
-        lost += text == NULL || atoll(text) <= 0;
-    }
+    while (poll(&wait, 1, 0) == 0)
+        lost += !is_answered(path);
     return lost < 100 ? lost : 100;
 }
 
@@ -434,6 +505,9 @@ static void suite(void) {
     test_look_at(f("tcp:%u", port), connect_port, &port, "hold", "poll");
     test_look_at(f("unix:%s", path), connect_path, path, "hold", "thread");
     test_look_at(f("unix:%s", path), connect_path, path, "hold", "children");
+    test_look_at(f("unix:%s", path), connect_path, path, "gather", "");
+    test_look_at(f("tcp:%u", port), connect_port, &port, "gather", "");
+    test_look_at_connection_from_elsewhere();
     test_refusal();
     test_look_at_worker();
     test_look_without_manager();
