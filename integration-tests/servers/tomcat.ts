@@ -4,6 +4,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
+  chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -47,7 +48,11 @@ function attributes(values: Record<string, string>): string {
     .join('');
 }
 
-function serverXml(options: TomcatOptions, path: string): string {
+interface ServerOptions extends Omit<TomcatOptions, 'port'> {
+  port?: number | string;
+}
+
+function serverXml(options: ServerOptions, path: string): string {
   const { secret, packetBytes = 8192, route, context = '', isUnix, connector, port = 0 } = options;
   const ajp = attributes({
     protocol: 'AJP/1.3',
@@ -106,6 +111,50 @@ const loggingProperties = `handlers = java.util.logging.ConsoleHandler
 java.util.logging.ConsoleHandler.level = FINE
 `;
 
+/** What java is given. @param conf Where logging.properties is. */
+function javaArguments(base: string, conf: string): string[] {
+  return [
+    ...['-Xms32m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'],
+    ...['-cp', `${home}/bin/bootstrap.jar:${home}/bin/tomcat-juli.jar`],
+    '-Djava.util.logging.manager=org.apache.juli.ClassLoaderLogManager',
+    `-Djava.util.logging.config.file=${conf}/logging.properties`,
+    `-Dcatalina.home=${home}`,
+    `-Dcatalina.base=${base}`,
+    `-Djava.io.tmpdir=${base}/temp`,
+    'org.apache.catalina.startup.Bootstrap',
+    'start',
+  ];
+}
+
+/**
+ * The program of a class that starts its Tomcats itself: each listens where USHER_PORT says, has
+ * USHER_ROUTE for its route, and keeps its files below `dir`, in a directory named after its port.
+ */
+export function tomcatProgram(dir: string, options: ServerOptions = {}): string {
+  const conf = `${dir}/conf`;
+  mkdirSync(conf, { recursive: true });
+  chmodSync(dir, 0o777);
+  // biome-ignore-start lint/suspicious/noTemplateCurlyInString: Tomcat puts the environment there
+  const given = { ...options, port: '${USHER_PORT}', route: '${USHER_ROUTE}' };
+  // biome-ignore-end lint/suspicious/noTemplateCurlyInString: end
+  writeFileSync(`${conf}/server.xml`, serverXml(given, ''));
+  writeFileSync(`${conf}/web.xml`, webXml);
+  writeFileSync(`${conf}/logging.properties`, loggingProperties);
+  const environment =
+    '-Dorg.apache.tomcat.util.digester.PROPERTY_SOURCE=org.apache.tomcat.util.digester.EnvironmentPropertySource';
+  writeFileSync(
+    `${dir}/tomcat`,
+    `#!/bin/sh
+base=${dir}/$USHER_PORT
+mkdir -p $base/temp $base/work $base/logs $base/webapps
+cp -r ${conf} $base
+exec java ${environment} ${javaArguments('$base', conf).join(' ')}
+`,
+    { mode: 0o755 },
+  );
+  return `${dir}/tomcat`;
+}
+
 export class Tomcat {
   readonly dir: string;
   readonly #options: TomcatOptions;
@@ -161,7 +210,9 @@ export class Tomcat {
     writeFileSync(`${this.dir}/conf/logging.properties`, loggingProperties);
     this.#starts++;
     const output = openSync(this.#logFile, 'w');
-    this.#process = spawn('java', this.#arguments(), { stdio: ['ignore', output, output] });
+    this.#process = spawn('java', javaArguments(this.dir, `${this.dir}/conf`), {
+      stdio: ['ignore', output, output],
+    });
     closeSync(output);
     const failed = new Promise<never>((_, reject) => this.#process?.once('error', reject));
     await Promise.race([
@@ -197,19 +248,5 @@ export class Tomcat {
       throw new Error(`Tomcat has ended:\n${this.log.slice(-4000)}`);
     }
     return this.log.includes('Server startup in');
-  }
-
-  #arguments(): string[] {
-    return [
-      ...['-Xms32m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'],
-      ...['-cp', `${home}/bin/bootstrap.jar:${home}/bin/tomcat-juli.jar`],
-      '-Djava.util.logging.manager=org.apache.juli.ClassLoaderLogManager',
-      `-Djava.util.logging.config.file=${this.dir}/conf/logging.properties`,
-      `-Dcatalina.home=${home}`,
-      `-Dcatalina.base=${this.dir}`,
-      `-Djava.io.tmpdir=${this.dir}/temp`,
-      'org.apache.catalina.startup.Bootstrap',
-      'start',
-    ];
   }
 }

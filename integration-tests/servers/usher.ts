@@ -19,6 +19,8 @@ export interface BackendStatus {
   state: string;
   lastError: string | null;
   requests: number;
+  /** Of the engine that the class starts there. */
+  engine: { pid: number | null; state: string; starts: number; failures: number } | null;
 }
 
 export interface ClassStatus {

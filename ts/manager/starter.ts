@@ -74,8 +74,8 @@ export class Starter {
       const step = hasStep ? error.step : 'start';
       const text = error instanceof Error ? error.message : String(error);
       failStep(journey, step, roundMs(now() - beganMs), text);
-      const engineJourney = error instanceof EngineError ? error.journey : null;
-      onFailed({ revision, journey: engineJourney ?? journey, endpoint }, instance);
+      const told = error instanceof EngineError ? error.tell(journey) : journey;
+      onFailed({ revision, journey: told, endpoint }, instance);
     }
   }
 

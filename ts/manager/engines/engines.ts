@@ -40,12 +40,17 @@ export interface EngineFacts extends EngineView {
 /** None of the engines can be had. */
 export class EngineError extends Error {
   readonly step = 'engine';
-  /** Of the engine that failed last. */
-  readonly journey: Journey | null;
+  #journey: Journey | null;
 
+  /** @param journey Of the engine that failed last; null = that was under another manager. */
   constructor(message: string, journey: Journey | null) {
     super(message);
-    this.journey = journey && { ...journey, explanation: message };
+    this.#journey = journey;
+  }
+
+  /** What is told in the place of the gateway's journey, which did not get far. */
+  tell(gateway: Journey): Journey {
+    return { ...(this.#journey ?? gateway), explanation: this.message };
   }
 }
 
