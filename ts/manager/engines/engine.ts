@@ -205,7 +205,8 @@ export class Engine {
     const { protocol, authenticates, stopSignal, stopTimeoutMs } = config;
     this.state = 'stopping';
     this.text = why;
-    this.#stopDeadlineMs = context.now() + stopTimeoutMs;
+    const patienceMs = this.#hung ? Math.min(stopTimeoutMs, ESCALATION_MS) : stopTimeoutMs;
+    this.#stopDeadlineMs = context.now() + patienceMs;
     const harder = stopSignal === SIGTERM ? [SIGKILL] : [SIGTERM, SIGKILL];
     const hasWord = protocol === 'ajp12' && !authenticates && !this.#hung;
     this.#harderSignals = hasWord ? [stopSignal, ...harder] : harder;
