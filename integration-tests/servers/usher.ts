@@ -18,7 +18,9 @@ export interface BackendStatus {
   activation: string;
   state: string;
   lastError: string | null;
+  inFlight: number;
   requests: number;
+  failures: number;
   /** Of the engine that the class starts there. */
   engine: { pid: number | null; state: string; starts: number; failures: number } | null;
 }

@@ -1,12 +1,13 @@
 <%-- SPDX-License-Identifier: Apache-2.0 --%>
 <%-- ?parts=N&ms=M: N lines, each sent on its own, M ms apart. ?bytes=N: so many bytes, byte i being i
-     modulo 251. ?hang=1: says "begun" and then nothing for a minute. --%>
+     modulo 251. ?hang=T: says "begun" and then nothing for a minute; "hanging T" is in Tomcat's log by then. --%>
 <%@ page contentType="application/octet-stream" session="false" import="java.io.*" %><%
   OutputStream stream = response.getOutputStream();
   String bytes = request.getParameter("bytes");
   if (request.getParameter("hang") != null) {
     stream.write("begun\n".getBytes());
     stream.flush();
+    System.out.println("hanging " + request.getParameter("hang"));
     Thread.sleep(60000);
   } else if (bytes != null) {
     byte[] pattern = new byte[251 * 32];
