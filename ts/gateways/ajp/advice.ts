@@ -5,6 +5,8 @@ import { PACKET_BYTES } from '../../protocols/ajp13/types.ts';
 
 /** Of one kind and backend, a warning a minute. */
 const REPEAT_MS = 60_000;
+/** What connectors answer to a packet that is too long for them, or we in their place. */
+const SIZE_REFUSALS = new Set([400, 500, 502]);
 /** In a data packet before the bytes. */
 const DATA_HEAD_BYTES = 6;
 
@@ -37,15 +39,22 @@ export class Advice {
    * a servlet's own answer with this status does.
    *
    * @param status 502: there was no answer.
+   * @param sentBytes Of the longest packet that it was sent.
    */
-  explain(backend: string, status: number, headBytes: number): string | null {
-    const text = this.#reason(status, headBytes);
+  explain(backend: string, status: number, sentBytes: number): string | null {
+    const text = this.#reason(status, sentBytes);
     if (text === null) return null;
     this.#say('backend.refused', backend, text);
     return `backend ${backend}: ${text}`;
   }
 
-  #reason(status: number, headBytes: number): string | null {
+  /** Whether there may be something to explain when the answer ends. */
+  isSuspect(status: number, sentBytes: number): boolean {
+    return status === 403 || (sentBytes > PACKET_BYTES && SIZE_REFUSALS.has(status));
+  }
+
+  #reason(status: number, sentBytes: number): string | null {
+    if (!this.isSuspect(status, sentBytes)) return null;
     const { hasSecret, attributes, packetBytes } = this.#options;
     if (status === 403) {
       const secret = hasSecret
@@ -54,11 +63,7 @@ export class Advice {
       if (attributes.length === 0) return `the request was refused: ${secret}`;
       return `the request was refused: ${secret}, or its \`allowedRequestAttributesPattern\` does not have ${attributes.join(', ')} of -request-attribute`;
     }
-    const isRefusal = status === 400 || status === 500 || status === 502;
-    if (isRefusal && headBytes > PACKET_BYTES) {
-      return `the head of the request has ${headBytes} bytes: \`packetSize\` of its AJP connector may be less than -max-packet-size ${packetBytes}`;
-    }
-    return null;
+    return `it was sent a packet of ${sentBytes} bytes: \`packetSize\` of its AJP connector may be less than -max-packet-size ${packetBytes}`;
   }
 
   /** Containers ask for as much as fits one of their packets. */

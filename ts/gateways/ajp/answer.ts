@@ -30,11 +30,13 @@ export interface AnswerOptions {
   mapping: PathMapping;
   /** Fields of ours, each with its line end. */
   extra: string;
+  /**
+   * What there is to be said of it is known at its end, and has to come before it: web servers stop
+   * reading when an answer is whole.
+   */
+  isSuspect(status: number): boolean;
 }
 
-/** What there is to be said of it is known at its end, and has to come before it: web servers stop
- * reading when an answer is whole. */
-const REFUSED = 403;
 const HELD_BYTES_MAX = 16 << 10;
 
 export class Answer implements AnswerEvents {
@@ -116,7 +118,7 @@ export class Answer implements AnswerEvents {
     }
     this.#owner.onHeard();
     if (this.#hasEnded) this.#owner.onEnding(this.#status, this.#reuse);
-    else if (this.#status === REFUSED && !this.#hasBegun && this.#pieceBytes <= HELD_BYTES_MAX) {
+    else if (this.#isHeld()) {
       this.#keep();
       return;
     }
@@ -129,6 +131,11 @@ export class Answer implements AnswerEvents {
     const failure = new Failure(502, `${oneLine(error)}, ${when}`);
     if (isUnheard) this.#owner.onLost(failure);
     else this.#owner.onFault(failure);
+  }
+
+  #isHeld(): boolean {
+    if (this.#hasBegun || this.#pieceBytes > HELD_BYTES_MAX) return false;
+    return this.#options.isSuspect(this.#status);
   }
 
   /** The pieces are views of what is read over next. */

@@ -366,7 +366,26 @@ t.test('packet sizes that differ are explained', async (t) => {
   const client = w.request({ HTTP_COOKIE: 'c'.repeat(9000) });
   const [, connection] = await w.backend.request();
   connection.send(head(500), end(false));
-  t.match((await client.answer()).stderr, /head of the request has 9\d\d\d bytes.*`packetSize`/);
+  t.match((await client.answer()).stderr, /sent a packet of 9\d\d\d bytes.*`packetSize`/);
+
+  const refused = w.request({ HTTP_COOKIE: 'c'.repeat(9000) });
+  const [, refusing] = await w.backend.request();
+  refusing.send(head(400), chunk('too long'));
+  await new Promise((resolve) => setImmediate(resolve));
+  refusing.send(end(false));
+  const told = await refused.answer();
+  t.match(told.stderr, /sent a packet of 9\d\d\d bytes/);
+  t.match(told.records[0], /^stderr /, 'before its answer');
+  t.equal(body(told), 'too long');
+
+  const upload = w.request({}, Buffer.alloc(20_000));
+  const [, closing] = await w.backend.request();
+  t.equal((await closing.data()).length, 20_000);
+  closing.send(head(500), chunk('what?'));
+  closing.socket.end();
+  const { stderr } = await upload.answer();
+  t.match(stderr, /closed the connection, before its answer; .*sent a packet of 20006 bytes/);
+  t.notMatch(stderr, '\n');
 
   const post = w.request({}, 'x');
   const [, other] = await w.backend.request();

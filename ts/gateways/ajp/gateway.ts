@@ -214,7 +214,11 @@ export class Gateway implements RelayContext {
     this.#advice.wanted(name, bytes);
   }
 
-  explain({ name }: Backend, status: number, headBytes: number): string | null {
-    return this.#advice.explain(name, status, headBytes);
+  isSuspect(status: number, sentBytes: number): boolean {
+    return this.#advice.isSuspect(status, sentBytes);
+  }
+
+  explain({ name }: Backend, status: number, sentBytes: number): string | null {
+    return this.#advice.explain(name, status, sentBytes);
   }
 }

@@ -43,7 +43,9 @@ export interface RelayContext {
    * The backend turned the connection down together with the request; what is known of the reason, as
    * a line for the error log.
    */
-  explain(backend: Backend, status: number, headBytes: number): string | null;
+  explain(backend: Backend, status: number, sentBytes: number): string | null;
+  /** Whether it may have to be explained, when the answer has ended. */
+  isSuspect(status: number, sentBytes: number): boolean;
 }
 
 /** RFC 9110, 9.2.1: whoever asks for these wants nothing to be changed. */
@@ -73,7 +75,8 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   /** If its connection was no fresh one, and ends without an answer. */
   #mayRepeat = false;
   #answer: Answer | null = null;
-  #headBytes = 0;
+  /** Of the longest packet that the backend was sent. */
+  #sentBytes = 0;
   #isPumpDue = false;
   #isBodyPaused = false;
   #isAnswerPaused = false;
@@ -231,14 +234,16 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     }
     this.#phase = 'sent';
     if (isFresh) this.#mayRepeat = false;
-    this.#headBytes = head.length;
     this.#connection = connection;
     this.#answer = new Answer(this.#web, this, {
       mapping,
       extra: this.#context.fieldsOf(backend),
+      isSuspect: (status) => this.#context.isSuspect(status, this.#sentBytes),
     });
     this.#body.announce();
-    connection.begin(this.#answer, head, this.#body.next());
+    const first = this.#body.next();
+    this.#sentBytes = Math.max(head.length, bytesOf(first));
+    connection.begin(this.#answer, head, first);
     this.#resumeBody();
     if (options.replyTimeoutMs > 0) {
       this.#replyTimer = setTimeout(() => this.#replyIsLate(), options.replyTimeoutMs);
@@ -258,6 +263,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   #pump(): void {
     const packet = this.#body.next();
     if (packet.length === 0) return;
+    this.#sentBytes = Math.max(this.#sentBytes, bytesOf(packet));
     this.#connection?.send(packet);
     this.#replyTimer?.refresh();
     this.#resumeBody();
@@ -289,7 +295,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
 
   onEnding(status: number, reuse: boolean): void {
     if (reuse) return;
-    const line = this.#context.explain(this.#backend as Backend, status, this.#headBytes);
+    const line = this.#context.explain(this.#backend as Backend, status, this.#sentBytes);
     if (line !== null) this.#web.report(line);
   }
 
@@ -350,7 +356,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     backend.strike(message, this.#context.now());
     const hint = this.#answer?.hasBegun
       ? null
-      : this.#context.explain(backend, status, this.#headBytes);
+      : this.#context.explain(backend, status, this.#sentBytes);
     const causes = [...this.#causes, `backend ${backend.name}: ${message}`];
     if (hint !== null) causes.push(hint);
     this.#fail(new Failure(status, causes.join('; ')));
@@ -392,4 +398,8 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     if (isBroken) this.#web.breakOff();
     else this.#web.end();
   }
+}
+
+function bytesOf(pieces: readonly Buffer[]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0);
 }

@@ -182,7 +182,10 @@ export class PacketReader {
     const payload = bytes.readUInt16BE(at + 2);
     if (payload + HEAD_BYTES > this.#packetBytes) {
       const message = `a packet of ${payload + HEAD_BYTES} bytes, at most ${this.#packetBytes} are configured here`;
-      throw this.#sink.fault(`${message} (the packet size must be the same at both ends)`, 'size');
+      throw this.#sink.fault(
+        `${message} (the packet size, packetSize of Tomcat, must be the same at both ends)`,
+        'size',
+      );
     }
     return payload;
   }

@@ -101,7 +101,7 @@ export class MessageWriter {
 
   #tooLong(): ProtocolError {
     return new ProtocolError(
-      `AJP: ${this.#what} does not fit a packet of ${this.#packetBytes} bytes (a larger packet size must be configured at both ends)`,
+      `AJP: ${this.#what} does not fit a packet of ${this.#packetBytes} bytes (a larger packet size, packetSize of Tomcat, must be configured at both ends)`,
       this.#status.tooLong,
     );
   }
