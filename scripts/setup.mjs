@@ -47,6 +47,8 @@ const groups = {
     ...base,
     ...programs,
     'spawn-fcgi',
+    'fcgiwrap',
+    'cgit',
     'lighttpd',
     'libapache2-mod-fcgid',
     'clang',

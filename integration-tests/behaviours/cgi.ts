@@ -11,26 +11,6 @@ import { isRoot, Site, uidOf } from '../servers/site.ts';
 import { run } from '../servers/usher.ts';
 import type { WebServer } from '../servers/web-server.ts';
 
-const backend = '/usr/lib/git-core/git-http-backend';
-
-/** A repository of so many bytes that cannot be compressed, and an empty one to push to. */
-async function makeRepositories(site: Site, bytes: number): Promise<void> {
-  const git = async (...words: string[]): Promise<void> => {
-    const who = ['-c', 'user.name=A', '-c', 'user.email=a@b', '-c', 'init.defaultBranch=main'];
-    const { status, output } = await run(['git', ...who, ...words]);
-    if (status !== 0) throw new Error(`git ${words.join(' ')}: ${output}`);
-  };
-  const work = `${site.dir}/work`;
-  await git('init', '-q', work);
-  await run(['sh', '-c', `head -c ${bytes} /dev/urandom > ${work}/big`]);
-  await git('-C', work, 'add', '.');
-  await git('-C', work, 'commit', '-qm', 'one');
-  await git('clone', '-q', '--bare', work, `${site.dir}/git/full.git`);
-  await git('init', '-q', '--bare', `${site.dir}/git/empty.git`);
-  await git('-C', `${site.dir}/git/empty.git`, 'config', 'http.receivepack', 'true');
-  if (isRoot) await run(['chown', '-R', `${site.instanceUid}`, `${site.dir}/git`]);
-}
-
 export async function cgi(t: Test, server: WebServer): Promise<void> {
   const site = await Site.create(t, server);
   const docs = site.docs;
@@ -43,12 +23,9 @@ export async function cgi(t: Test, server: WebServer): Promise<void> {
   site.file('docs/usage.cgi', '#!/bin/sh\necho usage: usage FILE >&2\nexit 64\n', 0o755);
   site.file('docs/garbage.cgi', '#!/bin/sh\necho hello, world\n', 0o755);
   site.file('outside.cgi', '#!/bin/sh\necho Content-Type: text/plain; echo; echo outside\n', 0o755);
-  await makeRepositories(site, 3_000_000);
   await site.start({
     nginx: `
       usher_app one "command=${words} fixed argument" protocol=cgi initial_env=COLOUR=blue;
-      usher_app git command=${backend} protocol=cgi initial_env=GIT_PROJECT_ROOT=${site.dir}/git
-                initial_env=GIT_HTTP_EXPORT_ALL=1;
       usher_app strict command=${words} protocol=cgi request_timeout=1 stop_timeout=1
                 max_output=100K limit=cpu=20;
       server {
@@ -66,18 +43,9 @@ export async function cgi(t: Test, server: WebServer): Promise<void> {
         location /outside { usher_pass ${site.dir}/outside.cgi protocol=cgi; include fastcgi_params; }
         location /one/ { usher_pass one; include fastcgi_params; fastcgi_param SCRIPT_NAME ""; }
         location /strict { usher_pass strict; include fastcgi_params; fastcgi_buffering off; }
-        location /git/ {
-          usher_pass git;
-          include fastcgi_params;
-          fastcgi_param SCRIPT_NAME /git;
-          fastcgi_param REMOTE_USER somebody;
-          fastcgi_request_buffering off;
-        }
       }`,
     apache: `
       AppClass one -command "${words} fixed argument" -protocol cgi -initial-env COLOUR=blue
-      AppClass git -command ${backend} -protocol cgi -initial-env GIT_PROJECT_ROOT=${site.dir}/git \\
-          -initial-env GIT_HTTP_EXPORT_ALL=1
       AppClass strict -command ${words} -protocol cgi -request-timeout 1 -stop-timeout 1 \\
           -max-output 100K -limit cpu=20
       AddHandler usher-cgi .cgi
@@ -89,10 +57,6 @@ export async function cgi(t: Test, server: WebServer): Promise<void> {
       </Location>
       <Location /strict>
         UsherPass strict
-      </Location>
-      <Location /git/>
-        UsherPass git
-        SetEnv REMOTE_USER somebody
       </Location>`,
   });
 
@@ -178,23 +142,6 @@ export async function cgi(t: Test, server: WebServer): Promise<void> {
     t.match(unread, { status: 200, text: 'early' }, 'a program need not read what it gets');
     const long = await site.request('/words.cgi?bytes=5000000');
     t.equal(checksum(long.body), checksum(pattern(5_000_000)));
-  });
-
-  await site.check('git clones and pushes, four at once', async (t) => {
-    const from = `http://127.0.0.1:${site.port}/git`;
-    const clones = [1, 2, 3, 4].map((i) =>
-      run(['git', 'clone', '-q', `${from}/full.git`, `${site.dir}/clone${i}`]),
-    );
-    for (const { status, output } of await Promise.all(clones)) t.equal(status, 0, output);
-    const big = (name: string) => checksum(readFileSync(`${site.dir}/${name}/big`));
-    t.equal(big('clone4'), big('work'));
-    const push = ['-c', 'http.postBuffer=65536', 'push', '-q', `${from}/empty.git`];
-    const branches = [1, 2, 3, 4].map((i) =>
-      run(['git', '-C', `${site.dir}/work`, ...push, `HEAD:refs/heads/b${i}`]),
-    );
-    for (const { status, output } of await Promise.all(branches)) t.equal(status, 0, output);
-    const { output } = await run(['git', 'ls-remote', `${from}/empty.git`]);
-    t.equal(output.trim().split('\n').length, 4, 'in chunks, for they are longer than its buffer');
   });
 
   await site.check('what goes wrong has its status and one line of cause', async (t) => {

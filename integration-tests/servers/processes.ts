@@ -70,6 +70,11 @@ export function memoryBytes(pid: number): number {
   return Number(/^RssAnon:\s*(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024;
 }
 
+/** The most that a process has had in memory so far. */
+export function peakMemoryBytes(pid: number): number {
+  return Number(/^VmHWM:\s*(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? Number.NaN) * 1024;
+}
+
 /** How many descriptors a process has open; NaN when it is gone. */
 export function descriptorCount(pid: number): number {
   try {
@@ -94,7 +99,8 @@ export function socketsIn(directory: string): Map<string, string> {
   return found;
 }
 
-function descriptorTargets(pid: number): string[] {
+/** What the descriptors of a process are, as /proc names them: paths, socket:[N] … */
+export function descriptorTargets(pid: number): string[] {
   try {
     return readdirSync(`/proc/${pid}/fd`).map((descriptor) =>
       link(`/proc/${pid}/fd/${descriptor}`),

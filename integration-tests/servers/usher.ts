@@ -62,7 +62,7 @@ export interface Outcome {
  */
 export function run(
   command: string[],
-  options: { uid?: number; gid?: number } = {},
+  { withinMs = 60_000, ...options }: { uid?: number; gid?: number; withinMs?: number } = {},
 ): Promise<Outcome> {
   const [program = '', ...args] = [...clean, ...command];
   const directory = mkdtempSync('/tmp/usher-run-');
@@ -77,7 +77,7 @@ export function run(
       stdio: ['ignore', output, output],
       ...options,
     });
-    const timeout = setTimeout(() => child.kill('SIGKILL'), 60_000);
+    const timeout = setTimeout(() => child.kill('SIGKILL'), withinMs);
     child.once('error', (error) => ended(-1, `${error.message}\n`));
     child.once('exit', (status, signal) => {
       clearTimeout(timeout);
