@@ -246,6 +246,33 @@ t.test('what a program said', (t) => {
   t.end();
 });
 
+t.test('jserv', async (t) => {
+  const file = join(t.testdir({ 'jserv.properties': '' }), 'jserv.properties');
+  writeFileSync(
+    file,
+    'wrapper.bin=/usr/bin/java\nwrapper.bin.parameters=-Dx="a b"\nwrapper.classpath=/opt/jserv.jar\n' +
+      'wrapper.env.copy=TZ\nbindaddress=::1\nport=8010\nsecurity.secretKey=/etc/key\nzones=root\n',
+  );
+  t.match(await usher(['jserv', file, '--name', 'old']), {
+    exitCode: 0,
+    out: `AppClass old \\
+    -protocol ajp12 \\
+    -command "/usr/bin/java '-Dx=\\"a' 'b\\"' org.apache.jserv.JServ ${file}" \\
+    -host [::1]:8010 \\
+    -initial-env CLASSPATH=/opt/jserv.jar \\
+    -secret-file /etc/key
+`,
+    err: /wrapper\.env\.copy=TZ: .*\n.*zones=root: .*\n.*\/etc\/key must belong to root/,
+  });
+  t.match(await usher(['jserv', file, '--server', 'nginx']), {
+    out: /^usher_app jserv\n {4}protocol=ajp12\n {4}"command=\/usr.*\n.*\n.*\n {4}secret_file=\/etc\/key;\n$/,
+  });
+  writeFileSync(file, 'security.authentication=false\nport=none\n');
+  t.match(await usher(['jserv', file]), { exitCode: 1, err: /jserv\.properties:2: port=none/ });
+  t.match(await usher(['jserv', `${file}.not`]), { exitCode: 1, err: /ENOENT/ });
+  t.match(await usher(['jserv', file, '--server', 'lighttpd']), { exitCode: 2 });
+});
+
 t.test('stop', async (t) => {
   const stops: StopRequest[] = [];
   const { runtimeDir, server } = await startManager(t, {

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { NoManagerError } from '../control/client.ts';
 import { addBackend } from './commands/backend.ts';
 import { addConfigCheck } from './commands/config-check.ts';
+import { addJserv } from './commands/jserv.ts';
 import { addRestart } from './commands/restart.ts';
 import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
@@ -16,7 +17,7 @@ import { installed } from './launch.ts';
 
 const commands = [
   ...[addStatus, addRestart, addRetry, addBackend, addStop, addUpgrade, addRun],
-  addConfigCheck,
+  ...[addConfigCheck, addJserv],
 ];
 
 /**
