@@ -251,7 +251,7 @@ t.test('jserv', async (t) => {
   writeFileSync(
     file,
     'wrapper.bin=/usr/bin/java\nwrapper.bin.parameters=-Dx="a b"\nwrapper.classpath=/opt/jserv.jar\n' +
-      'wrapper.env.copy=TZ\nbindaddress=::1\nport=8010\nsecurity.secretKey=/etc/key\nzones=root\n',
+      'wrapper.env.copy=TZ\nwrapper.env.copyall=true\nbindaddress=::1\nport=8010\nsecurity.secretKey=/etc/key\nzones=root\n',
   );
   t.match(await usher(['jserv', file, '--name', 'old']), {
     exitCode: 0,
@@ -260,12 +260,13 @@ t.test('jserv', async (t) => {
     -command "/usr/bin/java '-Dx=\\"a' 'b\\"' org.apache.jserv.JServ ${file}" \\
     -host [::1]:8010 \\
     -initial-env CLASSPATH=/opt/jserv.jar \\
+    -initial-env TZ \\
     -secret-file /etc/key
 `,
-    err: /wrapper\.env\.copy=TZ: .*\n.*zones=root: .*\n.*\/etc\/key must belong to root/,
+    err: /wrapper\.env\.copyall: .*\n.*zones=root: .*\n.*\/etc\/key must belong to root/,
   });
   t.match(await usher(['jserv', file, '--server', 'nginx']), {
-    out: /^usher_app jserv\n {4}protocol=ajp12\n {4}"command=\/usr.*\n.*\n.*\n {4}secret_file=\/etc\/key;\n$/,
+    out: /^usher_app jserv\n {4}protocol=ajp12\n {4}"command=\/usr.*\n.*\n.*\n.*\n {4}secret_file=\/etc\/key;\n$/,
   });
   writeFileSync(file, 'security.authentication=false\nport=none\n');
   t.match(await usher(['jserv', file]), { exitCode: 1, err: /jserv\.properties:2: port=none/ });

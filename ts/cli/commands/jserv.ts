@@ -39,13 +39,13 @@ export function addJserv(program: Command, context: Context): void {
 }
 
 function directive(properties: JservProperties, server: Server, name: string): string {
-  const { command, env, bindAddress, port, secretKeyFile } = properties;
+  const { command, env, copiedEnv, bindAddress, port, secretKeyFile } = properties;
   const host = bindAddress === null || bindAddress === 'localhost' ? '127.0.0.1' : bindAddress;
   const options: [name: string, value: string][] = [
     ['protocol', 'ajp12'],
     ['command', command.map(quoteWord).join(' ')],
     ['host', `${host.includes(':') ? `[${host}]` : host}:${port}`],
-    ...env.map((variable): [string, string] => ['initial-env', variable]),
+    ...[...env, ...copiedEnv].map((one): [string, string] => ['initial-env', one]),
     ...(secretKeyFile === null ? [] : [['secret-file', secretKeyFile] as [string, string]]),
   ];
   if (server === 'apache') {
@@ -58,11 +58,10 @@ function directive(properties: JservProperties, server: Server, name: string): s
   return `${[`usher_app ${quote(name)}`, ...lines].join('\n    ')};`;
 }
 
-function remarks({ copiedEnv, copiesAllEnv, zones, secretKeyFile }: JservProperties): string[] {
-  const names = copiesAllEnv ? 'wrapper.env.copyall' : `wrapper.env.copy=${copiedEnv.join(',')}`;
+function remarks({ copiesAllEnv, zones, secretKeyFile }: JservProperties): string[] {
   return [
-    ...(copiedEnv.length > 0 || copiesAllEnv
-      ? [`${names}: engines get what -initial-env says; give each variable there`]
+    ...(copiesAllEnv
+      ? ['wrapper.env.copyall: engines get what -initial-env says; name each variable there']
       : []),
     ...(zones.length > 0
       ? [
