@@ -2,21 +2,18 @@
 // One class whose instances we run: carries out what the policy wants, replaces what has to be
 // replaced, publishes what workers need to know. Driven by pass() and by the launcher's events.
 import { closeSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { constants } from 'node:os';
-import type { BackendStatus, ClassStatus, Journey } from '../control/messages.ts';
+import type { ClassStatus, Journey } from '../control/messages.ts';
 import type { Activation } from '../gateways/link.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
 import type { Exit, KeptEndpoint } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
+import { ClassGateways } from './class-gateways.ts';
 import type { ClassMemory } from './class-memory.ts';
 import { ClassReport } from './class-report.ts';
 import type { ClassContext } from './context.ts';
-import type { EnginesConfig } from './engines/engine-config.ts';
-import { Engines } from './engines/engines.ts';
+import type { Engines } from './engines/engines.ts';
 import { Failures, type Refusal } from './failures.ts';
-import type { GatewayConfig } from './gateway-config.ts';
-import { Gateways } from './gateways.ts';
 import { type Endpoint, type Instance, isServing } from './instance.ts';
 import {
   describeExit,
@@ -76,9 +73,7 @@ export class ManagedClass {
   #load: Load;
   #report: ClassReport;
   /** Where the instances are gateways. */
-  #gateways: Gateways | null = null;
-  /** Where servlet engines are started for them. */
-  #engines: Engines | null = null;
+  #gateways: ClassGateways | null = null;
 
   constructor(
     context: ClassContext,
@@ -185,8 +180,7 @@ export class ManagedClass {
   recall(memory: ClassMemory): void {
     if (memory.failures) this.#failures.restore(memory.failures);
     this.lastFailure = memory.lastFailure;
-    this.#gateways?.restore(memory.activations);
-    this.#engines?.restore(memory.engines);
+    this.#gateways?.recall(memory);
     this.#failures.expire(this.#context.now());
     this.#publish();
   }
@@ -420,18 +414,11 @@ export class ManagedClass {
         requests: this.#context.channel.served(instance.ref),
         rssBytes: rssBytes(instance.pid),
       })),
-      backends: this.#backends(),
+      backends: this.#gateways?.status(this.#context.now()) ?? [],
       lastEvent: this.#report.lastEvent,
       totals: totalsOf(load),
       lastFailure: this.lastFailure,
     };
-  }
-
-  #backends(): BackendStatus[] {
-    const backends = this.#gateways?.status(this.#context.now()) ?? [];
-    return backends.map((one) => {
-      return { ...one, engine: this.#engines?.statusOf(one.address) ?? null };
-    });
   }
 
   // ---- what the class looks like
@@ -650,56 +637,32 @@ export class ManagedClass {
       });
   }
 
+  /** The servlet engines that it starts, if it does. */
+  get #engines(): Engines | null {
+    return this.#gateways?.engines ?? null;
+  }
+
   /** Where its instances are gateways, they are told what is to be done. */
   #equip({ gateway, engines }: ClassConfig): void {
     if (gateway === null) {
       this.#gateways?.close();
       this.#gateways = null;
-      return;
-    }
-    if (engines && !this.#engines) this.#engines = this.#enginesOf(engines);
-    else this.#engines?.configure(engines ?? { ...this.#engines.config, backends: [] });
-    if (this.#gateways) this.#gateways.configure(this.#withLeaving(gateway));
-    else {
-      this.#gateways = new Gateways(this.label, gateway, (level, event, text) =>
-        this.#report.note(level, event, {}, text),
-      );
-    }
-    this.#gateways.tellEngines(this.#engines?.facts ?? []);
+    } else if (this.#gateways) this.#gateways.configure({ gateway, engines });
+    else this.#gateways = new ClassGateways(this.#gatewaysOwner(), { gateway, engines });
   }
 
-  /** Engines that are to end may have requests still. */
-  #withLeaving(gateway: GatewayConfig): GatewayConfig {
-    const names = new Set(gateway.backends.map(({ name }) => name));
-    const leaving = this.#engines?.leaving.filter(({ name }) => !names.has(name)) ?? [];
-    return { ...gateway, backends: [...gateway.backends, ...leaving] };
-  }
-
-  #enginesOf(config: EnginesConfig): Engines {
-    return new Engines(
-      {
-        context: this.#context,
-        label: this.label,
-        tagOf: (engine) => this.#context.engineTagOf(this, engine),
-        own: (id) => this.#context.own(id, this),
-        note: (level, event, fields, text) => this.#report.note(level, event, fields, text),
-        isDrained: (name) => this.#gateways?.isDrained(name) ?? true,
-        answered: (name) => this.#gateways?.answered(name) ?? 0,
-        onChange: (what) => {
-          const { gateway } = this.config;
-          if (what === 'members' && gateway) {
-            this.#gateways?.configure(this.#withLeaving(gateway));
-          }
-          this.#gateways?.tellEngines(this.#engines?.facts ?? []);
-        },
-        onUp: () => this.#onEngineUp(),
-        onFailed: (journey) => {
-          this.lastFailure = journey;
-        },
+  #gatewaysOwner(): ConstructorParameters<typeof ClassGateways>[0] {
+    return {
+      context: this.#context,
+      label: this.label,
+      tagOf: (engine) => this.#context.engineTagOf(this, engine),
+      own: (id) => this.#context.own(id, this),
+      note: (level, event, fields, text) => this.#report.note(level, event, fields, text),
+      onUp: () => this.#onEngineUp(),
+      onFailed: (journey) => {
+        this.lastFailure = journey;
       },
-      config,
-      this.#context.engineTools,
-    );
+    };
   }
 
   /** What gateways could not be started for is over. */
@@ -718,8 +681,7 @@ export class ManagedClass {
   /** @param fd Closed here if nobody takes it. */
   #attach(id: number, fd: number | null): void {
     if (fd === null) return;
-    if (this.#gateways && this.#instances.has(id))
-      this.#gateways.attach(id, new Socket({ fd, readable: true, writable: true }));
+    if (this.#gateways && this.#instances.has(id)) this.#gateways.attach(id, fd);
     else closeSync(fd);
   }
 
@@ -912,9 +874,8 @@ export class ManagedClass {
 
   #remember(): void {
     const failures = this.#failures.save();
-    const activations = this.#gateways?.activations ?? [];
-    const engines = this.#engines?.save() ?? [];
-    this.#report.remember({ failures, lastFailure: this.lastFailure, activations, engines });
+    const behind = this.#gateways?.memory ?? { activations: [], engines: [] };
+    this.#report.remember({ failures, lastFailure: this.lastFailure, ...behind });
   }
 }
 
