@@ -67,14 +67,16 @@ export function configurationFor(
   classes: readonly TorturedClass[],
   own: ClassOptions,
 ): Texts {
+  const kind = program.engines === undefined ? 'static' : 'external';
   const optionsOf = ({ file }: TorturedClass): ClassOptions => ({
-    command: program.command(file),
-    concurrency: program.concurrency,
+    ...(kind === 'static'
+      ? { command: program.command(file), concurrency: program.concurrency }
+      : {}),
     ...program.options,
     ...own,
   });
   const lines = (server: WebServer['kind']): string =>
-    classes.map((one) => classLine(server, 'static', one.name, optionsOf(one))).join('\n');
+    classes.map((one) => classLine(server, kind, one.name, optionsOf(one))).join('\n');
   return {
     nginx: `${lines('nginx')}
   server {

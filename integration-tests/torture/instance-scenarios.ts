@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../servers/eventually.ts';
 import { signal } from '../servers/processes.ts';
 import { usherCommand } from '../servers/usher.ts';
-import { lastingPhp, programNames } from './programs.ts';
+import { lastingPhp, ownPrograms } from './programs.ts';
 import type { Scenario } from './scenario.ts';
 import { processes, saturating } from './server-scenarios.ts';
 import { patienceMs, type Tortured } from './tortured.ts';
@@ -160,7 +160,7 @@ export const instanceScenarios: readonly Scenario[] = [
   {
     name: 'rolling-restart',
     title: '`usher restart CLASS` replaces all instances of a class.',
-    programs: programNames,
+    programs: [...ownPrograms, 'tomcat'],
     options: () => ({ processes }),
     clients: saturating,
     methods: 'both',
@@ -204,7 +204,7 @@ export const instanceScenarios: readonly Scenario[] = [
   {
     name: 'max-requests',
     title: 'Each instance is replaced after 20 requests.',
-    programs: programNames.filter((name) => name !== 'php'),
+    programs: ownPrograms.filter((name) => name !== 'php'),
     options: () => ({ processes, 'max-requests': 20 }),
     clients: saturating,
     methods: 'both',

@@ -2,9 +2,11 @@
 // The programs that are tortured. All answer one line each for QUERY_STRING, pid, body_bytes and
 // body_crc32, and take their time with ?sleep=MS.
 
+import { randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { apps } from '../servers/checkout.ts';
-import type { Site } from '../servers/site.ts';
+import type { Site, SiteOwner } from '../servers/site.ts';
+import { Tomcat } from '../servers/tomcat.ts';
 
 /** Options of a class as httpd.conf spells them, without the hyphen; true for one without a value, a
  * list for one that is repeated. */
@@ -18,7 +20,13 @@ export interface Program {
   /** Requests one instance takes at once. */
   concurrency: number;
   options: ClassOptions;
+  /** Servlet engines, started for the site's time; then the class's instances are gateways. */
+  engines?: (owner: SiteOwner, context: string) => Promise<Tomcat[]>;
+  /** What is asked for; page.php. */
+  page?: string;
 }
+
+export const engineSecret = randomBytes(12).toString('hex');
 
 const placed =
   (app: string) =>
@@ -32,7 +40,7 @@ function placePage(site: Site, className: string): string {
   return path;
 }
 
-export type ProgramName = 'c' | 'perl' | 'node' | 'php' | 'php-children';
+export type ProgramName = 'c' | 'perl' | 'node' | 'php' | 'php-children' | 'tomcat';
 
 export const programs: Record<ProgramName, Program> = {
   c: {
@@ -70,8 +78,20 @@ export const programs: Record<ProgramName, Program> = {
     concurrency: 4,
     options: { 'initial-env': ['PHP_FCGI_CHILDREN=4', 'PHP_FCGI_MAX_REQUESTS=50'] },
   },
+  tomcat: {
+    name: 'tomcat',
+    place: () => '',
+    command: () => '',
+    concurrency: 2,
+    options: { protocol: 'ajp' },
+    engines: (owner, context) =>
+      Promise.all([1, 2].map(() => Tomcat.start(owner, { context, secret: engineSecret }))),
+    page: 'torture.jsp',
+  },
 };
 
+/** Those that are instances themselves. */
+export const ownPrograms: readonly ProgramName[] = ['c', 'perl', 'node', 'php', 'php-children'];
 export const programNames = Object.keys(programs) as ProgramName[];
 
 /** php-cgi that does not end itself: what ends is to be what was ended. */

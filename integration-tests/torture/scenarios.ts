@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // All scenarios, in the order in which they are run.
 
+import { engineScenarios } from './engine-scenarios.ts';
 import { hostileScenarios } from './hostile-scenario.ts';
 import { instanceScenarios } from './instance-scenarios.ts';
 import { queueScenarios } from './queue-scenarios.ts';
@@ -12,6 +13,7 @@ export const scenarios: readonly Scenario[] = [
   ...serverScenarios,
   ...usherScenarios,
   ...instanceScenarios,
+  ...engineScenarios,
   ...queueScenarios,
   ...hostileScenarios,
 ];

@@ -6,11 +6,12 @@ import { eventually } from '../servers/eventually.ts';
 import { type Ask, Load } from '../servers/load.ts';
 import { descriptorCount, parentOf } from '../servers/processes.ts';
 import { Site, type SiteOwner, type Texts } from '../servers/site.ts';
+import type { Tomcat } from '../servers/tomcat.ts';
 import type { ClassStatus, Status } from '../servers/usher.ts';
 import type { WebServer } from '../servers/web-server.ts';
 import { configurationFor, type TorturedClass } from './configuration.ts';
 import { EventCounts, managerStatus, pidsIn } from './manager.ts';
-import type { ClassOptions, Program } from './programs.ts';
+import { type ClassOptions, engineSecret, type Program } from './programs.ts';
 import { requestTo } from './requests.ts';
 
 /** How long something may take on a machine that has much else to do. */
@@ -28,11 +29,20 @@ export interface Setting {
   sleepMs: number;
 }
 
+/** The options of a class that engines serve. */
+function hosted(site: Site, engines: readonly Tomcat[], options: ClassOptions): ClassOptions {
+  const secretFile = site.file('secret', `${engineSecret}\n`, 0o600);
+  const host = engines.map(({ address }) => address);
+  return { ...options, host, 'secret-file': secretFile };
+}
+
 export class Tortured {
   readonly site: Site;
   readonly setting: Setting;
   readonly classes: readonly TorturedClass[];
   readonly texts: Texts;
+  /** Of a program that is served by some. */
+  readonly engines: readonly Tomcat[];
   readonly load: Load;
   readonly log: EventCounts;
   /** Whatever else is wrong than a lost request. */
@@ -42,11 +52,18 @@ export class Tortured {
   /** Of the thing that the scenario repeats. */
   events = 0;
 
-  private constructor(site: Site, setting: Setting, classes: TorturedClass[], texts: Texts) {
+  private constructor(
+    site: Site,
+    setting: Setting,
+    classes: TorturedClass[],
+    texts: Texts,
+    engines: Tomcat[],
+  ) {
     this.site = site;
     this.setting = setting;
     this.classes = classes;
     this.texts = texts;
+    this.engines = engines;
     this.load = new Load(site.port, (index) => this.ask(index));
     this.log = new EventCounts(site.runtimeDir);
   }
@@ -57,9 +74,11 @@ export class Tortured {
       const name = `class${i}`;
       return { name, file: setting.program.place(site, name) };
     });
-    const texts = configurationFor(site, setting.program, classes, setting.options);
+    const engines = (await setting.program.engines?.(owner, `/${classes[0]!.name}`)) ?? [];
+    const options = engines.length === 0 ? setting.options : hosted(site, engines, setting.options);
+    const texts = configurationFor(site, setting.program, classes, options);
     await site.start(texts);
-    const tortured = new Tortured(site, setting, classes, texts);
+    const tortured = new Tortured(site, setting, classes, texts, engines);
     await tortured.statusSoon();
     return tortured;
   }
@@ -68,9 +87,9 @@ export class Tortured {
 
   /** The request of this number; the classes take turns. */
   ask(index: number, { name } = this.classes[index % this.classes.length]!): Ask {
-    const { methods, sleepMs } = this.setting;
+    const { methods, sleepMs, program } = this.setting;
     const hasBody = methods === 'POST' || (methods === 'both' && index % 4 === 3);
-    return requestTo(`/${name}/page.php`, index, hasBody, sleepMs);
+    return requestTo(`/${name}/${program.page ?? 'page.php'}`, index, hasBody, sleepMs);
   }
 
   /** A load on one class alone, counted together with the others' by the driver. */

@@ -6,7 +6,7 @@ import { eventually } from '../servers/eventually.ts';
 import { isRunning, signal } from '../servers/processes.ts';
 import { readAgain } from '../servers/reading-again.ts';
 import { standbyOf, usherProcesses } from '../servers/usher-processes.ts';
-import { type ClassOptions, lastingPhp } from './programs.ts';
+import { type ClassOptions, lastingPhp, ownPrograms } from './programs.ts';
 import type { Scenario } from './scenario.ts';
 import { kept, processes, saturating, sparingInstances } from './server-scenarios.ts';
 import { patienceMs, type Tortured } from './tortured.ts';
@@ -102,7 +102,7 @@ export const usherScenarios: readonly Scenario[] = [
   {
     name: 'kill-manager',
     title: 'The manager is killed with -9; no instance is started again.',
-    programs: ['c', 'node', 'perl', 'php', 'php-children'],
+    programs: [...ownPrograms, 'tomcat'],
     options: kept,
     clients: saturating,
     methods: 'both',
