@@ -21,6 +21,7 @@ const tiny: WebServer = {
   configuration: (_place, text) => text,
   startCommand: () => ['false'],
   checkCommand: () => ['false'],
+  hasBegun: () => true,
   reloadSignal: 'SIGHUP',
   endingSignals: { TERM: 'SIGTERM', graceful: 'SIGTERM', KILL: 'SIGKILL' },
 };

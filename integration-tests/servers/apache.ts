@@ -50,6 +50,7 @@ const apache = (mpm: 'event' | 'prefork'): WebServer => ({
   configuration: (place, text) => configuration(mpm, place, text),
   startCommand: (place) => [...command(place), '-k', 'start'],
   checkCommand: (place) => [...command(place), '-t'],
+  hasBegun: (_children, log) => log.includes('resuming normal operations'),
   reloadSignal: 'SIGUSR1',
   endingSignals: { TERM: 'SIGTERM', graceful: 'SIGWINCH', KILL: 'SIGKILL' },
 });

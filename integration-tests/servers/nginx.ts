@@ -2,9 +2,11 @@
 // nginx with our module: the part of its configuration that all tests share, and how it is run.
 
 import { nginxModule } from './checkout.ts';
+import { commandLine } from './processes.ts';
 import { files, type Place, type WebServer } from './web-server.ts';
 
 const program = '/usr/sbin/nginx';
+const workers = 2;
 
 function configuration(place: Place, text: string): string {
   const { dir, runtimeDir, user, group } = place;
@@ -14,7 +16,7 @@ ${user ? `user ${user} ${group};` : ''}
 load_module ${nginxModule};
 pid ${files.pid(place)};
 error_log ${files.errorLog(place)} info;
-worker_processes 2;
+worker_processes ${workers};
 events { worker_connections 1024; }
 http {
   log_format usher '"$request" $status class=$usher_class state=$usher_state '
@@ -27,6 +29,10 @@ ${text}
 }
 `;
 }
+
+/** A worker takes this name when it is about to serve. */
+export const hasNginxWorkers = (children: readonly number[]): boolean =>
+  children.filter((pid) => commandLine(pid).includes('worker process')).length >= workers;
 
 const command = (place: Place): string[] => [
   program,
@@ -42,6 +48,7 @@ export const nginx: WebServer = {
   configuration,
   startCommand: command,
   checkCommand: (place) => [...command(place), '-t'],
+  hasBegun: hasNginxWorkers,
   reloadSignal: 'SIGHUP',
   endingSignals: { TERM: 'SIGTERM', graceful: 'SIGQUIT', KILL: 'SIGKILL' },
 };

@@ -193,17 +193,21 @@ export class Site implements Place {
     return run([...sanitizedCommand(), ...this.server.checkCommand(this)], this.startAs);
   }
 
-  /** Starts the server; throws with what it said when it does not come to accept connections. */
+  /** Starts the server; throws with what it said when it does not come to serve. */
   async start(texts: Texts): Promise<void> {
     this.writeConfiguration(texts);
     this.wasStarted = true;
+    const mark = sizeOf(files.errorLog(this));
     const command = [...sanitizedCommand(), ...this.server.startCommand(this)];
     const { status, output } = await run(command, this.startAs);
     const said = () => `${output}\n${textFrom(files.errorLog(this))}`;
     if (status !== 0) throw new Error(`${this.server.name} did not start (${status}): ${said()}`);
     await eventually(
-      `${this.server.name} listens: ${said()}`,
-      async () => (await accepts(this.port)) && isRunning(this.pid),
+      `${this.server.name} serves: ${said()}`,
+      async () =>
+        (await accepts(this.port)) &&
+        isRunning(this.pid) &&
+        this.server.hasBegun(this.workers, textFrom(files.errorLog(this), mark)),
     );
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Web servers as the distribution ships them, without anything of ours: clients of public addresses.
 
-import { fastcgiParams } from './nginx.ts';
+import { fastcgiParams, hasNginxWorkers } from './nginx.ts';
 import { files, type Place, type WebServer } from './web-server.ts';
 
 const nginxProgram = '/usr/sbin/nginx';
@@ -37,6 +37,7 @@ ${text}
 `,
   startCommand: nginxCommand,
   checkCommand: (place) => [...nginxCommand(place), '-t'],
+  hasBegun: hasNginxWorkers,
   reloadSignal: 'SIGHUP',
   endingSignals: { TERM: 'SIGTERM', graceful: 'SIGQUIT', KILL: 'SIGKILL' },
 };
@@ -62,6 +63,7 @@ ${text}
 `,
   startCommand: lighttpdCommand,
   checkCommand: (place) => [...lighttpdCommand(place), '-tt'],
+  hasBegun: () => true, // one process is all of it
   reloadSignal: 'SIGUSR1',
   endingSignals: { TERM: 'SIGTERM', graceful: 'SIGINT', KILL: 'SIGKILL' },
 };

@@ -26,6 +26,12 @@ export interface WebServer {
   /** The command that starts it in the background, and the one that only reads the configuration. */
   startCommand: (place: Place) => string[];
   checkCommand: (place: Place) => string[];
+  /**
+   * Whether it has begun: `children` are the master's, `log` is its error log since its start. A
+   * master listens before it has workers; until then nobody would outlive it, nor would all of it
+   * get a signal.
+   */
+  hasBegun: (children: readonly number[], log: string) => boolean;
   /** The signals for its master. */
   reloadSignal: NodeJS.Signals;
   endingSignals: Record<Ending, NodeJS.Signals>;
