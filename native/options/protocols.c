@@ -246,13 +246,23 @@ static int check_mount(usher_host_t host, const usher_option_values_t *values, c
         mount != NULL ? "the prefix that replaces it" : "the prefix that it replaces");
 }
 
-/* What is not there yet is refused, not ignored. */
+/* What AJP 1.2 has not: packets, and connections for more than one request. */
 static int check_version(usher_host_t host, const usher_option_values_t *values, char *error,
                          size_t size) {
-    setting_t protocol = show(host, usher_options_given(values, USHER_OPTION_protocol));
-    if (strcasecmp(protocol_word(values), "ajp12") == 0)
-        return usher_text_fail(error, size, "%s: this version speaks AJP 1.3 only, which is ajp",
-                               protocol.text);
+    static const int rows[] = {USHER_OPTION_maxPacketSize, USHER_OPTION_connectionPoolMinsize,
+                               USHER_OPTION_connectionPoolTimeout};
+    if (strcasecmp(protocol_word(values), "ajp12") != 0)
+        return 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const usher_option_value_t *value = usher_options_given(values, rows[i]);
+        if (value != NULL)
+            return usher_text_fail(
+                error, size, "%s needs %s%sajp; this class speaks %s, %s", show(host, value).text,
+                usher_options_spell(host, USHER_OPTION_protocol).text,
+                host == USHER_HOST_NGINX ? "=" : " ", protocol_word(values),
+                rows[i] == USHER_OPTION_maxPacketSize ? "which has no packets"
+                                                      : "whose connections carry one request");
+    }
     return 0;
 }
 

@@ -211,7 +211,7 @@ export function runFingerprint(config: ClassConfig): string {
   const { args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile } = config;
   const { allowSetuid, publicAddress, hosts, backups, downs, socket, gateway } = config;
   return JSON.stringify([
-    gateway && [gateway.name, gateway.secretFile],
+    gateway && [gateway.options.protocol, gateway.secretFile],
     [args, env, cwd, user, group, nice, concurrency, resourceLimits, logFile, allowSetuid],
     [publicAddress, hosts, backups, downs, socket],
   ]);

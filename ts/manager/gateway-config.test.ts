@@ -47,6 +47,10 @@ t.test('a class of servlet engines', async (t) => {
     { name: 'c:8009', route: null, weight: 1, activation: 'active', isBackup: true },
     { name: 'd:8009', route: 'd', weight: 1, activation: 'stopped', isBackup: false },
   ]);
+  const jserv = externalConfig('old', { protocol: 'AJP12', host: 'a:8007' }, owner, 'x:1');
+  t.match(jserv, { protocol: 'ajp12', gateway: { name: 'ajp', options: { protocol: 'ajp12' } } });
+  const today = externalConfig('old', { protocol: 'ajp', host: 'a:8007' }, owner, 'x:1');
+  t.not(runFingerprint(today), runFingerprint(jserv), 'another version is another gateway');
   const other = externalConfig('tomcat', { ...options, host: 'e:8009' }, owner, 'x:1');
   t.equal(runFingerprint(other), runFingerprint(config), 'other backends need no other gateways');
   const secret = externalConfig('tomcat', { ...options, secretFile: '/etc/other' }, owner, 'x:1');

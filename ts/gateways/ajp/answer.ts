@@ -14,6 +14,7 @@ export interface AnswerOwner {
   onHeard(): void;
   /** false: it may not be asked for now. */
   onGetBody(wanted: number): boolean;
+  onBackendError(text: string): void;
   /** The web server is slow: nothing more until it has room. */
   onFull(): void;
   /** All of it has come, and nothing of this last piece is written yet. */
@@ -100,6 +101,10 @@ export class Answer implements AnswerEvents {
   onGetBody(wanted: number): void {
     if (this.#owner.onGetBody(wanted)) return;
     this.#fault ??= new Failure(502, 'it asked for a part of the body before it had got the last');
+  }
+
+  onBackendError(text: string): void {
+    this.#owner.onBackendError(text);
   }
 
   onEnd(reuse: boolean): void {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A connection to an AJP 1.3 backend: bytes in, events of the one answer that is due out.
+// A connection to a backend: bytes in, events of the one answer that is due out. This one speaks AJP 1.3.
 import { connect, type Socket } from 'node:net';
 import { AjpClientDecoder } from '../../protocols/ajp13/client-decoder.ts';
 import { CPING } from '../../protocols/ajp13/client-encoder.ts';
@@ -13,6 +13,8 @@ export interface AnswerEvents {
   /** Bytes that are there until onPushed has returned. */
   onBody(bytes: Buffer): void;
   onGetBody(wanted: number): void;
+  /** Why it failed, for the log. */
+  onBackendError(text: string): void;
   /** reuse: as the backend says it. */
   onEnd(reuse: boolean): void;
   /** All that came at once has been told. */
@@ -23,6 +25,16 @@ export interface AnswerEvents {
    * @param isUnheard Not a byte of an answer had come.
    */
   onBroken(error: Error, isUnheard: boolean): void;
+}
+
+export interface BackendConnection extends PooledConnection {
+  /** Sends a request, and with it the first part of its body. */
+  begin(answer: AnswerEvents, request: Buffer, body: readonly Buffer[], method: string): void;
+  /** Sends more of the body. */
+  send(pieces: readonly Buffer[]): void;
+  /** Nobody takes the answer just now. While it is stopped the end of the connection goes unnoticed. */
+  pause(): void;
+  resume(): void;
 }
 
 export interface ConnectionOptions {
@@ -37,11 +49,23 @@ export interface ConnectionOptions {
 /** Below this one copy is cheaper than one more element of writev. */
 const COPY_BYTES_MAX = 16 << 10;
 /** What is read is decoded and copied before the next read, so all connections share it. */
-const readBuffer = Buffer.allocUnsafeSlow(65536);
+export const readBuffer = Buffer.allocUnsafeSlow(65536);
+
+/** In one write. false: no more until 'drain', or memory grows. */
+export function writePieces(socket: Socket, pieces: readonly Buffer[]): boolean {
+  const [first] = pieces;
+  if (pieces.length === 1 && first !== undefined) return socket.write(first);
+  const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+  if (bytes <= COPY_BYTES_MAX) return socket.write(Buffer.concat(pieces as Buffer[], bytes));
+  socket.cork();
+  for (const piece of pieces) socket.write(piece);
+  socket.uncork();
+  return !socket.writableNeedDrain;
+}
 
 type State = 'connecting' | 'idle' | 'pinging' | 'busy' | 'closed';
 
-export class AjpConnection implements PooledConnection, AjpClientEvents {
+export class AjpConnection implements BackendConnection, AjpClientEvents {
   readonly #options: ConnectionOptions;
   readonly #decoder: AjpClientDecoder;
   #socket: Socket | null = null;
@@ -108,7 +132,6 @@ export class AjpConnection implements PooledConnection, AjpClientEvents {
     this.#socket?.destroy();
   }
 
-  /** Sends a request, and with it the first part of its body. */
   begin(answer: AnswerEvents, request: Buffer, body: readonly Buffer[]): void {
     this.#decoder.begin();
     this.#state = 'busy';
@@ -119,24 +142,9 @@ export class AjpConnection implements PooledConnection, AjpClientEvents {
   }
 
   send(pieces: readonly Buffer[]): void {
-    const socket = this.#socket;
-    if (socket === null || this.#state === 'closed') return;
-    const [first] = pieces;
-    if (pieces.length === 1 && first !== undefined) {
-      socket.write(first);
-      return;
-    }
-    const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
-    if (bytes <= COPY_BYTES_MAX) {
-      socket.write(Buffer.concat(pieces as Buffer[], bytes));
-      return;
-    }
-    socket.cork();
-    for (const piece of pieces) socket.write(piece);
-    socket.uncork();
+    if (this.#socket !== null && this.#state !== 'closed') writePieces(this.#socket, pieces);
   }
 
-  /** Nobody takes the answer just now. While it is stopped the end of the connection goes unnoticed. */
   pause(): void {
     this.#socket?.pause();
   }

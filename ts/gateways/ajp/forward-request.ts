@@ -16,6 +16,8 @@ export interface PreparedRequest {
   attributes: RequestAttributes;
   /** Of its session. */
   routes: readonly string[];
+  /** The web server's name and version. */
+  serverSoftware: string;
 }
 
 const NO_ROUTES: readonly string[] = [];
@@ -54,7 +56,8 @@ export function prepareRequest(
   const routes = options.stickySession
     ? sessionRoutes(path, params.get('HTTP_COOKIE'), options.sessionPath, options.sessionCookie)
     : NO_ROUTES;
-  return { request, fields, attributes, routes };
+  const serverSoftware = params.get('SERVER_SOFTWARE') ?? '';
+  return { request, fields, attributes, routes, serverSoftware };
 }
 
 function portOf(text: string | undefined, ssl: boolean): number {

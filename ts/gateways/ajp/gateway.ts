@@ -4,10 +4,12 @@ import type { Socket } from 'node:net';
 import type { Exchange, RequestHandler } from '../connections.ts';
 import type { AjpOptions, BackendConfig, SharedBackend, Up } from '../link.ts';
 import { parseAddress } from './address.ts';
-import { Advice } from './advice.ts';
+import { Ajp12Dialect } from './ajp12/dialect.ts';
+import { Ajp13Dialect } from './ajp13-dialect.ts';
 import { Backend } from './backend.ts';
 import { Balancer } from './balancer.ts';
-import { AjpConnection } from './connection.ts';
+import type { BackendConnection } from './connection.ts';
+import type { Dialect } from './dialect.ts';
 import type { Failure } from './failure.ts';
 import { Pool } from './pool.ts';
 import { Relay, type RelayContext } from './relay.ts';
@@ -15,8 +17,8 @@ import { PathMapping } from './request-path.ts';
 import { StateReport } from './state-report.ts';
 
 export interface GatewayEnvironment {
-  /** The first line of the secret file. */
-  secret: string | undefined;
+  /** What is in the secret file. */
+  secret: Buffer | undefined;
   /** CLOCK_MONOTONIC, ms. */
   now: () => number;
   send: (message: Up) => void;
@@ -25,20 +27,19 @@ export interface GatewayEnvironment {
 
 interface Member {
   backend: Backend;
-  pool: Pool<AjpConnection>;
+  pool: Pool<BackendConnection>;
   fields: string;
 }
 
 export class Gateway implements RelayContext {
   readonly options: AjpOptions;
   readonly mapping: PathMapping;
-  readonly secret: string | undefined;
+  readonly dialect: Dialect;
   readonly #environment: GatewayEnvironment;
   readonly #members = new Map<Backend, Member>();
   readonly #byName = new Map<string, Member>();
   readonly #balancer: Balancer;
   readonly #failStatuses: ReadonlySet<number>;
-  readonly #advice: Advice;
   readonly #report: StateReport;
   /** Which backends have failed, as it was logged. */
   readonly #failed = new Set<Backend>();
@@ -54,24 +55,15 @@ export class Gateway implements RelayContext {
     backends: readonly BackendConfig[],
     environment: GatewayEnvironment,
   ) {
-    if (options.protocol !== 'ajp') {
-      throw new Error(`protocol ${options.protocol}: this gateway speaks AJP 1.3 only`);
-    }
     this.options = options;
     this.mapping = new PathMapping(options.mount, options.context);
-    this.secret = environment.secret;
     this.#environment = environment;
     this.#failStatuses = new Set(options.failOnStatus);
-    const log = (event: string, text: string) => this.#log('warn', event, text);
-    this.#advice = new Advice(
-      {
-        packetBytes: options.packetBytes,
-        hasSecret: environment.secret !== undefined,
-        attributes: options.attributes,
-      },
-      log,
-      environment.now,
-    );
+    const dialect = options.protocol === 'ajp12' ? Ajp12Dialect : Ajp13Dialect;
+    this.dialect = new dialect(options, {
+      ...environment,
+      warn: (event, text) => this.#log('warn', event, text),
+    });
     this.#report = new StateReport(() => this.#sendStates());
     for (const config of backends) this.#add(config);
     this.#balancer = new Balancer([...this.#members.keys()], options, environment.now());
@@ -111,19 +103,13 @@ export class Gateway implements RelayContext {
   }
 
   #add(config: BackendConfig): void {
-    const { now, isQuiet } = this.#environment;
-    const address = parseAddress(config.name);
+    const { now } = this.#environment;
     const backend = new Backend(config, this.options, (changed) => this.#onChange(changed));
-    const pool = new Pool<AjpConnection>(
+    const connect = this.dialect.connector(backend, parseAddress(config.name));
+    const pool = new Pool<BackendConnection>(
       backend,
-      this.options,
-      (own) =>
-        new AjpConnection({
-          address,
-          packetBytes: this.options.packetBytes,
-          onLost: (connection) => own.lost(connection),
-          isQuiet,
-        }),
+      this.dialect.pool,
+      (own) => connect((connection) => own.lost(connection)),
       now,
     );
     const route = config.route === null ? '' : `X-Usher-Route: ${config.route}\r\n`;
@@ -198,7 +184,7 @@ export class Gateway implements RelayContext {
     this.#waiting.delete(relay);
   }
 
-  poolOf(backend: Backend): Pool<AjpConnection> {
+  poolOf(backend: Backend): Pool<BackendConnection> {
     return (this.#members.get(backend) as Member).pool;
   }
 
@@ -208,17 +194,5 @@ export class Gateway implements RelayContext {
 
   isFailure(status: number): boolean {
     return this.#failStatuses.has(status);
-  }
-
-  onWanted({ name }: Backend, bytes: number): void {
-    this.#advice.wanted(name, bytes);
-  }
-
-  isSuspect(status: number, sentBytes: number): boolean {
-    return this.#advice.isSuspect(status, sentBytes);
-  }
-
-  explain({ name }: Backend, status: number, sentBytes: number): string | null {
-    return this.#advice.explain(name, status, sentBytes);
   }
 }

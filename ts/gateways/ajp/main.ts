@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The program that the launcher starts for a class of -protocol ajp: FastCGI in, AJP 1.3 out. Descriptor
-// 0 is the endpoint, 3 the link to the manager, 4 the secret file, where there is one; not run by hand.
+// The program that the launcher starts for a class of -protocol ajp or ajp12: FastCGI in, AJP out. Descriptor 0
+// is the endpoint, 3 the link to the manager, 4 the secret file, where there is one; not run by hand.
 import { native } from '../../native/native.ts';
 import { Connections } from '../connections.ts';
 import type { AjpOptions, BackendConfig, Down } from '../link.ts';
@@ -22,7 +22,7 @@ function fail(status: number, error: unknown): never {
 }
 
 /** Before anything else opens a descriptor. */
-function secretOrFail(): string | undefined {
+function secretOrFail(): Buffer | undefined {
   try {
     return readSecret();
   } catch (error) {

@@ -264,7 +264,7 @@ export class Pool<C extends PooledConnection> {
     if (taker !== undefined) {
       this.cancel(taker);
       taker.onConnection(connection, false);
-    } else if (this.#isClosed) {
+    } else if (this.#isClosed || !connection.isReusable) {
       this.discard(connection);
     } else {
       this.#idle.push({ connection, sinceMs: idleSinceMs });

@@ -6,14 +6,14 @@
 // request that is safe to repeat, when a connection that had served before ends without a byte of an
 // answer. Then the backend has most probably closed it in the moment in which the request left.
 import { bodyModeOfParams } from '../../protocols/ajp13/body-mode.ts';
-import { encodeForwardRequest } from '../../protocols/ajp13/client-encoder.ts';
 import type { BodyMode } from '../../protocols/ajp13/types.ts';
 import { ProtocolError } from '../../protocols/protocol-error.ts';
 import type { Exchange, RequestHandler } from '../connections.ts';
 import type { AjpOptions } from '../link.ts';
 import { Answer, type AnswerOwner } from './answer.ts';
 import type { Backend } from './backend.ts';
-import type { AjpConnection } from './connection.ts';
+import type { BackendConnection } from './connection.ts';
+import type { Dialect } from './dialect.ts';
 import { errorAnswer } from './error-answer.ts';
 import { Failure } from './failure.ts';
 import { addressTo, type PreparedRequest, prepareRequest } from './forward-request.ts';
@@ -26,7 +26,7 @@ import type { PathMapping } from './request-path.ts';
 export interface RelayContext {
   readonly options: AjpOptions;
   readonly mapping: PathMapping;
-  readonly secret: string | undefined;
+  readonly dialect: Dialect;
   now(): number;
   choose(routes: readonly string[], tried: readonly Backend[]): Backend | Failure;
   /** Call onChange() when something is known of backends; until forget(). */
@@ -34,18 +34,10 @@ export interface RelayContext {
   forget(relay: Relay): void;
   /** Of another configuration: what has not left goes there. */
   readonly successor: RelayContext | null;
-  poolOf(backend: Backend): Pool<AjpConnection>;
+  poolOf(backend: Backend): Pool<BackendConnection>;
   /** X-Usher-Backend and X-Usher-Route. */
   fieldsOf(backend: Backend): string;
   isFailure(status: number): boolean;
-  onWanted(backend: Backend, bytes: number): void;
-  /**
-   * The backend turned the connection down together with the request; what is known of the reason, as
-   * a line for the error log.
-   */
-  explain(backend: Backend, status: number, sentBytes: number): string | null;
-  /** Whether it may have to be explained, when the answer has ended. */
-  isSuspect(status: number, sentBytes: number): boolean;
 }
 
 /** RFC 9110, 9.2.1: whoever asks for these wants nothing to be changed. */
@@ -59,8 +51,18 @@ const TRY_AGAIN_MS = 1_000;
 
 const NO_BODY: BodyMode = { kind: 'none' };
 const OF_ANY_LENGTH: BodyMode = { kind: 'chunked' };
+/** Of a body whose length has to be learnt; it is in memory. */
+const COLLECTED_BYTES_MAX = 1 << 20;
+const NO_LENGTH = new Failure(
+  411,
+  `a body of more than ${COLLECTED_BYTES_MAX} bytes without Content-Length: AJP 1.2 has to say the length first`,
+);
 
-export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner {
+function ofLength(bytes: number): BodyMode {
+  return bytes === 0 ? NO_BODY : { kind: 'length', bytes };
+}
+
+export class Relay implements RequestHandler, Taker<BackendConnection>, AnswerOwner {
   #context: RelayContext;
   readonly #web: Exchange;
   readonly #body: RequestBody;
@@ -68,10 +70,12 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   #prepared: PreparedRequest | null = null;
   /** Whether there is a body is not known yet. */
   #isUnsaid = false;
+  /** It is held until its length is known. */
+  #isCollecting = false;
   #backend: Backend | null = null;
   #tried: Backend[] = [];
   readonly #causes: string[] = [];
-  #connection: AjpConnection | null = null;
+  #connection: BackendConnection | null = null;
   /** If its connection was no fresh one, and ends without an answer. */
   #mayRepeat = false;
   #answer: Answer | null = null;
@@ -89,7 +93,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   constructor(context: RelayContext, web: Exchange) {
     this.#context = context;
     this.#web = web;
-    this.#body = new RequestBody(context.options.packetBytes);
+    this.#body = new RequestBody(context.dialect.body);
   }
 
   /** The parameters are there. */
@@ -117,6 +121,10 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     if (this.#isUnsaid) this.#decide(OF_ANY_LENGTH);
     this.#body.add(bytes);
     if (this.#bodyIsWrong()) return;
+    if (this.#isCollecting) {
+      if (this.#body.bytes > COLLECTED_BYTES_MAX) this.#fail(NO_LENGTH);
+      return;
+    }
     if (this.#body.isFull && !this.#isBodyPaused) {
       this.#isBodyPaused = true;
       this.#web.pauseBody();
@@ -128,6 +136,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     if (this.#phase === 'over') return;
     this.#body.end();
     if (this.#isUnsaid) this.#decide(NO_BODY);
+    else if (this.#isCollecting) this.#decide(ofLength(this.#body.bytes));
     else if (!this.#bodyIsWrong()) this.#pumpSoon();
   }
 
@@ -156,9 +165,11 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   /** Once, and before anything is sent. */
   #decide(mode: BodyMode): void {
     this.#isUnsaid = false;
+    this.#isCollecting = mode.kind === 'chunked' && this.#context.dialect.needsLength;
     this.#body.begin(mode);
     const method = this.#prepared?.request.method ?? '';
     this.#mayRepeat = mode.kind === 'none' && SAFE_METHODS.has(method);
+    if (this.#isCollecting) return;
     // Without it a container takes the length for unknown, and asks for a body that is not there.
     const length = mode.kind === 'none' ? '0' : mode.kind === 'length' ? String(mode.bytes) : null;
     if (length !== null) this.#prepared?.fields.push(['Content-Length', length]);
@@ -218,15 +229,14 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     this.#fail(failure);
   }
 
-  onConnection(connection: AjpConnection, isFresh: boolean): void {
-    const { options, secret, mapping } = this.#context;
+  onConnection(connection: BackendConnection, isFresh: boolean): void {
+    const { options, dialect, mapping } = this.#context;
     const backend = this.#backend as Backend;
-    const { request, attributes } = this.#prepared as PreparedRequest;
-    addressTo(backend, attributes);
-    if (secret !== undefined) attributes.secret = secret;
+    const prepared = this.#prepared as PreparedRequest;
+    addressTo(backend, prepared.attributes);
     let head: Buffer;
     try {
-      head = encodeForwardRequest(request, options.packetBytes);
+      head = dialect.encode(prepared, backend);
     } catch (error) {
       this.#context.poolOf(backend).release(connection); // it has not seen anything of this
       this.#refuse(error);
@@ -238,12 +248,12 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     this.#answer = new Answer(this.#web, this, {
       mapping,
       extra: this.#context.fieldsOf(backend),
-      isSuspect: (status) => this.#context.isSuspect(status, this.#sentBytes),
+      isSuspect: (status) => this.#context.dialect.isSuspect(status, this.#sentBytes),
     });
     this.#body.announce();
     const first = this.#body.next();
     this.#sentBytes = Math.max(head.length, bytesOf(first));
-    connection.begin(this.#answer, head, first);
+    connection.begin(this.#answer, head, first, prepared.request.method);
     this.#resumeBody();
     if (options.replyTimeoutMs > 0) {
       this.#replyTimer = setTimeout(() => this.#replyIsLate(), options.replyTimeoutMs);
@@ -282,10 +292,14 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   }
 
   onGetBody(wanted: number): boolean {
-    this.#context.onWanted(this.#backend as Backend, wanted);
+    this.#context.dialect.onWanted(this.#backend as Backend, wanted);
     if (!this.#body.ask(wanted)) return false;
     this.#pumpSoon();
     return true;
+  }
+
+  onBackendError(text: string): void {
+    this.#web.report(`backend ${(this.#backend as Backend).name}: ${text}`);
   }
 
   onFull(): void {
@@ -295,13 +309,13 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
 
   onEnding(status: number, reuse: boolean): void {
     if (reuse) return;
-    const line = this.#context.explain(this.#backend as Backend, status, this.#sentBytes);
+    const line = this.#context.dialect.explain(this.#backend as Backend, status, this.#sentBytes);
     if (line !== null) this.#web.report(line);
   }
 
   onWhole(status: number): void {
     const backend = this.#backend as Backend;
-    const connection = this.#connection as AjpConnection;
+    const connection = this.#connection as BackendConnection;
     this.#connection = null;
     if (this.#context.isFailure(status)) backend.strike(`status ${status}`, this.#context.now());
     else backend.answered();
@@ -338,7 +352,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
   /** On a fresh connection: the others may have been closed as well. */
   #repeat({ message }: Failure): void {
     const backend = this.#backend as Backend;
-    const connection = this.#connection as AjpConnection;
+    const connection = this.#connection as BackendConnection;
     clearTimeout(this.#replyTimer);
     this.#connection = null;
     this.#answer = null;
@@ -356,7 +370,7 @@ export class Relay implements RequestHandler, Taker<AjpConnection>, AnswerOwner 
     backend.strike(message, this.#context.now());
     const hint = this.#answer?.hasBegun
       ? null
-      : this.#context.explain(backend, status, this.#sentBytes);
+      : this.#context.dialect.explain(backend, status, this.#sentBytes);
     const causes = [...this.#causes, `backend ${backend.name}: ${message}`];
     if (hint !== null) causes.push(hint);
     this.#fail(new Failure(status, causes.join('; ')));

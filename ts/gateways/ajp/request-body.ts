@@ -1,28 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 // A request's body between web server and backend. The backend says when it takes more: for a body of
-// known length one packet goes unasked, then one for each GET_BODY_CHUNK, and none otherwise, or it
-// would be taken for the next request.
-import { BODY_END, bodyBytesMax, encodeBody } from '../../protocols/ajp13/client-encoder.ts';
+// known length one part goes unasked, then one each time that it asks, and none otherwise, or AJP 1.3
+// would take it for the next request.
 import type { BodyMode } from '../../protocols/ajp13/types.ts';
 
 /** What is held; beyond this the web server is not read. */
 export const HELD_BYTES_MAX = 256 << 10;
 
+/** How a body goes over the wire. */
+export interface BodyCoding {
+  /** Of one part. */
+  readonly bytesMax: number;
+  encode(bytes: Buffer): readonly Buffer[];
+  /** What answers the backend that asks for more when there is none. */
+  readonly end: readonly Buffer[];
+}
+
 export class RequestBody {
-  readonly #bytesMax: number;
+  readonly #coding: BodyCoding;
   readonly #pieces: Buffer[] = [];
   #heldBytes = 0;
-  /** In all. */
   #received = 0;
   #sent = 0;
   /** -1: not known. */
   #length = -1;
   #isEnded = false;
-  /** Of the packet that is due; 0: none is. */
+  /** Of the part that is due; 0: none is. */
   #wanted = 0;
 
-  constructor(packetBytes: number) {
-    this.#bytesMax = bodyBytesMax(packetBytes);
+  constructor(coding: BodyCoding) {
+    this.#coding = coding;
   }
 
   /** Before anything is sent. */
@@ -30,16 +37,21 @@ export class RequestBody {
     this.#length = mode.kind === 'length' ? mode.bytes : mode.kind === 'none' ? 0 : -1;
   }
 
-  /** FORWARD_REQUEST goes out now, or goes out again to another backend. */
+  /** The request's head goes out now. */
   announce(): void {
-    this.#wanted = this.#length > 0 ? this.#bytesMax : 0;
+    this.#wanted = this.#length > 0 ? this.#coding.bytesMax : 0;
   }
 
   get isFull(): boolean {
     return this.#heldBytes > HELD_BYTES_MAX;
   }
 
-  /** The backend waits for a packet of ours, and not we for its answer. */
+  /** Received in all. */
+  get bytes(): number {
+    return this.#received;
+  }
+
+  /** The backend waits for a part of ours, and not we for its answer. */
   get isOwed(): boolean {
     return this.#wanted > 0;
   }
@@ -64,25 +76,25 @@ export class RequestBody {
     this.#isEnded = true;
   }
 
-  /** GET_BODY_CHUNK. false: the packet asked for before is still due, which the protocol forbids. */
+  /** The backend takes more. false: the part asked for before is still due, which AJP 1.3 forbids. */
   ask(wanted: number): boolean {
     if (this.#wanted > 0) return false;
-    this.#wanted = Math.min(wanted, this.#bytesMax);
+    this.#wanted = Math.min(wanted, this.#coding.bytesMax);
     return true;
   }
 
-  /** The packet that is due, when there is something for it. */
+  /** The part that is due, when there is something for it. */
   next(): readonly Buffer[] {
     if (this.#wanted === 0) return [];
     if (this.#heldBytes > 0) {
       const bytes = this.#take(Math.min(this.#wanted, this.#heldBytes));
       this.#wanted = 0;
       this.#sent += bytes.length;
-      return encodeBody(bytes);
+      return this.#coding.encode(bytes);
     }
     if (!this.#isEnded && this.#sent !== this.#length) return [];
     this.#wanted = 0;
-    return [BODY_END];
+    return this.#coding.end;
   }
 
   #take(bytes: number): Buffer {

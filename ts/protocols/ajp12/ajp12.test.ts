@@ -167,6 +167,17 @@ t.test('the challenge', async (t) => {
   t.throws(() => new ClientLog({ key }).read(hex('0000 0000')), /challenge of 0 bytes/);
   t.throws(() => new ClientLog({ key }).read(hex('7fff ffff')), /1 to 1024 are allowed/);
   t.throws(() => new ClientLog({ key }).read(hex('0000 0005 01')), /ends before challenge/);
+
+  const early = new ClientLog({ key, expects: null });
+  early.push(encodeChallenge(challenge));
+  t.same(early.events, [`answer ${answer.toString('hex')}`], 'before there is a request');
+  early.decoder.begin('GET');
+  t.same(early.read('A: b\n\n').slice(1), ['head 200  A=b', 'end']);
+  const nobody = /sends a challenge, and there is no secret file/;
+  for (const expects of [null, 'pong', { method: 'GET' }] as const) {
+    const log = new ClientLog({ expects });
+    t.throws(() => log.push(encodeChallenge(challenge)), nobody, JSON.stringify(expects));
+  }
 });
 
 t.test('answers', async (t) => {
@@ -198,6 +209,17 @@ t.test('answers', async (t) => {
   t.throws(() => read('A: b\n'), { ...broken, message: /before the empty line/ });
   t.throws(() => read('A: b\rC: d\n\n'), broken);
   t.throws(() => read(''), { ...broken, message: /wrote nothing/ });
+  t.same(read('Status: 200 OK\nLocation: /b\n\n'), ['head 302 Found Location=/b', 'end']);
+  t.same(read('Status: 201 OK\nLocation: /b\n\n'), ['head 201 OK Location=/b', 'end']);
+  t.throws(() => new ClientLog({ expects: null }).push(Buffer.from('A')), /before there was/);
+  t.throws(() => new ClientLog().decoder.ping(), /one request or signal/);
+  const whole = new ClientLog();
+  whole.push(Buffer.from('Content-Length: 2\n\na'));
+  t.notOk(whole.decoder.isWhole);
+  whole.push(Buffer.from('b'));
+  t.ok(whole.decoder.isWhole);
+  t.throws(() => whole.push(Buffer.from('c')));
+  t.notOk(whole.decoder.isWhole);
   const ended = new ClientLog();
   ended.read('A: b\n\n');
   t.throws(() => ended.push(Buffer.from('x')), refusal(0, /after the end/));

@@ -7,21 +7,19 @@ import { ProtocolError } from '../protocol-error.ts';
 import { answerTo, findChallenge } from './challenge.ts';
 import type { Ajp12ClientEvents, Field } from './types.ts';
 
-export interface Ajp12ClientOptions {
-  /** All bytes of the secret file, where the engine sends a challenge; null = it sends none. */
-  key: Buffer | null;
-  /** What is sent: a ping, or a request and with what method. */
-  expects: 'pong' | { method: string };
-}
-
-/** Each waits for what it is named after; done: nothing may come. */
-type State = 'challenge' | 'pong' | 'head' | 'body' | 'done';
+/** Each waits for what it is named after; quiet: nothing was sent yet; done: nothing may come. */
+type State = 'challenge' | 'quiet' | 'pong' | 'head' | 'body' | 'done';
 
 export class Ajp12ClientDecoder {
   readonly #events: Ajp12ClientEvents;
-  readonly #options: Ajp12ClientOptions;
+  readonly #key: Buffer | null;
   readonly #head = new CgiHeadDecoder();
   #state: State;
+  /** Of the request that was announced. */
+  #method = '';
+  /** What is due once the challenge has come. */
+  #next: 'quiet' | 'pong' | 'head' = 'quiet';
+  #isFirst = true;
   #held = Buffer.alloc(0);
   /** Bytes of the body that were promised; null = it ends with the connection. */
   #left: number | null = null;
@@ -29,10 +27,28 @@ export class Ajp12ClientDecoder {
   #isBodiless = false;
   #failure: { error: unknown } | null = null;
 
-  constructor(events: Ajp12ClientEvents, options: Ajp12ClientOptions) {
+  /** `key`: all bytes of the secret file, where the engine sends a challenge; null = it sends none. */
+  constructor(events: Ajp12ClientEvents, key: Buffer | null) {
     this.#events = events;
-    this.#options = options;
-    this.#state = options.key === null ? this.#first : 'challenge';
+    this.#key = key;
+    this.#state = key === null ? 'quiet' : 'challenge';
+  }
+
+  /** All that was promised has come, though the connection may not have ended. */
+  get isWhole(): boolean {
+    const isWhole = this.#state === 'body' && (this.#isBodiless || this.#left === 0);
+    return isWhole && this.#failure === null;
+  }
+
+  /** Before a request is sent. */
+  begin(method: string): void {
+    this.#method = method;
+    this.#expect('head');
+  }
+
+  /** Before a ping is sent. */
+  ping(): void {
+    this.#expect('pong');
   }
 
   /** Any piece of the stream. Throws ProtocolError, and the same error for ever after one. */
@@ -41,9 +57,12 @@ export class Ajp12ClientDecoder {
       let rest = chunk;
       if (this.#state === 'challenge') rest = this.#challenge(chunk);
       if (rest.length === 0) return;
+      if (this.#isFirst && this.#key === null) this.#checkNoChallenge(rest);
+      this.#isFirst = false;
       if (this.#state === 'head') this.#readHead(rest);
       else if (this.#state === 'body') this.#body(rest);
       else if (this.#state === 'pong') this.#pong();
+      else if (this.#state === 'quiet') throw fault('an answer before there was a request');
       else throw fault('bytes after the end of the answer');
     });
   }
@@ -63,8 +82,16 @@ export class Ajp12ClientDecoder {
     });
   }
 
-  get #first(): State {
-    return this.#options.expects === 'pong' ? 'pong' : 'head';
+  #expect(next: 'pong' | 'head'): void {
+    if (this.#next !== 'quiet') throw new Error('AJP 1.2: a connection has one request or signal');
+    this.#next = next;
+    if (this.#state === 'quiet') this.#state = next;
+  }
+
+  /** An answer does not begin with a NUL, and a pong has one byte. */
+  #checkNoChallenge(bytes: Buffer): void {
+    if (bytes[0] !== 0 || (this.#state === 'pong' && bytes.length === 1)) return;
+    throw fault('the engine sends a challenge, and there is no secret file to answer it');
   }
 
   #failing(read: () => void): void {
@@ -82,12 +109,12 @@ export class Ajp12ClientDecoder {
     const held = this.#held.length;
     const bytes = held === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     const found = findChallenge(bytes);
-    const { key } = this.#options;
+    const key = this.#key;
     if (found === null || key === null) {
       this.#held = Buffer.from(bytes);
       return chunk.subarray(chunk.length);
     }
-    this.#state = this.#first;
+    this.#state = this.#next;
     this.#events.onChallenge(answerTo(bytes.subarray(found.start, found.end), key));
     return chunk.subarray(found.end - held);
   }
@@ -98,9 +125,7 @@ export class Ajp12ClientDecoder {
     const { status, reason, fields } = answerOf(result.head);
     const isError = ([name]: Field) => name.toLowerCase() === 'servlet-error';
     const servletError = fields.find(isError)?.[1] ?? '';
-    const { expects } = this.#options;
-    const method = expects === 'pong' ? '' : expects.method;
-    this.#isBodiless = method === 'HEAD' || [204, 205, 304].includes(status);
+    this.#isBodiless = this.#method === 'HEAD' || [204, 205, 304].includes(status);
     const length = fields.find(([name]) => name.toLowerCase() === 'content-length')?.[1];
     if (length !== undefined && !this.#isBodiless) this.#left = Number(length);
     this.#state = 'body';
@@ -130,10 +155,17 @@ export class Ajp12ClientDecoder {
 }
 
 function answerOf(head: CgiHead): { status: number; reason: string; fields: readonly Field[] } {
-  if (head.kind !== 'local-redirect') return head;
-  // The web server of an engine has no way back into itself.
-  return { status: 302, reason: 'Found', fields: [['Location', head.location]] };
+  if (head.kind === 'local-redirect') {
+    // The web server of an engine has no way back into itself.
+    return { ...FOUND, fields: [['Location', head.location]] };
+  }
+  const { status, fields } = head;
+  const isRedirect = status === 200 && fields.some(([name]) => name.toLowerCase() === 'location');
+  return isRedirect ? { ...FOUND, fields } : head;
 }
+
+/** JServ's servlets say only where to go. */
+const FOUND = { status: 302, reason: 'Found' };
 
 function fault(message: string): ProtocolError {
   return new ProtocolError(`AJP 1.2: ${message}`);

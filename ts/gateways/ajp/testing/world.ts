@@ -90,7 +90,7 @@ export class World {
   configure(configs: readonly BackendConfig[], options: Partial<AjpOptions> = {}): void {
     const former = this.#gateway;
     this.#gateway = new Gateway({ ...ajpOptions, ...options }, configs, {
-      secret: this.#secret,
+      secret: this.#secret === undefined ? undefined : Buffer.from(this.#secret, 'latin1'),
       now: () => native.nowMs(),
       send: (message) => {
         this.ups.push(message);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // For tests: a request to change, and decoders that write down what they tell.
-import { Ajp12ClientDecoder, type Ajp12ClientOptions } from '../client-decoder.ts';
+import { Ajp12ClientDecoder } from '../client-decoder.ts';
 import { Ajp12ServerDecoder, type Ajp12ServerOptions } from '../server-decoder.ts';
 import type { Ajp12Request } from '../types.ts';
 
@@ -49,11 +49,18 @@ export class ServerLog {
   }
 }
 
+export interface ClientLogOptions {
+  key: Buffer | null;
+  /** What is sent; null: nothing yet. */
+  expects: 'pong' | { method: string } | null;
+}
+
 export class ClientLog {
   readonly events: string[] = [];
   readonly decoder: Ajp12ClientDecoder;
 
-  constructor(options: Partial<Ajp12ClientOptions> = {}) {
+  constructor(options: Partial<ClientLogOptions> = {}) {
+    const { key, expects } = { key: null, expects: { method: 'GET' }, ...options };
     const events = this.events;
     this.decoder = new Ajp12ClientDecoder(
       {
@@ -67,8 +74,10 @@ export class ClientLog {
         onEnd: () => events.push('end'),
         onPong: () => events.push('pong'),
       },
-      { key: null, expects: { method: 'GET' }, ...options },
+      key,
     );
+    if (expects === 'pong') this.decoder.ping();
+    else if (expects !== null) this.decoder.begin(expects.method);
   }
 
   push(...chunks: Buffer[]): void {
