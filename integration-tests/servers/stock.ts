@@ -42,6 +42,45 @@ ${text}
   endingSignals: { TERM: 'SIGTERM', graceful: 'SIGQUIT', KILL: 'SIGKILL' },
 };
 
+const apacheModules = '/usr/lib/apache2/modules';
+const loadedModules = 'mpm_event authz_core env setenvif proxy proxy_ajp jk'.split(' ');
+
+const apacheCommand = (place: Place): string[] => [
+  '/usr/sbin/apache2',
+  ...['-d', place.dir],
+  ...['-f', files.configuration(place)],
+];
+
+/** One process, so that connections to an engine are in one pool. */
+export const stockApache: WebServer = {
+  name: 'stock Apache',
+  kind: 'apache',
+  hasHttp2: false,
+  configuration: (place, text) => `
+ServerRoot ${place.dir}
+DefaultRuntimeDir ${place.dir}
+PidFile ${files.pid(place)}
+ErrorLog ${files.errorLog(place)}
+LogLevel info
+ServerName 127.0.0.1
+${loadedModules.map((name) => `LoadModule ${name}_module ${apacheModules}/mod_${name}.so`).join('\n')}
+${place.user ? `User ${place.user}\nGroup ${place.group}` : ''}
+StartServers 1
+ServerLimit 1
+ThreadsPerChild 16
+MaxRequestWorkers 16
+Listen 127.0.0.1:${place.ports[0]}
+LogFormat "\\"%r\\" %>s" plain
+CustomLog ${files.accessLog(place)} plain
+DocumentRoot ${place.docs}
+${text}
+`,
+  startCommand: (place) => [...apacheCommand(place), '-k', 'start'],
+  checkCommand: (place) => [...apacheCommand(place), '-t'],
+  reloadSignal: 'SIGUSR1',
+  endingSignals: { TERM: 'SIGTERM', graceful: 'SIGWINCH', KILL: 'SIGKILL' },
+};
+
 const lighttpdCommand = (place: Place): string[] => [
   '/usr/sbin/lighttpd',
   ...['-f', files.configuration(place)],
