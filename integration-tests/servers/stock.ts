@@ -77,6 +77,7 @@ ${text}
 `,
   startCommand: (place) => [...apacheCommand(place), '-k', 'start'],
   checkCommand: (place) => [...apacheCommand(place), '-t'],
+  hasBegun: (_children, log) => log.includes('resuming normal operations'),
   reloadSignal: 'SIGUSR1',
   endingSignals: { TERM: 'SIGTERM', graceful: 'SIGWINCH', KILL: 'SIGKILL' },
 };
