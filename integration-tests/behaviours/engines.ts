@@ -27,9 +27,10 @@ function configuration(
     nginx: `
       usher_app shop protocol=ajp command=${programs.tomcat}
                 ${hosts.map((host) => `host=${host}`).join(' ')}
-                mount=/shop context=/app liveness_timeout=4 initial_env=SHOP=1${extra};
+                mount=/shop context=/app liveness_timeout=10 initial_env=SHOP=1${extra};
       usher_app lazy protocol=ajp command=${programs.lazy} host=127.0.0.1:${c},route=c
-                mount=/lazy context=/app on_demand=1 idle_stop=2;
+                mount=/lazy context=/app on_demand=1 idle_stop=2
+                app_conn_timeout=110;
       usher_app broken protocol=ajp command=${programs.broken}
                 host=127.0.0.1:1;
       server {
@@ -42,9 +43,10 @@ function configuration(
     apache: `
       AppClass shop -protocol ajp -command ${programs.tomcat} \\
           ${hosts.map((host) => `-host ${host}`).join(' ')} \\
-          -mount /shop -context /app -liveness-timeout 4 -initial-env SHOP=1${extra}
+          -mount /shop -context /app -liveness-timeout 10 -initial-env SHOP=1${extra}
       AppClass lazy -protocol ajp -command ${programs.lazy} -host 127.0.0.1:${c},route=c \\
-          -mount /lazy -context /app -on-demand 1 -idle-stop 2
+          -mount /lazy -context /app -on-demand 1 -idle-stop 2 \\
+          -appConnTimeout 110
       AppClass broken -protocol ajp -command ${programs.broken} \\
           -host 127.0.0.1:1
       <Location /shop>

@@ -675,7 +675,7 @@ export class ManagedClass {
   /** While there are gateways, or will be. */
   get #needsEngines(): boolean {
     if (this.isRetiring) return this.#instances.size > 0;
-    return this.#scaling.wanted > 0 || this.#instances.size > 0;
+    return this.#scaling.wanted > 0 || this.instanceCount > 0;
   }
 
   /** @param fd Closed here if nobody takes it. */

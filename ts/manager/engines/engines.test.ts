@@ -288,6 +288,14 @@ t.test('on demand', async (t) => {
   t.same(world.signals[1], [world.last.id, 15]);
 });
 
+t.test('a restart of what does not run', async (t) => {
+  const world = new EngineWorld({ processes: 0, maxClassProcesses: 1 });
+  const done = world.managed.restart();
+  await world.pass();
+  await done;
+  t.equal(world.services.length, 0);
+});
+
 t.test('the end of the class', async (t) => {
   const world = await running({ protocol: 'ajp12' });
   world.managed.retire(1_000);

@@ -136,7 +136,7 @@ export class Engines implements EngineHost {
 
   /** @param wanted The class has gateways, or is to have some. */
   pass(nowMs: number, wanted: boolean): void {
-    if (!wanted) this.#rejectAll('the class ends');
+    if (!wanted) this.#release();
     for (const engine of this.#engines.values()) {
       if (engine.isLeaving && wanted)
         engine.drain('is not configured any more', this.#sessionsMs());
@@ -343,9 +343,12 @@ export class Engines implements EngineHost {
     this.#owner.onChange('states');
   }
 
-  #rejectAll(text: string): void {
-    const waiters = [...this.#upWaiters.splice(0), ...this.#updateWaiters.splice(0)];
-    for (const { reject } of waiters) reject(new EngineError(text, null));
+  /** They end, and will begin as what is configured then. */
+  #release(): void {
+    for (const { resolve } of this.#updateWaiters.splice(0)) resolve();
+    for (const { reject } of this.#upWaiters.splice(0)) {
+      reject(new EngineError('the class ends', null));
+    }
   }
 
   #nobody(): EngineError {
