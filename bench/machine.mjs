@@ -3,7 +3,15 @@
 // and how much processor time whom takes, which other programs' load disturbs less than a rate.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import { dirname } from 'node:path';
 import { root } from '../scripts/run.mjs';
@@ -13,14 +21,17 @@ function output(command, args) {
   return status === 0 ? `${stdout}${stderr}`.trim() : '';
 }
 
-function found(program) {
+/** Where a program is; throws with the Debian package that has it. */
+export function found(program, inPackage = program) {
   const path = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`.split(':');
   const directory = path.find((candidate) => existsSync(`${candidate}/${program}`));
-  if (directory === undefined) throw new Error(`${program} is not installed`);
+  if (directory === undefined) {
+    throw new Error(`${program} is not installed: apt-get install ${inPackage}`);
+  }
   return `${directory}/${program}`;
 }
 
-const apxs = (name) => output(found('apxs'), ['-q', name]);
+const apxs = (name) => output(found('apxs', 'apache2-dev'), ['-q', name]);
 
 let paths;
 
@@ -69,6 +80,7 @@ export function conditions() {
     hasAutogroups: read('/proc/sys/kernel/sched_autogroup_enabled').trim() === '1',
     versions: packageVersions([
       ...['apache2-bin', 'nginx', 'libapache2-mod-fcgid', 'spawn-fcgi', 'libfcgi0ldbl', 'wrk'],
+      ...['fcgiwrap', 'libapache2-mod-jk', 'tomcat10-common'],
     ]),
   };
 }
@@ -157,4 +169,45 @@ export function busyTime() {
     .slice(1)
     .map(Number);
   return (user + nice + system + irq + softirq + steal) * tickMs;
+}
+
+// ---- processor time by control group, of all who were ever in it, in ms
+
+const unified = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find(
+  (path) => existsSync(`${path}/cgroup.procs`) && existsSync(`${path}/cgroup.controllers`),
+);
+
+/**
+ * A control group that counts what processes and all that they start take, who end as quickly as they
+ * may; undefined where we may not make one.
+ */
+export function accountFor(name) {
+  const path = `${unified}/usher-bench-${process.pid}-${name}`;
+  try {
+    mkdirSync(path);
+  } catch {
+    return undefined;
+  }
+  return {
+    add(pids) {
+      for (const pid of pids) {
+        try {
+          writeFileSync(`${path}/cgroup.procs`, String(pid));
+        } catch (error) {
+          if (error.code !== 'ESRCH') throw error;
+        }
+      }
+    },
+    timeMs: () => Number(/^usage_usec (\d+)/.exec(read(`${path}/cpu.stat`))?.[1]) / 1000,
+    /** False while there is still somebody in it. */
+    remove() {
+      try {
+        rmdirSync(path);
+        return true;
+      } catch (error) {
+        if (error.code !== 'EBUSY') throw error;
+        return false;
+      }
+    },
+  };
 }

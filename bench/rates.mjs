@@ -6,13 +6,24 @@
 import { spawn } from 'node:child_process';
 import http from 'node:http';
 import { availableParallelism } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import * as machine from './machine.mjs';
-import { range, save, table, verdict } from './report.mjs';
+import { range, save, table } from './report.mjs';
 import { processesBehind, startAll } from './servers.mjs';
-import { eventually, usherStatus, withSite } from './site.mjs';
-import { median, spread } from './statistics.mjs';
+import { withSite } from './site.mjs';
+import {
+  choose,
+  compare,
+  complaints,
+  errorText,
+  othersShare,
+  parseSettings,
+  ratioTable,
+  showComplaints,
+  showOthersShare,
+  stuck,
+  summarize,
+  takeTurns,
+} from './turns.mjs';
 
 const defaults = {
   rounds: 5,
@@ -30,26 +41,6 @@ const goals = [
   { of: 'apache-usher', to: 'apache-proxy', atLeast: 1.0, aim: 1.3 },
   { of: 'apache-usher', to: 'apache-fcgid', atLeast: 1.3, aim: 1.5 },
 ];
-
-export function parse(args) {
-  const names = Object.keys(defaults);
-  const { values } = parseArgs({
-    args,
-    options: {
-      ...Object.fromEntries(names.map((name) => [name, { type: 'string' }])),
-      only: { type: 'string' },
-    },
-  });
-  const settings = { ...defaults, only: values.only?.split(',') };
-  for (const name of names.filter((candidate) => values[candidate] !== undefined)) {
-    const value = Number(values[name]);
-    if (!(value >= 1 && value <= 10_000 && Number.isInteger(value))) {
-      throw new Error(`--${name} ${values[name]}: expected a whole number from 1 to 10000`);
-    }
-    settings[name] = value;
-  }
-  return settings;
-}
 
 // ---- one measurement
 
@@ -117,19 +108,6 @@ function wrk(site, { url }, seconds, { threads, connections }) {
   });
 }
 
-/** Requests that Usher still counts a while after the last client has gone: there should be none. */
-async function stuck({ runtimeDir }) {
-  if (runtimeDir === undefined) return 0;
-  let count;
-  const none = () => {
-    const classes = usherStatus(runtimeDir)?.classes ?? [];
-    count = classes.reduce((sum, { inFlight, waiting }) => sum + inFlight + waiting, 0);
-    return count === 0;
-  };
-  await eventually('no request is left', none, 3000).catch(() => {});
-  return count;
-}
-
 /** One turn of one server: its rate, and who took how much processor time for it. */
 async function measure(site, server, settings) {
   await checkAnswer(server);
@@ -156,7 +134,6 @@ async function measure(site, server, settings) {
   const capacity = (after.atMs - before.atMs) * availableParallelism();
   return {
     ...sample,
-    isValid: sample.requests > 0 && Object.values(sample.errors).every((count) => count === 0),
     programs: programs.length,
     serverUs: perRequest(took('server')),
     managerUs: perRequest(took('manager')),
@@ -177,63 +154,9 @@ async function startProgram(site, server, settings) {
 
 // ---- the result
 
-function summarize(server, samples) {
-  const of = (field) => spread(samples.map((sample) => sample[field]));
-  const errors = {};
-  for (const sample of samples) {
-    for (const [kind, count] of Object.entries(sample.errors)) {
-      if (count > 0) errors[kind] = (errors[kind] ?? 0) + count;
-    }
-  }
-  return {
-    id: server.id,
-    label: server.label,
-    isValid: samples.every(({ isValid }) => isValid),
-    errors,
-    programs: [...new Set(samples.map(({ programs }) => programs))],
-    perSecond: of('perSecond'),
-    p50Ms: of('p50Ms'),
-    p99Ms: of('p99Ms'),
-    serverUs: of('serverUs'),
-    managerUs: of('managerUs'),
-    programUs: of('programUs'),
-    wholeUs: of('wholeUs'),
-    samples,
-  };
-}
+const fields = ['perSecond', 'p50Ms', 'p99Ms', 'serverUs', 'managerUs', 'programUs', 'wholeUs'];
 
-/** What a server found worth an error log line; its starting and stopping are not. */
-function complaints(site, { name }) {
-  const lines = site.said(name).split('\n');
-  return lines.filter((line) => line !== '' && !/[:[]notice\]/.test(line));
-}
-
-/** Ratios of turns of the same round; of rates, and of processor time with its meaning turned. */
-function compare({ of, to, atLeast, aim }, rows) {
-  const [ours, theirs] = [of, to].map((id) => rows.find((row) => row.id === id));
-  if (ours === undefined || theirs === undefined) return undefined;
-  const pairs = ours.samples.map((sample, i) => [sample, theirs.samples[i]]);
-  const rate = spread(pairs.map(([a, b]) => a.perSecond / b.perSecond));
-  return {
-    of,
-    to,
-    label: `${ours.label} : ${theirs.label}`,
-    atLeast,
-    aim,
-    isValid: ours.isValid && theirs.isValid,
-    rate,
-    processorTime: spread(pairs.map(([a, b]) => b.wholeUs / a.wholeUs)),
-    verdict: verdict(rate.median, { atLeast, aim, better: 'higher' }),
-  };
-}
-
-function show({ servers, ratios, othersShare }, { processes }) {
-  const errorText = ({ isValid, errors }) =>
-    isValid
-      ? '0'
-      : `INVALID: ${Object.entries(errors)
-          .map(([kind, count]) => `${count} ${kind}`)
-          .join(', ')}`;
+function show({ servers, ratios, othersShare: share }, { processes }) {
   console.log(
     table(
       [
@@ -255,35 +178,18 @@ function show({ servers, ratios, othersShare }, { processes }) {
     ),
   );
   console.log('(µs: processor time a request)\n');
-  console.log(
-    table(
-      ['ratio, round by round', 'req/s', 'min–max', 'by processor time', 'must', 'aim', ''],
-      ratios.map((ratio) => [
-        ratio.label,
-        ratio.rate.median.toFixed(2),
-        range(ratio.rate, 2),
-        ratio.processorTime.median.toFixed(2),
-        ratio.atLeast.toFixed(2),
-        ratio.aim.toFixed(2),
-        ratio.isValid ? ratio.verdict : 'INVALID',
-      ]),
-    ),
-  );
-  console.log(`others had ${(othersShare.median * 100).toFixed(0)} % of the processors`);
-  showOddities(servers, processes);
-}
-
-function showOddities(servers, processes) {
-  for (const { label, programs, complaints: lines } of servers) {
+  console.log(ratioTable(ratios));
+  showOthersShare(share);
+  for (const { label, programs } of servers) {
     if (programs.some((count) => count !== processes)) {
       console.log(`${label}: ${programs.join(', ')} processes of the program, not ${processes}`);
     }
-    if (lines.length > 0) console.log(`${label} logged ${lines.length} lines, first: ${lines[0]}`);
   }
+  showComplaints(servers);
 }
 
 export async function run(args) {
-  const settings = parse(args);
+  const settings = parseSettings(args, defaults);
   const conditions = machine.conditions();
   const { rounds, seconds, connections, threads, processes, concurrency, workers } = settings;
   console.log(machine.describe(conditions));
@@ -299,33 +205,20 @@ export async function run(args) {
       workers,
       threads: 2 * connections,
     });
-    const servers = all.filter(({ id }) => settings.only?.includes(id) ?? true);
-    if (servers.length === 0) {
-      throw new Error(`--only ${settings.only}: expected some of ${all.map(({ id }) => id)}`);
-    }
+    const servers = choose(all, settings.only);
     for (const server of servers) await startProgram(site, server, settings);
-    const samples = new Map(servers.map(({ id }) => [id, []]));
-    for (let round = 1; round <= rounds; round++) {
-      for (const server of servers) {
-        const sample = await measure(site, server, settings);
-        samples.get(server.id).push(sample);
-        process.stderr.write(
-          `bench: round ${round}: ${server.label}: ${sample.perSecond.toFixed(0)} req/s` +
-            `${sample.isValid ? '' : ` INVALID ${JSON.stringify(sample.errors)}`}\n`,
-        );
-        await sleep(200); // what is left to do for the last one
-      }
-    }
+    const samples = await takeTurns(rounds, servers, (one) => measure(site, one, settings));
     const rows = servers.map((server) => ({
-      ...summarize(server, samples.get(server.id)),
+      ...summarize(server, samples.get(server.id), fields),
+      programs: [...new Set(samples.get(server.id).map(({ programs }) => programs))],
       complaints: complaints(site, server),
     }));
     return {
       conditions,
       settings,
       servers: rows,
-      ratios: goals.map((goal) => compare(goal, rows)).filter((ratio) => ratio !== undefined),
-      othersShare: { median: median(rows.flatMap((r) => r.samples.map((s) => s.othersShare))) },
+      ratios: goals.map((goal) => compare(goal, rows, 'wholeUs')).filter(Boolean),
+      othersShare: othersShare(rows),
       configurations: Object.fromEntries(servers.map((s) => [s.id, s.configuration])),
     };
   });

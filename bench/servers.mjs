@@ -107,13 +107,26 @@ export async function startServer(site, kind, name, settings, text) {
 }
 
 /** Copies of the program that share one socket; their process ids. */
-function startProgram(site, program, processes) {
+export function startProgram(site, program, processes, args = []) {
   const socket = `${site.dir}/program.sock`;
   const pidFile = `${site.dir}/program.pids`;
   const asUser = user ? ['-u', user, '-g', user] : [];
   const { status, stderr } = spawnSync(
     paths.spawnFcgi,
-    ['-s', socket, '-M', '0666', '-F', String(processes), '-P', pidFile, ...asUser, '--', program],
+    [
+      '-s',
+      socket,
+      '-M',
+      '0666',
+      '-F',
+      String(processes),
+      '-P',
+      pidFile,
+      ...asUser,
+      '--',
+      program,
+      ...args,
+    ],
     { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] },
   );
   const pids = status === 0 ? readFileSync(pidFile, 'utf8').trim().split(/\s+/).map(Number) : [];
@@ -123,7 +136,7 @@ function startProgram(site, program, processes) {
 }
 
 /** Waits until the class of this name has all its instances ready. */
-async function instancesReady(runtimeDir, name, processes) {
+export async function instancesReady(runtimeDir, name, processes) {
   await eventually(`${processes} instances of ${name} are ready`, () => {
     const known = usherStatus(runtimeDir)?.classes.find((candidate) => candidate.name === name);
     return known?.instances.filter(({ state }) => state === 'ready').length === processes;

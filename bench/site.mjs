@@ -20,7 +20,7 @@ import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { root } from '../scripts/run.mjs';
-import { isRunning, parentOf, programOf } from './machine.mjs';
+import { accountFor, isRunning, parentOf, programOf } from './machine.mjs';
 
 const endWithinMs = 10_000;
 
@@ -72,6 +72,7 @@ export class Site {
   /** In the order of their start; each has a number and the program it was then. */
   #processes = [];
   #runtimeDirs = [];
+  #accounts = [];
   #ended;
 
   constructor() {
@@ -88,10 +89,10 @@ export class Site {
   }
 
   /** A copy of the program that all servers run. */
-  program(name) {
+  program(name, original = `${root}/build/apps/echo`) {
     const path = `${this.dir}/${name}`;
     mkdirSync(dirname(path), { recursive: true });
-    copyFileSync(`${root}/build/apps/echo`, path);
+    copyFileSync(original, path);
     chmodSync(path, 0o755);
     return path;
   }
@@ -111,6 +112,15 @@ export class Site {
   /** A process that somebody else started for us, to be ended with the rest. */
   watch(pid, program) {
     this.#processes.push({ pid, program });
+  }
+
+  /** Processor time of these processes and of all that they start from now on; undefined: cannot be had. */
+  account(name, pids) {
+    const account = accountFor(name);
+    if (account === undefined) return undefined;
+    this.#accounts.push(account);
+    account.add(pids);
+    return account;
   }
 
   /** A runtime directory whose manager is to be ended with the rest. */
@@ -156,6 +166,11 @@ export class Site {
         console.error(`bench: launcher ${pid} did not end, killed`);
         signal(pid, 'SIGKILL');
       });
+    }
+    for (const account of this.#accounts) {
+      await eventually('a control group is empty', () => account.remove(), endWithinMs).catch(
+        (error) => console.error(`bench: ${error.message}`),
+      );
     }
     if (process.env.USHER_BENCH_KEEP) console.error(`bench: kept ${this.dir}`);
     else rmSync(this.dir, { recursive: true, force: true });

@@ -62,7 +62,16 @@ const groups = {
     'libapache2-mod-jk',
     'openssl',
   ],
-  bench: [...base, ...programs, 'spawn-fcgi', 'fcgiwrap', 'libapache2-mod-fcgid', 'wrk'],
+  bench: [
+    ...base,
+    ...programs,
+    'spawn-fcgi',
+    'fcgiwrap',
+    'libapache2-mod-fcgid',
+    'tomcat10-common',
+    'libapache2-mod-jk',
+    'wrk',
+  ],
   containers: ['podman', 'runc', 'mmdebstrap'],
 };
 

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// `npm run bench -- cgi [--rounds N] [--seconds S] …`: how many requests a second of a small CGI
+// program, in C and in Perl, are answered by way of Usher, fcgiwrap and mod_cgid, with as many of it at
+// once. mod_cgid has no limit of its own: under it there are as many as connections.
+
+import { root } from '../scripts/run.mjs';
+import { accountsOf, measure, warmUp } from './load.mjs';
+import * as machine from './machine.mjs';
+import { range, save, table } from './report.mjs';
+import { instancesReady, startProgram, startServer } from './servers.mjs';
+import { eventually, launcherOf, withSite } from './site.mjs';
+import {
+  choose,
+  compare,
+  complaints,
+  errorText,
+  othersShare,
+  parseSettings,
+  ratioTable,
+  showComplaints,
+  showOthersShare,
+  summarize,
+  takeTurns,
+} from './turns.mjs';
+
+const defaults = {
+  rounds: 5,
+  seconds: 4,
+  'warm-up': 1,
+  connections: 32,
+  programs: 8, // at once
+  gateways: 1, // of Usher, who share them
+  workers: 2, // processes of the web server
+};
+
+const goals = [
+  { of: 'nginx-usher', to: 'nginx-fcgiwrap', atLeast: 1.0, aim: 1.3 },
+  { of: 'apache-usher', to: 'apache-cgid' },
+];
+
+const programs = [
+  { id: 'c', label: 'C', file: `${root}/build/bench/page` },
+  { id: 'perl', label: 'Perl', file: `${root}/bench/page.pl` },
+];
+const page = ({ port }, id) => ({ port, method: 'GET', path: `/${id}`, length: 1000 });
+
+const paths = machine.installed();
+
+// ---- the servers
+
+function nginxFcgiwrap(all, socket) {
+  return {
+    location: all
+      .map(
+        ({ id, path }) => `location /${id} {
+  fastcgi_pass unix:${socket};
+  include ${paths.fastcgiParams};
+  fastcgi_param SCRIPT_FILENAME ${path};
+}`,
+      )
+      .join('\n'),
+  };
+}
+
+const share = ({ programs: count, gateways }) => Math.ceil(count / gateways);
+
+function nginxUsher(all, runtimeDir, settings) {
+  const app = ({ id, path }) =>
+    `usher_app ${id} command=${path} protocol=cgi processes=${settings.gateways} concurrency=${share(settings)};`;
+  return {
+    modules: `load_module ${root}/build/ngx_http_usher_module.so;`,
+    http: `usher_runtime_dir ${runtimeDir};
+${all.map(app).join('\n')}`,
+    location: all.map(({ id }) => `location /${id} { usher_pass ${id}; }`).join('\n'),
+  };
+}
+
+function apacheUsher(all, runtimeDir, settings) {
+  const app = ({ id, path }) => `AppClass ${id} -command ${path} -protocol cgi \
+-processes ${settings.gateways} -concurrency ${share(settings)}
+<Location /${id}>
+  UsherPass ${id}
+</Location>`;
+  return {
+    modules: ['usher'],
+    text: [`UsherRuntimeDir ${runtimeDir}`, ...all.map(app)].join('\n'),
+  };
+}
+
+function apacheCgid(all, dir) {
+  return {
+    modules: ['cgid'],
+    text: `ScriptSock ${dir}/cgid.sock
+${all.map(({ id, path }) => `ScriptAlias /${id} ${path}`).join('\n')}
+<Directory ${dir}>
+  Require all granted
+</Directory>`,
+  };
+}
+
+async function startAll(site, all, settings) {
+  const server = { workers: settings.workers, threads: 2 * settings.connections };
+  const fcgiwrap = machine.found('fcgiwrap');
+  const { socket, pids } = startProgram(site, fcgiwrap, 1, ['-c', String(settings.programs)]);
+  const children = () => machine.families(pids).length > settings.programs;
+  await eventually(`fcgiwrap has ${settings.programs} processes`, children);
+  for (const pid of machine.families(pids)) site.watch(pid, fcgiwrap);
+  const servers = [];
+  const add = async (id, label, kind, text, { pids: others = [], runtimeDir } = {}) => {
+    const started = await startServer(site, kind, id, server, text);
+    if (runtimeDir !== undefined) {
+      for (const program of all) await instancesReady(runtimeDir, program.id, settings.gateways);
+      others.push(launcherOf(runtimeDir));
+    }
+    servers.push({ ...started, id, label, runtimeDir, ancestors: [started.pid, ...others] });
+  };
+  const nginxDir = site.runtimeDir('nginx-run');
+  const apacheDir = site.runtimeDir('apache-run');
+  await add('nginx-fcgiwrap', 'nginx + fcgiwrap', 'nginx', nginxFcgiwrap(all, socket), { pids });
+  await add('nginx-usher', 'nginx + Usher', 'nginx', nginxUsher(all, nginxDir, settings), {
+    runtimeDir: nginxDir,
+  });
+  await add('apache-cgid', 'Apache mod_cgid', 'apache', apacheCgid(all, site.dir));
+  await add('apache-usher', 'Apache + Usher', 'apache', apacheUsher(all, apacheDir, settings), {
+    runtimeDir: apacheDir,
+  });
+  return servers;
+}
+
+// ---- the result
+
+const fields = ['perSecond', 'p50Ms', 'p99Ms', 'serverUs', 'betweenUs', 'ownUs'];
+
+function show({ label, servers, ratios }) {
+  console.log(`\n${label} program`);
+  console.log(
+    table(
+      [
+        ...['server', 'req/s', 'min–max', 'p50 ms', 'p99 ms'],
+        ...['server µs', 'programs µs', 'together', 'errors'],
+      ],
+      servers.map((row) => [
+        row.label,
+        row.perSecond.median.toFixed(0),
+        range(row.perSecond),
+        row.p50Ms.median.toFixed(1),
+        row.p99Ms.median.toFixed(1),
+        row.serverUs.median.toFixed(0),
+        row.betweenUs.median.toFixed(0),
+        row.ownUs.median.toFixed(0),
+        errorText(row),
+      ]),
+    ),
+  );
+  console.log(`\n${ratioTable(ratios)}`);
+}
+
+export async function run(args) {
+  const settings = parseSettings(args, defaults);
+  const conditions = machine.conditions();
+  const { rounds, seconds, connections, gateways, workers } = settings;
+  console.log(machine.describe(conditions));
+  console.log(
+    `${rounds} rounds of ${seconds} s; ${connections} connections; ${settings.programs} programs at once, ` +
+      `of Usher ${gateways} × ${share(settings)}; ${workers} workers of the server\n`,
+  );
+
+  const result = await withSite(async (site) => {
+    const all = programs.map(({ id, label, file }) => ({
+      id,
+      label,
+      path: site.program(`page-${id}`, file),
+    }));
+    const servers = choose(await startAll(site, all, settings), settings.only);
+    for (const one of servers) {
+      for (const { id } of all) await warmUp(one, page(one, id), settings, settings['warm-up']);
+      one.accounts = accountsOf(site, one);
+    }
+    const results = [];
+    for (const { id, label } of all) {
+      const samples = await takeTurns(
+        rounds,
+        servers,
+        (one) => measure(one, page(one, id), settings),
+        `${label}: `,
+      );
+      const rows = servers.map((one) => summarize(one, samples.get(one.id), fields));
+      results.push({
+        id,
+        label,
+        servers: rows,
+        ratios: goals.map((goal) => compare(goal, rows, 'ownUs')).filter(Boolean),
+      });
+    }
+    return {
+      conditions,
+      settings,
+      results,
+      othersShare: othersShare(results.flatMap((one) => one.servers)),
+      logged: servers.map((one) => ({ label: one.label, complaints: complaints(site, one) })),
+      configurations: Object.fromEntries(servers.map((s) => [s.id, s.configuration])),
+    };
+  });
+  for (const one of result.results) show(one);
+  console.log(
+    '(µs: processor time a request; programs: with who starts them, mod_cgid has that in its server)',
+  );
+  showOthersShare(result.othersShare);
+  showComplaints(result.logged);
+  console.log(`written: ${save('cgi', result)}`);
+}
