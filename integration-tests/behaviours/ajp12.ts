@@ -4,6 +4,7 @@
 
 import { writeFileSync } from 'node:fs';
 import type { Test } from 'tap';
+import { apps } from '../servers/checkout.ts';
 import { checksum, hex, pattern, RawClient } from '../servers/client.ts';
 import { Engine } from '../servers/engine.ts';
 import { eventually } from '../servers/eventually.ts';
@@ -20,6 +21,7 @@ function configuration(site: Site, a: Engine, b: Engine): Texts {
       usher_external_app old protocol=ajp12 ${hosts.map((host) => `host=${host}`).join(' ')}
                          secret_file=${dir}/secret mount=/old context=/app recover_time=1;
       usher_external_app wrong protocol=ajp12 host=${a.address} secret_file=${dir}/wrong;
+      usher_app started protocol=ajp12 command=${dir}/engine host=127.0.0.1:${site.ports[1]};
       server {
         listen 127.0.0.1:${site.port};
         client_max_body_size 0;
@@ -27,11 +29,16 @@ function configuration(site: Site, a: Engine, b: Engine): Texts {
         location /old/ { usher_pass old; }
         location /old/unbuffered/ { usher_pass old; fastcgi_request_buffering off; }
         location /app/ { usher_pass wrong; }
+        location /started/ { usher_pass started; }
       }`,
     apache: `
       ExternalAppClass old -protocol ajp12 ${hosts.map((host) => `-host ${host}`).join(' ')} \\
           -secret-file ${dir}/secret -mount /old -context /app -recover-time 1
       ExternalAppClass wrong -protocol ajp12 -host ${a.address} -secret-file ${dir}/wrong
+      AppClass started -protocol ajp12 -command ${dir}/engine -host 127.0.0.1:${site.ports[1]}
+      <Location /started>
+        UsherPass started
+      </Location>
       <Location /old>
         UsherPass old
       </Location>
@@ -45,6 +52,8 @@ export async function ajp12(t: Test, server: WebServer): Promise<void> {
   const site = await Site.create(t, server);
   const secret = site.file('secret', 'all of it\nevery line\n', 0o600);
   site.file('wrong', 'all of it\n', 0o600);
+  const options = `'{"protocol":"ajp12","port":'"$USHER_PORT"'}'`;
+  site.file('engine', `#!/bin/sh\nexec ${process.execPath} ${apps}/engine.mjs ${options}\n`, 0o755);
   const [a, b] = await Promise.all([
     Engine.start(t, { protocol: 'ajp12', key: secret }),
     Engine.start(t, { protocol: 'ajp12', key: secret }),
@@ -166,6 +175,15 @@ export async function ajp12(t: Test, server: WebServer): Promise<void> {
     await eventually('the engine to tell it', () =>
       a.of('refused').some(({ message }) => /wrong answer to the challenge/.test(message ?? '')),
     );
+  });
+
+  await site.check('an engine that the class starts', async (t) => {
+    const engines = async () => (await site.classStatus('started'))?.backends ?? [];
+    await eventually('it is up', async () => (await engines())[0]?.state === 'up');
+    const { fields } = await site.request('/started/x');
+    t.match(fields, { method: 'GET', uri: '/started/x' });
+    t.equal((await usherCommand(site.runtimeDir, 'restart', 'started')).status, 0);
+    t.match((await site.request('/started/y')).fields, { uri: '/started/y' });
   });
 
   await site.check('engines go and come', async (t) => {
