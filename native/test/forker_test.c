@@ -20,7 +20,6 @@
 #include "tap.h"
 
 #define FORKER USHER_TEST_BUILD "/usher-forker"
-#define PATIENCE_MS 20000
 #define KEPT_BYTES (1u << 20)
 
 static char base[] = "/tmp/usher-forker-XXXXXX";

@@ -44,12 +44,12 @@ static void open_with_server(launcher_t *l) {
 
 static void kill_launcher(launcher_t *l) {
     kill(l->pid, SIGKILL);
-    launcher_wait(l, 5000);
+    launcher_wait(l, PATIENCE_MS);
 }
 
 static void start_next(launcher_t *l) {
     launcher_start(l, (const char *const[]){"--mode", "run", NULL});
-    ok(launcher_meet(l, 10000), "a next launcher starts");
+    ok(launcher_meet(l, PATIENCE_MS), "a next launcher starts");
 }
 
 static void replace(launcher_t *l) {
@@ -58,7 +58,7 @@ static void replace(launcher_t *l) {
 }
 
 static bool answers(launcher_t *l, const char *name, pid_t pid) {
-    const char *text = converse(in_runtime(l, name), 10000);
+    const char *text = converse(in_runtime(l, name), PATIENCE_MS);
     return text != NULL && atoi(text) == pid;
 }
 
@@ -84,7 +84,7 @@ static void test_living(void) {
     tell(&l, "snapshot", "id=2", NULL);
     hear(&l, "snapshot", 2);
     kill_launcher(&l);
-    ok(comes_true(!is_alive(manager), 5000), "the manager dies with its launcher");
+    ok(comes_true(!is_alive(manager), PATIENCE_MS), "the manager dies with its launcher");
     ok(is_alive(pid) && answers(&l, "nginx-1/e1", pid), "programs serve on");
     start_next(&l);
 
@@ -144,7 +144,7 @@ static void test_starting(void) {
     ok(answers(&l, "nginx-1/e1", pid), "becomes ready");
     ok(comes_true(memmem(read_text(in_runtime(&l, "state/instance-2")), 1024, "state=ready", 12) !=
                       NULL,
-                  5000),
+                  PATIENCE_MS),
        "and that is recorded");
     replace(&l);
     is_str(field(hear(&l, "instance", 2), "state"), "ready", "which the next one knows");
@@ -173,7 +173,7 @@ static void test_unseen_death(void) {
 static bool hears_of(launcher_t *l, const char *line) {
     const packet_t *output;
     do
-        output = hear_within(l, "output", 2, 10000);
+        output = hear_within(l, "output", 2, PATIENCE_MS);
     while (output != NULL && strstr(field(output, "text"), line) == NULL);
     if (output == NULL)
         printf("# log: %s\n", read_text(l->log));
@@ -193,7 +193,7 @@ static void test_output(void) {
     kill(pid, SIGKILL);
     ok(strstr(field(hear(&l, "exited", 2), "output"), "turn 2\n") != NULL,
        "its last lines are kept");
-    ok(comes_true(!exists(in_runtime(&l, "state/output-2")), 5000), "its pipe goes");
+    ok(comes_true(!exists(in_runtime(&l, "state/output-2")), PATIENCE_MS), "its pipe goes");
 
     /* a process that has left the group keeps the pipe when its instance is long forgotten */
     start_on(&l, 3, 1, "leave-child", "session");
@@ -203,7 +203,7 @@ static void test_output(void) {
     ok(is_alive(escaped) && exists(in_runtime(&l, "state/output-3")), "one that is used stays");
     replace(&l);
     kill(escaped, SIGKILL);
-    ok(comes_true(!exists(in_runtime(&l, "state/output-3")), 5000),
+    ok(comes_true(!exists(in_runtime(&l, "state/output-3")), PATIENCE_MS),
        "until nobody has it, whoever is the launcher");
     ok(launcher_close(&l), "the launcher ends");
 }
@@ -220,34 +220,34 @@ static void test_groups(void) {
     int children[2];
     open_with_server(&l);
     pid_t pid = start(&l, 2, "children", "2");
-    ok(comes_true(has_children(pid, children), 5000), "a program with two children");
+    ok(comes_true(has_children(pid, children), PATIENCE_MS), "a program with two children");
     replace(&l);
     tell(&l, "signal", "id=2", "signal=15", NULL);
     hear(&l, "exited", 2);
-    ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]), 5000),
+    ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]), PATIENCE_MS),
        "a signal to an adopted one reaches them");
 
     pid = start(&l, 3, "children", "2");
-    ok(comes_true(has_children(pid, children), 5000), "a program with two children");
+    ok(comes_true(has_children(pid, children), PATIENCE_MS), "a program with two children");
     replace(&l);
     kill(pid, SIGKILL);
     hear(&l, "exited", 3);
-    ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]), 5000),
+    ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]), PATIENCE_MS),
        "that survive an adopted one get TERM");
 
     pid = start_on(&l, 4, 1, "leave-child", "quiet");
     pid_t quiet = (pid_t)atoi(field(hear(&l, "output", 4), "text") + strlen("child "));
     replace(&l); /* the program ends by itself, before, meanwhile or later */
     hear_within(&l, "exited", 4, 1000);
-    ok(comes_true(!is_alive(quiet), 20000), "a child that ignores TERM gets KILL");
+    ok(comes_true(!is_alive(quiet), PATIENCE_MS), "a child that ignores TERM gets KILL");
     ok(launcher_close(&l), "the launcher ends");
 
     open_with_server(&l);
     pid = start(&l, 2, "children", "2");
-    ok(comes_true(has_children(pid, children), 5000), "a program with two children");
+    ok(comes_true(has_children(pid, children), PATIENCE_MS), "a program with two children");
     kill(-pid, SIGSTOP); /* as a look does */
     replace(&l);
-    const char *text = converse(in_runtime(&l, "nginx-1/e1"), 10000);
+    const char *text = converse(in_runtime(&l, "nginx-1/e1"), PATIENCE_MS);
     ok(text != NULL && (atoi(text) == children[0] || atoi(text) == children[1]),
        "one that a look had stopped goes on");
     ok(launcher_close(&l), "the launcher ends");
@@ -301,7 +301,8 @@ static void test_lies(void) {
     pid_t pid = start(&l, 2, "serve", "0");
     sleep_ms(50); /* births are counted in hundredths of a second */
     pid_t bystander = fork_bystander();
-    ok(comes_true(getsid(bystander) == bystander, 5000), "somebody who has nothing to do with us");
+    ok(comes_true(getsid(bystander) == bystander, PATIENCE_MS),
+       "somebody who has nothing to do with us");
     kill_launcher(&l);
     forge(&l, 2, 30, f("%d", bystander), NULL, NULL);
     forge(&l, 2, 31, f("%d", bystander), f("%d", 1), NULL);
@@ -352,7 +353,7 @@ static void test_public(void) {
     launcher_open(&l, "run");
     const char *const owner = geteuid() == 0 ? "user=root" : "tag=";
     tell(&l, "bind", "id=1", "name=p1", owner, f("listen=unix:%s/public.sock", l.base), NULL);
-    const packet_t *bound = hear_within(&l, "bound", 1, 10000);
+    const packet_t *bound = hear_within(&l, "bound", 1, PATIENCE_MS);
     if (!ok(bound != NULL, "a public UNIX socket"))
         printf("# %s\n", field(hear(&l, "failed", 1), "error"));
     pid_t first = start(&l, 2, "serve", "0");
@@ -361,8 +362,8 @@ static void test_public(void) {
     is_str(field(hear(&l, "endpoint", 1), "listen"), f("unix:%s/public.sock", l.base),
            "is taken over");
     hear(&l, "welcome", 0);
-    ok(converse(f("%s/public.sock", l.base), 10000) != NULL, "and serves");
-    ok(comes_true(is_idle(&l, 2), 10000), "a look finds an adopted one idle");
+    ok(converse(f("%s/public.sock", l.base), PATIENCE_MS) != NULL, "and serves");
+    ok(comes_true(is_idle(&l, 2), PATIENCE_MS), "a look finds an adopted one idle");
     ok(field(hear(&l, "exited", 2), "exit_unknown") != NULL && !is_alive(first), "and ends it");
     ok(start(&l, 4, "serve", "0") > 0, "a new one starts there");
     tell(&l, "close", "id=1", NULL);
@@ -438,12 +439,12 @@ static void test_any_moment(void) {
         launcher_t l;
         begin_and_kill(&l, random_below(16000));
         /* one that has no record dies with the launcher, and the manager does */
-        recorded = comes_true(all_are_recorded(&l), 5000) && recorded;
+        recorded = comes_true(all_are_recorded(&l), PATIENCE_MS) && recorded;
         int pids[64];
         size_t count = list_programs(pids);
         programs += (unsigned)count;
         launcher_start(&l, (const char *const[]){"--mode", "run", NULL});
-        if (!launcher_meet(&l, 10000))
+        if (!launcher_meet(&l, PATIENCE_MS))
             printf("# %s\n", read_text(l.log));
         hear(&l, "welcome", 0);
         size_t known = 0;
@@ -455,7 +456,7 @@ static void test_any_moment(void) {
         listed = known == count && listed;
         ended = launcher_close(&l) && ended;
         for (size_t i = 0; i < count; i++)
-            ended = comes_true(!is_alive(pids[i]), 5000) && ended;
+            ended = comes_true(!is_alive(pids[i]), PATIENCE_MS) && ended;
     }
     ok(programs > 0, "killed at 40 moments while it started programs: %u lived on", programs);
     ok(recorded, "of each of them there is a record");

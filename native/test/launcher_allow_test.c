@@ -330,19 +330,19 @@ static void test_config(void) {
     const char *config = f("%s/usher.conf", l.base);
     make_file(config, SIMPLE, 0600);
     launcher_start(&l, (const char *const[]){"--mode", "run", "--config", config, NULL});
-    launcher_meet(&l, 10000);
+    launcher_meet(&l, PATIENCE_MS);
     l.asks_first = true;
     tell(&l, "bind", "id=1", "name=e1", NULL);
     starts(&l, "what usher.conf allows", FIELDS(SLEEP, "cwd=/"));
     refuses(&l, "what it does not", FIELDS(SLEEP, "cwd=/usr"));
     make_file(f("%s/usher.conf", l.base), "program\narg=/bin/sleep\narg=100\ncwd=/usr\n", 0600);
     kill(l.manager_pid, SIGKILL);
-    ok(launcher_meet(&l, 10000), "the next manager reads another usher.conf");
+    ok(launcher_meet(&l, PATIENCE_MS), "the next manager reads another usher.conf");
     starts(&l, "what it allows now", FIELDS(SLEEP, "cwd=/usr"));
     refuses(&l, "what it allowed before", FIELDS(SLEEP, "cwd=/"));
     make_file(f("%s/usher.conf", l.base), "nonsense\n", 0600);
     kill(l.manager_pid, SIGKILL);
-    ok(launcher_meet(&l, 10000), "the next one finds nonsense in it");
+    ok(launcher_meet(&l, PATIENCE_MS), "the next one finds nonsense in it");
     starts(&l, "what it allowed before that", FIELDS(SLEEP, "cwd=/usr"));
     ok(launcher_close(&l), "the launcher ends");
 
@@ -350,7 +350,7 @@ static void test_config(void) {
     config = f("%s/usher.conf", l.base);
     make_file(config, "exit 78", 0600);
     launcher_start(&l, (const char *const[]){"--mode", "run", "--config", config, NULL});
-    ok(launcher_meet(&l, 10000), "a usher.conf that is wrong is the manager's to speak of");
+    ok(launcher_meet(&l, PATIENCE_MS), "a usher.conf that is wrong is the manager's to speak of");
     ok(launcher_close(&l), "the launcher ends");
 
     const char *const endings[] = {"exit 1", "nonsense\n"};
@@ -359,7 +359,7 @@ static void test_config(void) {
         config = f("%s/usher.conf", l.base);
         make_file(config, endings[i], 0600);
         launcher_start(&l, (const char *const[]){"--mode", "run", "--config", config, NULL});
-        int status = launcher_wait(&l, 10000);
+        int status = launcher_wait(&l, PATIENCE_MS);
         ok(WIFEXITED(status) && WEXITSTATUS(status) == 1,
            "where nobody can say what is allowed the launcher ends (%s)", i == 0 ? "1" : "text");
         ok(strstr(read_text(l.log), "--allow") != NULL, "and says why");
@@ -438,7 +438,7 @@ static void test_manager(void) {
     launcher_t l;
     launcher_prepare(&l);
     launcher_start(&l, (const char *const[]){"--mode", "run", "--user", "daemon", NULL});
-    launcher_meet(&l, 10000);
+    launcher_meet(&l, PATIENCE_MS);
     is_str(field(hear(&l, "hello", 0), "manager_user"), "daemon", "hello says who the manager is");
     const char *status = status_of(l.manager_pid);
     ok(strstr(status, "\nUid:\t1\t1\t1\t1\nGid:\t1\t1\t1\t1\n") != NULL, "and that is who it is");
@@ -448,13 +448,13 @@ static void test_manager(void) {
     ok(strstr(status, "\nUmask:\t0077\n") != NULL, "what it makes is its own");
     pid_t manager = l.manager_pid;
     kill(l.pid, SIGKILL);
-    launcher_wait(&l, 5000);
-    ok(comes_true(!is_alive(manager), 10000), "it dies with the launcher");
+    launcher_wait(&l, PATIENCE_MS);
+    ok(comes_true(!is_alive(manager), PATIENCE_MS), "it dies with the launcher");
     launcher_remove(&l);
 
     launcher_prepare(&l);
     launcher_start(&l, (const char *const[]){"--mode", "run", "--user", "no-such-user", NULL});
-    int code = launcher_wait(&l, 10000);
+    int code = launcher_wait(&l, PATIENCE_MS);
     ok(WIFEXITED(code) && WEXITSTATUS(code) == 1 &&
            strstr(read_text(l.log), "user no-such-user does not exist") != NULL,
        "a user that does not exist is an error");
@@ -463,7 +463,7 @@ static void test_manager(void) {
     launcher_prepare(&l);
     chmod(l.meeting, 0700);
     launcher_start(&l, (const char *const[]){"--mode", "run", "--user", "daemon", NULL});
-    launcher_meet(&l, 10000);
+    launcher_meet(&l, PATIENCE_MS);
     is_str(field(hear(&l, "hello", 0), "manager_user"), NULL,
            "a manager whose user cannot read usherd is root");
     ok(strstr(status_of(l.manager_pid), "\nUid:\t0\t0\t0\t0\n") != NULL, "as it was");
@@ -518,7 +518,7 @@ static void test_descriptors(void) {
     const char *config = f("%s/usher.conf", l.base);
     make_file(config, SIMPLE, 0600);
     launcher_start(&l, (const char *const[]){"--mode", "run", "--config", config, NULL});
-    launcher_meet(&l, 10000);
+    launcher_meet(&l, PATIENCE_MS);
     const packet_t *hello = hear(&l, "hello", 0);
     ok(nobody_can(map_channel, hello->descriptors), "the channel can be mapped and written");
     ok(nobody_can(read_config, hello->descriptors), "the configuration can be read only");
@@ -587,7 +587,7 @@ static void test_hostile_live(void) {
     make_file(in_runtime(&l, "servers/web-1.1.allow"), "", 0600);
     tell(&l, "remove", "registration=../web-1/live", "server=servers", NULL);
     tell(&l, "remove", "registration=web-1.1.conf", "server=web-1", NULL);
-    ok(comes_true(!exists(in_runtime(&l, "channel/web-1.cells")), 10000),
+    ok(comes_true(!exists(in_runtime(&l, "channel/web-1.cells")), PATIENCE_MS),
        "a server's cells are removed");
     ok(!exists(in_runtime(&l, "web-1")) && !exists(in_runtime(&l, "servers/web-1.1.conf")) &&
            !exists(in_runtime(&l, "servers/web-1.1.allow")),
@@ -625,9 +625,9 @@ static void test_waiting_descriptors(void) {
     int sent = 0;
     while (sent < FLOOD && send(l.link, ask, length, MSG_NOSIGNAL) > 0)
         sent++;
-    ok(sent < FLOOD && comes_true(!is_alive(l.manager_pid), 10000),
+    ok(sent < FLOOD && comes_true(!is_alive(l.manager_pid), PATIENCE_MS),
        "a manager that asks and never reads is killed");
-    ok(launcher_meet(&l, 10000), "and there is another one");
+    ok(launcher_meet(&l, PATIENCE_MS), "and there is another one");
     ok(strstr(read_text(l.log), "\"event\":\"link.overrun\"") != NULL, "the log says why");
     ok(launcher_close(&l), "the launcher ends");
 }

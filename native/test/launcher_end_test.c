@@ -48,17 +48,17 @@ static void test_groups(void) {
     bind_endpoint(&l, 1, "tag=");
     pid_t pid = start(&l, 2, "children", "3");
     int children[3];
-    ok(comes_true(has_children(pid, children, 3), 5000), "a program with three children");
+    ok(comes_true(has_children(pid, children, 3), PATIENCE_MS), "a program with three children");
     tell(&l, "signal", "id=2", "signal=15", NULL);
     is_int(number_field(hear(&l, "exited", 2), "exit_signal"), 15, "a signal ends the program");
-    ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]) && !is_alive(children[2]), 1000),
+    ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]) && !is_alive(children[2]), 4000),
        "and its children");
 
     pid = start(&l, 3, "children", "2");
-    ok(comes_true(has_children(pid, children, 2), 5000), "a program with two children");
+    ok(comes_true(has_children(pid, children, 2), PATIENCE_MS), "a program with two children");
     kill(pid, SIGKILL);
     hear(&l, "exited", 3);
-    ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]), 1000),
+    ok(comes_true(!is_alive(children[0]) && !is_alive(children[1]), 4000),
        "children that survive their parent get TERM");
 
     /* one that ignores it, one that in addition writes for ever */
@@ -68,10 +68,10 @@ static void test_groups(void) {
     uint64_t begin = now_ms();
     hear(&l, "exited", 4);
     hear(&l, "exited", 5);
-    ok(now_ms() - begin < 3000, "an exit is told although children hold the output open");
+    ok(now_ms() - begin < 4500, "an exit is told although children hold the output open");
     tell(&l, "forget", "id=4", NULL);
     ok(is_alive(quiet) && is_alive(talking), "children that ignore TERM");
-    ok(comes_true(!is_alive(quiet) && !is_alive(talking), 7000), "get KILL after 5 s");
+    ok(comes_true(!is_alive(quiet) && !is_alive(talking), PATIENCE_MS), "get KILL after 5 s");
     ok(now_ms() - begin > 4500, "not earlier");
 
     start(&l, 6, "leave-child", "session");
@@ -95,10 +95,10 @@ static void test_finish(void) {
     tell(&l, "finish", "first=1", NULL);
     ok(hear_within(&l, "last-look", 0, 150) == NULL, "no last look while a server registers");
     flock(server, LOCK_UN);
-    ok(hear_within(&l, "last-look", 0, 2000) != NULL, "it comes when the server is done");
+    ok(hear_within(&l, "last-look", 0, PATIENCE_MS) != NULL, "it comes when the server is done");
     ok(flock(server, LOCK_SH | LOCK_NB) < 0, "the lock is held");
     tell(&l, "resume", NULL);
-    ok(comes_true(flock(server, LOCK_SH | LOCK_NB) == 0, 2000), "resume gives it back");
+    ok(comes_true(flock(server, LOCK_SH | LOCK_NB) == 0, PATIENCE_MS), "resume gives it back");
     tell(&l, "finish", "first=1", NULL);
     sleep_ms(50);
     tell(&l, "resume", NULL);
@@ -107,7 +107,7 @@ static void test_finish(void) {
     tell(&l, "finish", "first=1", NULL);
     hear(&l, "last-look", 0);
     kill(l.manager_pid, SIGKILL);
-    launcher_meet(&l, 5000);
+    launcher_meet(&l, PATIENCE_MS);
     ok(flock(server, LOCK_SH | LOCK_NB) == 0, "a manager that dies gives it back, too");
     close(server);
     ok(launcher_close(&l), "the launcher ends");
@@ -135,7 +135,7 @@ static void test_quit(void) {
     hear(&l, "last-look", 0);
     tell(&l, "quit", "remove=1", NULL);
     uint64_t begin = now_ms();
-    is_int(launcher_wait(&l, 5000), 0, "quit remove=1: exit code 0");
+    is_int(launcher_wait(&l, PATIENCE_MS), 0, "quit remove=1: exit code 0");
     ok(now_ms() - begin >= 900, "the manager had a second to end by itself");
     ok(!is_alive(pid) && !is_alive(manager), "no process is left");
     ok(!exists(l.runtime), "no file is left");
@@ -157,7 +157,7 @@ static void test_quit_spares_others(void) {
     linked += symlink(f("%s/outside", l.base), in_runtime(&l, "servers/link"));
     tell(&l, "quit", "remove=1", NULL);
     launcher_leave(&l);
-    is_int(linked + launcher_wait(&l, 5000), 0, "quit remove=1 among foreign files");
+    is_int(linked + launcher_wait(&l, PATIENCE_MS), 0, "quit remove=1 among foreign files");
     ok(exists(in_runtime(&l, "data/precious")) && exists(in_runtime(&l, "precious")),
        "spares files it does not know");
     ok(exists(f("%s/outside", l.base)) && exists(f("%s/folder/live", l.base)),
@@ -176,7 +176,7 @@ static void test_quit_keeps(void) {
     pid_t pid = start(&l, 2, "serve", "0");
     tell(&l, "quit", "remove=0", NULL);
     launcher_leave(&l);
-    is_int(launcher_wait(&l, 5000), 0, "quit remove=0: exit code 0");
+    is_int(launcher_wait(&l, PATIENCE_MS), 0, "quit remove=0: exit code 0");
     ok(!is_alive(pid), "the program is ended");
     ok(!exists(in_runtime(&l, "sockets/e1")) && !exists(in_runtime(&l, "nginx-1/e1")) &&
            !exists(in_runtime(&l, "control.sock")),
@@ -185,7 +185,7 @@ static void test_quit_keeps(void) {
            exists(in_runtime(&l, "servers/nginx-1.1.conf")),
        "what the living server needs is still there");
     launcher_start(&l, (const char *const[]){"--mode", "embedded", NULL});
-    ok(launcher_meet(&l, 5000), "and a next launcher can start");
+    ok(launcher_meet(&l, PATIENCE_MS), "and a next launcher can start");
     ok(launcher_close(&l), "the launcher ends");
 }
 
@@ -197,13 +197,14 @@ static void test_terminate(void) {
     for (int i = 0; i < 3; i++) {
         launcher_open(&l, "run");
         kill(l.pid, signals[i]);
-        ok(hear_within(&l, "terminate", 0, 2000) != NULL, "run, signal %d: the manager is asked",
-           signals[i]);
+        ok(hear_within(&l, "terminate", 0, PATIENCE_MS) != NULL,
+           "run, signal %d: the manager is asked", signals[i]);
         ok(launcher_close(&l), "and its quit ends the launcher with 0");
     }
     launcher_open(&l, "embedded");
     kill(l.pid, SIGTERM);
-    ok(hear_within(&l, "terminate", 0, 2000) != NULL, "embedded, TERM: the manager is asked");
+    ok(hear_within(&l, "terminate", 0, PATIENCE_MS) != NULL,
+       "embedded, TERM: the manager is asked");
     ok(launcher_close(&l), "and its quit ends the launcher with 0");
 }
 
@@ -215,7 +216,7 @@ static void test_force(void) {
     kill(l.pid, SIGTERM);
     hear(&l, "terminate", 0);
     kill(l.pid, SIGTERM);
-    int status = launcher_wait(&l, 3000);
+    int status = launcher_wait(&l, 15000);
     ok(WIFEXITED(status) && WEXITSTATUS(status) == 1, "a second TERM: exit code 1");
     ok(!is_alive(pid) && !is_alive(manager) && !exists(l.runtime), "and nothing is left");
     launcher_remove(&l);
@@ -228,7 +229,7 @@ static void test_force(void) {
     kill(l.pid, SIGTERM);
     hear(&l, "terminate", 0);
     kill(l.pid, SIGTERM);
-    ok(launcher_wait(&l, 3000) >= 0 && exists(in_runtime(&l, "servers/nginx-1.1.conf")) &&
+    ok(launcher_wait(&l, 15000) >= 0 && exists(in_runtime(&l, "servers/nginx-1.1.conf")) &&
            !exists(in_runtime(&l, "control.sock")),
        "by force while a server lives: its files stay");
     close(live);
@@ -243,7 +244,7 @@ static void test_terminate_without_manager(void) {
     kill(l.manager_pid, SIGKILL);
     sleep_ms(50); /* the next one comes after 200 ms */
     kill(l.pid, SIGTERM);
-    is_int(launcher_wait(&l, 3000), 0, "TERM while no manager runs: exit code 0");
+    is_int(launcher_wait(&l, 15000), 0, "TERM while no manager runs: exit code 0");
     ok(!is_alive(pid) && !exists(l.runtime), "and nothing is left");
     launcher_remove(&l);
 
@@ -254,7 +255,7 @@ static void test_terminate_without_manager(void) {
     kill(l.pid, SIGTERM);
     hear(&l, "terminate", 0);
     kill(l.manager_pid, SIGKILL);
-    is_int(launcher_wait(&l, 3000), 0, "the manager dies when it is to end everything: 0");
+    is_int(launcher_wait(&l, 15000), 0, "the manager dies when it is to end everything: 0");
     ok(!is_alive(pid) && !exists(l.runtime), "and nothing is left");
     launcher_remove(&l);
 }
@@ -264,7 +265,7 @@ static void test_terminate_without_manager(void) {
 static int run_another(launcher_t *l, const char *mode) {
     pid_t first = l->pid;
     launcher_start(l, (const char *const[]){"--mode", mode, NULL});
-    int status = launcher_wait(l, 3000);
+    int status = launcher_wait(l, 15000);
     l->pid = first;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
@@ -292,14 +293,14 @@ static void test_two_launchers(void) {
     }
     sleep_ms(50);
     close(looking);
-    launcher_meet(&l, 5000);
+    launcher_meet(&l, PATIENCE_MS);
     ok(comes_true(({
                       int alive = 0;
                       for (int i = 0; i < COUNT; i++)
                           alive += is_alive(pids[i]);
                       alive == 1;
                   }),
-                  3000),
+                  PATIENCE_MS),
        "of %d started at once, while a server looks, one stays", COUNT);
     for (int i = 0; i < COUNT; i++) {
         if (is_alive(pids[i]))
@@ -340,11 +341,10 @@ static void begin_hopeless(void) {
 }
 
 static void check_deaf(void) {
-    int status = launcher_wait(&deaf, 25000);
+    int status = launcher_wait(&deaf, 60000);
     struct stat log;
     stat(deaf.log, &log); /* its last line was written at its end */
-    ok(log.st_mtime - deaf_since >= 19 && log.st_mtime - deaf_since <= 25,
-       "a manager has 20 s for the end");
+    ok(log.st_mtime - deaf_since >= 19, "a manager has 20 s for the end");
     ok(WIFEXITED(status) && WEXITSTATUS(status) == 1, "then it is done by force: exit code 1");
     ok(!exists(deaf.runtime), "and nothing is left");
     launcher_remove(&deaf);
@@ -369,16 +369,16 @@ static int count_in(const char *text, const char *word) {
 
 static void check_hopeless(void) {
     launcher_t *run = &hopeless[0], *embedded = &hopeless[1];
-    int status = launcher_wait(run, 45000);
+    int status = launcher_wait(run, 120000);
     ok(WIFEXITED(status) && WEXITSTATUS(status) == 1, "run: exit code 1 after ten managers");
     ok(!exists(run->runtime), "and nothing is left");
     is_int(count_in(read_text(run->log), "\"manager.started\""), 10, "it tried ten times");
     ok(strstr(read_text(run->log), "manager.given-up") != NULL, "and says that it gave up");
-    ok(comes_true(state_in_table(embedded) == USHER_MANAGER_STOPPED, 2000),
+    ok(comes_true(state_in_table(embedded) == USHER_MANAGER_STOPPED, PATIENCE_MS),
        "embedded: web servers are told that there is none");
     ok(is_alive(embedded->pid), "and it stays to try again");
     kill(embedded->pid, SIGTERM);
-    is_int(launcher_wait(embedded, 3000), 0, "until it is told to go");
+    is_int(launcher_wait(embedded, 15000), 0, "until it is told to go");
     launcher_remove(run);
     launcher_remove(embedded);
 }

@@ -73,13 +73,13 @@ static bool is_at_end(int link) {
 static bool says(launcher_t *l, int id, const char *line) {
     const packet_t *output;
     do
-        output = hear_within(l, "output", id, 20000);
+        output = hear_within(l, "output", id, PATIENCE_MS);
     while (output != NULL && strstr(field(output, "text"), line) == NULL);
     return output != NULL;
 }
 
 static bool serves(launcher_t *l, pid_t pid) {
-    const char *text = converse(in_runtime(l, "sockets/e1"), 20000);
+    const char *text = converse(in_runtime(l, "sockets/e1"), PATIENCE_MS);
     return text != NULL && atoi(text) == pid;
 }
 
@@ -129,7 +129,7 @@ static void test_start(void) {
     ok(is_at_end(link), "the link of one that has ended is at its end");
     tell(&l, "forget", "id=2", NULL);
     end(&l, 3);
-    ok(comes_true(count_open_files(l.pid) <= open_files - 4, 10000),
+    ok(comes_true(count_open_files(l.pid) <= open_files - 4, PATIENCE_MS),
        "the launcher gives back what it had for the two");
     close(link);
     close(other);
@@ -174,7 +174,7 @@ static void test_failures(void) {
              is_root() ? "user=nobody" : "tag=", NULL);
         hear(&l, "failed", id);
     }
-    ok(comes_true(count_open_files(l.pid) <= open_files, 10000),
+    ok(comes_true(count_open_files(l.pid) <= open_files, PATIENCE_MS),
        "starts that fail leave no descriptor open");
     ok(launcher_close(&l), "the launcher ends");
 }
@@ -195,7 +195,7 @@ static void test_managers(void) {
     say(link, "say unread\nsay ha");
     kill(l.manager_pid, SIGKILL);
     close(link);
-    ok(launcher_meet(&l, 20000), "it dies in the middle of a line, and there is another one");
+    ok(launcher_meet(&l, PATIENCE_MS), "it dies in the middle of a line, and there is another one");
     tell(&l, "ready", NULL);
     link = link_of(&l, 2);
     ok(link >= 0, "which gets the link as well");
@@ -205,14 +205,14 @@ static void test_managers(void) {
     is_str(ask(link, "say second"), "second", "and then it is the second one's");
     kill(l.manager_pid, SIGKILL);
     close(link);
-    ok(launcher_meet(&l, 20000), "a third one comes");
+    ok(launcher_meet(&l, PATIENCE_MS), "a third one comes");
     tell(&l, "ready", NULL);
     link = link_of(&l, 2);
     is_str(ask(link, "say third"), "third", "and speaks with it, too");
     int other = start_gateway(&l, 3, "ajp", NULL);
     end(&l, 2);
     kill(l.manager_pid, SIGKILL);
-    ok(launcher_meet(&l, 20000), "after a death");
+    ok(launcher_meet(&l, PATIENCE_MS), "after a death");
     const packet_t *instance = hear(&l, "instance", 2);
     ok(strcmp(field(instance, "state"), "exited") == 0 && instance->descriptors[0] < 0,
        "one that has ended has no link any more");
@@ -227,9 +227,9 @@ static void test_managers(void) {
 static void upgrade(launcher_t *l) {
     pid_t launcher = l->pid;
     tell(l, "upgrade", NULL);
-    ok(comes_true(!is_alive(l->manager_pid), 20000), "the launcher begins its program anew");
+    ok(comes_true(!is_alive(l->manager_pid), PATIENCE_MS), "the launcher begins its program anew");
     l->pid = 0;
-    if (!ok(launcher_meet(l, 20000), "a new manager comes"))
+    if (!ok(launcher_meet(l, PATIENCE_MS), "a new manager comes"))
         printf("# %s\n", read_text(l->log));
     is_int(l->pid, launcher, "of the same launcher");
     tell(l, "ready", NULL);
@@ -240,7 +240,7 @@ static void test_upgrade(void) {
     open_launcher(&l);
     tell(&l, "ready", NULL);
     int link = start_gateway(&l, 2, "cgi", NULL);
-    pid_t pid = (pid_t)atoi(converse(in_runtime(&l, "sockets/e1"), 20000));
+    pid_t pid = (pid_t)atoi(converse(in_runtime(&l, "sockets/e1"), PATIENCE_MS));
     int other = start_gateway(&l, 3, "ajp", NULL);
     is_str(ask(link, "say before"), "before", "a gateway before an upgrade");
     close(link);
@@ -265,7 +265,7 @@ static void test_upgrade(void) {
     kill(l.manager_pid, SIGKILL);
     close(link);
     close(other);
-    ok(launcher_meet(&l, 20000), "a manager dies after that");
+    ok(launcher_meet(&l, PATIENCE_MS), "a manager dies after that");
     link = link_of(&l, 2);
     is_str(ask(link, "say still"), "still", "its successor gets the link, too");
     int third = start_gateway(&l, 4, "cgi", NULL);
@@ -286,13 +286,13 @@ static void test_killed_launcher(void) {
     open_launcher(&l);
     int link = start_gateway(&l, 2, "cgi", NULL);
     hear(&l, "ready", 2);
-    pid_t pid = (pid_t)atoi(converse(in_runtime(&l, "sockets/e1"), 20000));
+    pid_t pid = (pid_t)atoi(converse(in_runtime(&l, "sockets/e1"), PATIENCE_MS));
     kill(l.pid, SIGKILL);
-    launcher_wait(&l, 20000);
+    launcher_wait(&l, PATIENCE_MS);
     close(link); /* as its manager has */
     launcher_leave(&l);
     launcher_start(&l, (const char *const[]){"--mode", "run", NULL});
-    ok(launcher_meet(&l, 20000), "a next launcher comes");
+    ok(launcher_meet(&l, PATIENCE_MS), "a next launcher comes");
     tell(&l, "ready", NULL);
     const packet_t *instance = hear(&l, "instance", 2);
     is_int(number_field(instance, "pid"), pid, "it knows the gateway");
@@ -325,12 +325,12 @@ static void test_many(void) {
     }
     pid_t manager = l.manager_pid;
     kill(manager, SIGKILL);
-    ok(launcher_meet(&l, 20000), "%d gateways, and a new manager", GATEWAYS);
+    ok(launcher_meet(&l, PATIENCE_MS), "%d gateways, and a new manager", GATEWAYS);
     tell(&l, "ready", NULL);
     sleep_ms(100); /* it is slow to read */
     int talking = 0;
     for (int i = 0; i < GATEWAYS; i++) {
-        const packet_t *instance = hear_within(&l, "instance", i + 2, 20000);
+        const packet_t *instance = hear_within(&l, "instance", i + 2, PATIENCE_MS);
         talking += instance != NULL && strcmp(ask(instance->descriptors[0], "say hi"), "hi") == 0;
     }
     is_int(talking, GATEWAYS, "which gets the links of all");
@@ -485,7 +485,7 @@ static void test_node(void) {
     make_file(file, "sesame", 0600);
     install_gateway(&l, "cgi", gateway_in_node);
     launcher_start(&l, (const char *const[]){"--mode", "run", "--node", node, NULL});
-    if (!ok(launcher_meet(&l, 20000), "a launcher with Node"))
+    if (!ok(launcher_meet(&l, PATIENCE_MS), "a launcher with Node"))
         printf("# %s\n", read_text(l.log));
     tell(&l, "ready", NULL);
     tell(&l, "bind", "id=1", "name=e1", NULL);
@@ -505,14 +505,14 @@ static void test_node(void) {
     link = link_of(&l, 2);
     is_str(ask(link, "argv"), "--root /srv", "an upgrade is nothing to it");
     kill(l.pid, SIGKILL);
-    launcher_wait(&l, 20000);
+    launcher_wait(&l, PATIENCE_MS);
     close(link);
     launcher_leave(&l);
     launcher_start(&l, (const char *const[]){"--mode", "run", "--node", node, NULL});
-    ok(launcher_meet(&l, 20000), "after a launcher's death");
+    ok(launcher_meet(&l, PATIENCE_MS), "after a launcher's death");
     ok(says(&l, 2, "link ended\n") && serves(&l, pid), "it has read the end, and serves on");
     ok(launcher_close(&l), "the launcher ends");
-    ok(comes_true(!is_alive(pid), 10000), "and the gateway with it");
+    ok(comes_true(!is_alive(pid), PATIENCE_MS), "and the gateway with it");
 }
 
 static void suite(void) {

@@ -406,7 +406,7 @@ const packet_t *hear_within(launcher_t *launcher, const char *verb, int id, int 
 }
 
 const packet_t *hear(launcher_t *launcher, const char *verb, int id) {
-    const packet_t *packet = hear_within(launcher, verb, id, 30000);
+    const packet_t *packet = hear_within(launcher, verb, id, PATIENCE_MS);
     if (packet != NULL)
         return packet;
     printf("# waited for \"%s\" id=%d, in the queue:", verb, id);
@@ -515,13 +515,13 @@ bool launcher_meet(launcher_t *launcher, int timeout_ms) {
         return false;
     launcher->manager_fd = accept4(launcher->meeting_fd, NULL, NULL, SOCK_CLOEXEC);
     packet_t *packet;
-    if (receive(launcher->manager_fd, &packet, 5000) <= 0)
+    if (receive(launcher->manager_fd, &packet, PATIENCE_MS) <= 0)
         bail_out("the manager did not hand over its link");
     launcher->link = dup(packet->descriptors[0]);
     launcher->manager_pid = (pid_t)number_field(packet, "pid");
     free_packet(packet);
     /* a standby may have become the launcher */
-    if (receive(launcher->link, &packet, 5000) <= 0)
+    if (receive(launcher->link, &packet, PATIENCE_MS) <= 0)
         bail_out("the launcher did not greet its manager");
     if (launcher->pid == 0)
         launcher->pid = (pid_t)number_field(packet, "launcher_pid");
@@ -536,7 +536,7 @@ void launcher_open(launcher_t *launcher, const char *mode) {
     if (strcmp(mode, "embedded") == 0)
         mkdir(launcher->runtime, 0700);
     launcher_start(launcher, (const char *const[]){"--mode", mode, NULL});
-    if (!launcher_meet(launcher, 10000))
+    if (!launcher_meet(launcher, PATIENCE_MS))
         bail_out("no manager was started; log:\n%s", read_text(launcher->log));
 }
 
@@ -565,7 +565,7 @@ void launcher_leave(launcher_t *launcher) {
 bool launcher_close(launcher_t *launcher) {
     tell(launcher, "quit", "remove=1", NULL);
     launcher_leave(launcher);
-    int status = launcher_wait(launcher, 15000);
+    int status = launcher_wait(launcher, PATIENCE_MS);
     bool passed = status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (!passed)
         printf("# status %d, log:\n%s\n", status, read_text(launcher->log));

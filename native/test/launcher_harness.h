@@ -14,6 +14,9 @@
 
 #define PACKET_DESCRIPTORS_MAX 4
 
+/* For what takes a fraction of a second on an idle machine. */
+#define PATIENCE_MS 30000
+
 typedef struct packet packet_t;
 struct packet {
     packet_t *next;
@@ -77,7 +80,7 @@ void allow(launcher_t *launcher, const char *name, const char *text);
 /* The next packet with this verb and id (0 = any), taken out of the queue; NULL after
  * `timeout_ms`. Valid, with its descriptors, until 64 packets later. */
 const packet_t *hear_within(launcher_t *launcher, const char *verb, int id, int timeout_ms);
-/* The same within 30 s, or the test program ends. */
+/* The same within PATIENCE_MS, or the test program ends. */
 const packet_t *hear(launcher_t *launcher, const char *verb, int id);
 /* Its first descriptor, from now on the caller's; -1 = it has none. */
 int take_descriptor(const packet_t *packet);

@@ -325,16 +325,25 @@ static void flood(const char *kilobytes) {
 
 /* A process of the group that ignores TERM and outlives the main one. */
 static void leave_child_behind(const char *how) {
+    int said[2];
+    char byte;
+    if (pipe2(said, O_CLOEXEC) < 0)
+        exit(1);
     if (fork() == 0) {
         signal(SIGTERM, SIG_IGN);
         if (strcmp(how, "session") == 0)
             setsid();
         printf("child %d\n", getpid());
         fflush(stdout);
+        close(said[0]);
+        close(said[1]);
         if (strcmp(how, "talking") == 0)
             flood("-1");
         pause();
     }
+    close(said[1]);
+    while (read(said[0], &byte, 1) > 0)
+        continue;
     sleep_ms("100");
 }
 

@@ -106,7 +106,8 @@ static void test_log(void) {
     is_str(read_text(path), "one\ntwo\nthree\nfour\n", "the next instance appends");
 
     int id = start_shell("echo before; read x; echo after; read x; exit 0", log, NULL);
-    ok(comes_true(strstr(read_text(path), "before\n") != NULL, 5000), "a line is there at once");
+    ok(comes_true(strstr(read_text(path), "before\n") != NULL, PATIENCE_MS),
+       "a line is there at once");
     tell(&l, "signal", f("id=%d", id), "signal=9", NULL);
     hear(&l, "exited", id);
 
@@ -133,7 +134,8 @@ static void test_log(void) {
 static void runs_without(const char *log, const char *words) {
     is_str(output_of(start_shell("echo hello; echo again", f("log=%s", log), NULL)),
            "hello\nagain\n", "log %s: the program runs and is heard", log);
-    ok(comes_true(strstr(launcher_says(), words) != NULL, 2000), "and \"%s\" is said", words);
+    ok(comes_true(strstr(launcher_says(), words) != NULL, PATIENCE_MS), "and \"%s\" is said",
+       words);
 }
 
 static void test_log_failures(void) {
@@ -164,11 +166,12 @@ static void test_log_full(void) {
                     "i=0; while [ $i -lt 300 ]; do echo 0123456789012345678901234567890123456789"
                     "; i=$((i+1)); done; echo end of it; while :; do sleep 0.05; done",
                     f("log=%s", path), NULL);
-    ok(comes_true(strstr(launcher_says(), "app.log\",\"error\":\"No space left") != NULL, 5000),
+    ok(comes_true(strstr(launcher_says(), "app.log\",\"error\":\"No space left") != NULL,
+                  PATIENCE_MS),
        "a full disk is said");
     const packet_t *output;
     bool ended = false;
-    while (!ended && (output = hear_within(&l, "output", id, 5000)) != NULL)
+    while (!ended && (output = hear_within(&l, "output", id, PATIENCE_MS)) != NULL)
         ended = strstr(field(output, "text"), "end of it\n") != NULL;
     ok(ended, "and stops nothing");
     ok(truncate(path, 0) == 0, "when there is room again …");
@@ -228,7 +231,7 @@ static void test_log_shared(void) {
         lines++;
     is_int(lines, 1000, "20 instances share a file line by line");
     /* fewer where something of a test before was still open */
-    ok(comes_true(count_open_files(l.pid) <= open_before, 2000),
+    ok(comes_true(count_open_files(l.pid) <= open_before, PATIENCE_MS),
        "which is closed with the last of them");
 }
 
@@ -239,7 +242,7 @@ static void test_snapshot(void) {
     const char *orphan = strstr(field(hear(&l, "output", id), "text"), "orphan ");
     long pid = orphan != NULL ? atol(orphan + 7) : 0;
     char text[65536] = "";
-    for (int i = 0; i < 500 && strstr(text, f("process %ld: name sleep", pid)) == NULL; i++) {
+    for (int i = 0; i < 3000 && strstr(text, f("process %ld: name sleep", pid)) == NULL; i++) {
         usleep(10000); /* it is a shell until it has executed sleep */
         tell(&l, "snapshot", f("id=%d", id), NULL);
         snprintf(text, sizeof(text), "%s", field(hear(&l, "snapshot", id), "text"));

@@ -62,7 +62,7 @@ static char state_of(pid_t pid) {
 
 static void stop(pid_t pid) {
     kill(pid, SIGSTOP);
-    ok(comes_true(state_of(pid) == 'T', 2000), "%d is stopped", pid);
+    ok(comes_true(state_of(pid) == 'T', PATIENCE_MS), "%d is stopped", pid);
 }
 
 /* ---- UNIX sockets -------------------------------------------------------------------------- */
@@ -82,11 +82,11 @@ static void test_unix(void) {
     ok(!exists(in_runtime(&l, "sockets/e1")), "there is none in the runtime directory");
     pid_t one = start(&l, 2, 1, "serve", "0"), two = start(&l, 3, 1, "serve", "0");
     stop(one);
-    is_int(atoll(converse(path, 5000)), two,
+    is_int(atoll(converse(path, PATIENCE_MS)), two,
            "the second instance serves while the first is stopped");
     kill(one, SIGCONT);
     stop(two);
-    is_int(atoll(converse(path, 5000)), one, "and the first while the second is");
+    is_int(atoll(converse(path, PATIENCE_MS)), one, "and the first while the second is");
     kill(two, SIGCONT);
 
     refuses(&l, f("unix:%s", path), "bind", EADDRINUSE, "another program listens there");
@@ -95,10 +95,10 @@ static void test_unix(void) {
 
     tell(&l, "ready", NULL);
     kill(l.manager_pid, SIGKILL);
-    launcher_meet(&l, 5000);
+    launcher_meet(&l, PATIENCE_MS);
     is_str(field(hear(&l, "endpoint", 1), "listen"), f("unix:%s", path),
            "a new manager learns of the address");
-    ok(atoll(converse(path, 5000)) > 0, "which was served all the time");
+    ok(atoll(converse(path, PATIENCE_MS)) > 0, "which was served all the time");
     close_endpoint(&l, 1);
     ok(!exists(path), "closing removes the file");
     ok(launcher_close(&l), "the launcher ends");
@@ -210,7 +210,7 @@ static long long converse_tcp(unsigned port) {
     int fd = connect_tcp(port);
     if (fd < 0)
         return -1;
-    const char *text = read_all(fd, 5000);
+    const char *text = read_all(fd, PATIENCE_MS);
     close(fd);
     return text != NULL ? atoll(text) : -1;
 }
@@ -223,7 +223,7 @@ static void test_tcp(void) {
     int early = connect_tcp(port);
     ok(early >= 0, "a connection comes before the program");
     pid_t pid = start(&l, 2, 1, "serve", "0");
-    is_int(atoll(read_all(early, 5000)), pid, "and is served");
+    is_int(atoll(read_all(early, PATIENCE_MS)), pid, "and is served");
     close(early);
     refuses(&l, f("tcp:127.0.0.1:%u", port), "bind", EADDRINUSE, f("127.0.0.1:%u", port));
     close_endpoint(&l, 1);
@@ -255,13 +255,13 @@ static void test_ready_by_connection(const char *listen, int (*connect_one)(void
     int held = connect_one(where);
     ok(held >= 0, "one instance holds a connection");
     sleep_ms(50);
-    tell(&l, "start", "id=3", "endpoint=1", f("arg=%s", helper_program()), "arg=spin", "arg=300",
+    tell(&l, "start", "id=3", "endpoint=1", f("arg=%s", helper_program()), "arg=spin", "arg=3000",
          "cwd=/", NULL);
     hear(&l, "started", 3);
     ok(hear_within(&l, "ready", 3, 200) == NULL, "another one is not ready by that");
     stop(other);
     int taken = connect_one(where);
-    ok(hear_within(&l, "ready", 3, 5000) != NULL, "it is when it has taken its own");
+    ok(hear_within(&l, "ready", 3, PATIENCE_MS) != NULL, "it is when it has taken its own");
     close(taken);
     close(held);
     ok(launcher_close(&l), "the launcher ends");
@@ -294,16 +294,16 @@ static void test_look_at(const char *listen, int (*connect_one)(void *), void *w
     bind_at(&l, 1, listen);
     pid_t pid = start(&l, 2, 1, role, word);
     /* on a loaded machine it may take long to stop or to sleep again: then it counts as busy */
-    ok(comes_true(look(&l, 2, 0) == 1, 30000), "%s: idle", role);
-    ok(comes_true(state_of(pid) == 'S', 5000), "%s: goes on", role);
-    ok(comes_true(look(&l, 2, 0) == 1, 5000), "%s: idle at the second look", role);
+    ok(comes_true(look(&l, 2, 0) == 1, PATIENCE_MS), "%s: idle", role);
+    ok(comes_true(state_of(pid) == 'S', PATIENCE_MS), "%s: goes on", role);
+    ok(comes_true(look(&l, 2, 0) == 1, PATIENCE_MS), "%s: idle at the second look", role);
     int client = connect_one(where);
-    ok(comes_true(look(&l, 2, SIGTERM) == 0, 5000), "%s: busy with a connection", role);
+    ok(comes_true(look(&l, 2, SIGTERM) == 0, PATIENCE_MS), "%s: busy with a connection", role);
     for (int i = 0; i < 20; i++)
         look(&l, 2, SIGTERM);
     ok(state_of(pid) != 'T' && is_alive(pid), "%s: lives and goes on", role);
     close(client);
-    ok(comes_true(look(&l, 2, SIGTERM) == 1, 5000), "%s: idle when it is gone", role);
+    ok(comes_true(look(&l, 2, SIGTERM) == 1, PATIENCE_MS), "%s: idle when it is gone", role);
     is_int(number_field(hear(&l, "exited", 2), "exit_signal"), SIGTERM, "%s: ended", role);
     tell(&l, "look", "id=2", NULL);
     is_str(field(hear(&l, "failed", 2), "step"), "instance", "an exited one is not looked at");
@@ -351,13 +351,13 @@ static void test_look_at_connection_from_elsewhere(void) {
     } else {
         int idle = 0;
         for (int i = 0; i < 20 && idle == 0; i++) {
-            comes_true(state_of(pid) == 'S', 30000); /* it waits for the next one again */
+            comes_true(state_of(pid) == 'S', PATIENCE_MS); /* it waits for the next one again */
             idle = look(&l, 2, SIGTERM);
         }
         is_int(idle, 0, "busy with its connection");
         kill(client, SIGKILL);
         waitpid(client, NULL, 0);
-        ok(comes_true(look(&l, 2, SIGTERM) == 1, 30000), "idle when it is gone");
+        ok(comes_true(look(&l, 2, SIGTERM) == 1, PATIENCE_MS), "idle when it is gone");
     }
     ok(launcher_close(&l), "the launcher ends");
 }
@@ -370,8 +370,8 @@ static void test_look_at_worker(void) {
     snprintf(path, sizeof(path), "%s/app.sock", l.base);
     bind_at(&l, 1, f("unix:%s", path));
     pid_t pid = start(&l, 2, 1, "work-after", "");
-    ok(comes_true(look(&l, 2, 0) == 1, 5000), "idle before its first connection");
-    ok(converse(path, 5000) != NULL, "it answers, closes, and works on");
+    ok(comes_true(look(&l, 2, 0) == 1, PATIENCE_MS), "idle before its first connection");
+    ok(converse(path, PATIENCE_MS) != NULL, "it answers, closes, and works on");
     is_int(look(&l, 2, SIGTERM), 0, "not idle without a connection while it works");
     ok(is_alive(pid), "and lives");
     ok(launcher_close(&l), "the launcher ends");
@@ -389,10 +389,10 @@ static void test_look_without_manager(void) {
         tell(&l, "look", "id=2", NULL);
         kill(l.manager_pid, SIGKILL);
         kill(l.pid, SIGCONT);
-        launcher_meet(&l, 5000);
+        launcher_meet(&l, PATIENCE_MS);
         tell(&l, "ready", NULL);
     }
-    ok(comes_true(state_of(pid) == 'S', 2000), "an instance goes on when the asker died");
+    ok(comes_true(state_of(pid) == 'S', PATIENCE_MS), "an instance goes on when the asker died");
     ok(launcher_close(&l), "the launcher ends");
 }
 
@@ -472,7 +472,7 @@ static void test_refusal(void) {
     bind_at(&l, 1, f("unix:%s", path));
     int waits = connect_to(path);
     tell(&l, "refuse", "id=1", "refusal=no such program", "retry_after_s=7", NULL);
-    const char *text = read_all(waits, 5000);
+    const char *text = read_all(waits, PATIENCE_MS);
     ok(text != NULL && memmem(text, 64, "usher: no such program", 22) != NULL,
        "a connection that waits is answered with the reason");
     close(waits);
@@ -484,7 +484,7 @@ static void test_refusal(void) {
     ok(poll(&silence, 1, 200) == 0, "nothing is refused while a program lives there");
     kill(pid, SIGCONT);
     shutdown(waits, SHUT_WR);
-    is_str(read_all(waits, 5000), "", "which serves it");
+    is_str(read_all(waits, PATIENCE_MS), "", "which serves it");
     close(waits);
     ok(launcher_close(&l), "the launcher ends");
 }

@@ -53,7 +53,7 @@ static void becomes_ready(const char *what, int from_ms, const char *const *word
     uint64_t begin = now_ms();
     int id = start(endpoint, words);
     hear(&l, "started", id);
-    const packet_t *ready = hear_within(&l, "ready", id, 8000);
+    const packet_t *ready = hear_within(&l, "ready", id, PATIENCE_MS);
     uint64_t took = now_ms() - begin;
     ok(ready != NULL && took + 1 >= (uint64_t)from_ms && number_field(ready, "ready_ns") > 0,
        "%s: ready", what);
@@ -143,10 +143,10 @@ static void test_took_a_connection(void) {
     int endpoint = bind_endpoint();
     int early = connect_to(path_of(endpoint));
     ok(early >= 0, "a connection comes before the program");
-    int id = start(endpoint, HELPER("spin", "800"));
+    int id = start(endpoint, HELPER("spin", "2000"));
     hear(&l, "started", id);
     ok(hear_within(&l, "ready", id, 60) == NULL, "a connection waits: not ready yet");
-    ok(hear_within(&l, "ready", id, 5000) != NULL, "it was taken: ready");
+    ok(hear_within(&l, "ready", id, PATIENCE_MS) != NULL, "it was taken: ready");
     close(early);
     stop(endpoint, id);
 
@@ -157,7 +157,7 @@ static void test_took_a_connection(void) {
     hear(&l, "started", id);
     sleep_ms(280);
     int client = connect_to(path_of(endpoint));
-    ok(client >= 0 && hear_within(&l, "ready", id, 5000) != NULL,
+    ok(client >= 0 && hear_within(&l, "ready", id, PATIENCE_MS) != NULL,
        "taken at once, then busy: ready");
     close(client);
     stop(endpoint, id);
@@ -167,7 +167,7 @@ static void test_late(void) {
     int endpoint = bind_endpoint();
     tell(&l, "start", f("id=%d", ++last_id), f("endpoint=%d", endpoint),
          f("arg=%s", helper_program()), "arg=serve", "arg=400", "start_timeout_ms=100", NULL);
-    ok(hear_within(&l, "ready", last_id, 5000) != NULL,
+    ok(hear_within(&l, "ready", last_id, PATIENCE_MS) != NULL,
        "ready is told after start_timeout_ms, too");
     stop(endpoint, last_id);
 }
@@ -187,7 +187,7 @@ static void test_death_before_accept(void) {
     long long pid = number_field(hear(&l, "started", id), "pid");
     int served = 0;
     for (int i = 0; i < 5; i++) {
-        const char *text = read_all(clients[i], 5000);
+        const char *text = read_all(clients[i], PATIENCE_MS);
         served += text != NULL && atoll(text) == pid;
         close(clients[i]);
     }
@@ -205,7 +205,7 @@ static void test_full_backlog(void) {
     ok(clients[2] >= 0, "backlog=2 lets three wait");
     tell(&l, "close", f("id=%d", endpoint), NULL);
     hear(&l, "closed", endpoint);
-    const char *text = read_all(clients[0], 2000);
+    const char *text = read_all(clients[0], PATIENCE_MS);
     is_str(text, "", "closing the endpoint ends the waiting connections");
     for (int i = 0; i < 3; i++)
         close(clients[i]);
@@ -231,7 +231,7 @@ static void test_refusal(void) {
     int refused = 0;
     for (int i = 0; i < 20; i++) {
         ssize_t sent = send(clients[i], "more of the request", 19, MSG_NOSIGNAL);
-        const char *at = read_all(clients[i], 5000);
+        const char *at = read_all(clients[i], PATIENCE_MS);
         refused += sent == 19 && at != NULL && is_record(at, 7, reason, sizeof(reason) - 1) &&
                    is_record(at += 8 + sizeof(reason) - 1, 6, page, sizeof(page) - 1) &&
                    is_record(at += 8 + sizeof(page) - 1, 6, "", 0) &&
@@ -241,7 +241,7 @@ static void test_refusal(void) {
     ok(connect_to(path_of(endpoint)) < 0, "nobody can come any more");
     for (int i = 0; i < 20; i++)
         close(clients[i]);
-    ok(comes_true(count_open_files(l.pid) == before - 1, 2000), "and no descriptor is lost");
+    ok(comes_true(count_open_files(l.pid) == before - 1, PATIENCE_MS), "and no descriptor is lost");
 }
 
 /* ---- snapshot ------------------------------------------------------------------------------ */
@@ -264,9 +264,9 @@ static void test_snapshot(void) {
     long long pid = number_field(hear(&l, "started", id), "pid");
     ok(comes_true(strstr(snapshot(id), f("process %lld: name launcher_helper state S", pid)) !=
                       NULL,
-                  3000),
+                  PATIENCE_MS),
        "a snapshot names the process and its state");
-    ok(comes_true(count_processes(snapshot(id)) == 3, 3000), "and its children");
+    ok(comes_true(count_processes(snapshot(id)) == 3, PATIENCE_MS), "and its children");
     const char *text = snapshot(id);
     ok(strstr(text, "wchan ") != NULL && strstr(text, "syscall ") != NULL &&
            strstr(text, "fd 0 socket:[") != NULL,
@@ -284,7 +284,7 @@ static void test_many(void) {
         start(endpoint, HELPER("serve"));
     int ready = 0;
     for (int i = 0; i < COUNT; i++)
-        ready += hear_within(&l, "ready", first + i, 5000) != NULL;
+        ready += hear_within(&l, "ready", first + i, PATIENCE_MS) != NULL;
     is_int(ready, COUNT, "%d starts at once", COUNT);
     printf("# took %llu ms\n", (unsigned long long)(now_ms() - begin));
     for (int i = 0; i < COUNT; i++)

@@ -32,7 +32,7 @@ static pid_t start(launcher_t *l, int id, int endpoint) {
 }
 
 static bool answers(launcher_t *l, const char *name, pid_t pid) {
-    const char *text = converse(in_runtime(l, name), 10000);
+    const char *text = converse(in_runtime(l, name), PATIENCE_MS);
     return text != NULL && atoi(text) == pid;
 }
 
@@ -74,7 +74,7 @@ static pid_t find_child(pid_t parent, const char *name, int *count) {
 static pid_t standby_of(launcher_t *l) {
     int count;
     pid_t pid = 0;
-    comes_true((pid = find_child(l->pid, "usher-standby", &count)) != 0, 10000);
+    comes_true((pid = find_child(l->pid, "usher-standby", &count)) != 0, PATIENCE_MS);
     return pid;
 }
 
@@ -87,8 +87,8 @@ static void test_standby(void) {
     ok(getpgid(standby) == standby && getsid(standby) == standby, "in a session of its own");
     is_int(count_open_files(standby) <= 3 + 1 + 2, true, "with nothing open but one descriptor");
     kill(l.pid, SIGKILL);
-    launcher_wait(&l, 5000);
-    ok(launcher_meet(&l, 10000), "killed, it is begun again");
+    launcher_wait(&l, PATIENCE_MS);
+    ok(launcher_meet(&l, PATIENCE_MS), "killed, it is begun again");
     is_int(l.pid, standby, "by the standby");
     ok(is_named(l.pid, "usher-launcher"), "which is a launcher now");
     is_int(number_field(hear(&l, "instance", 2), "pid"), pid, "that knows the programs");
@@ -99,20 +99,21 @@ static void test_standby(void) {
     ok(standby > 0, "it has a standby, too");
     kill(standby, SIGKILL);
     pid_t second = 0;
-    ok(comes_true((second = standby_of(&l)) != standby && second != 0, 10000),
+    ok(comes_true((second = standby_of(&l)) != standby && second != 0, PATIENCE_MS),
        "a standby that is killed is replaced");
     kill(second, SIGKILL);
     pid_t third = 0;
-    ok(comes_true((third = standby_of(&l)) != second && third != 0, 10000), "again and again");
+    ok(comes_true((third = standby_of(&l)) != second && third != 0, PATIENCE_MS),
+       "again and again");
 
     kill(third, SIGSTOP); /* so that it sees nothing before it dies */
     kill(l.pid, SIGKILL);
     kill(third, SIGKILL);
-    launcher_wait(&l, 5000);
+    launcher_wait(&l, PATIENCE_MS);
     waitpid(third, NULL, 0);
     ok(answers(&l, "sockets/e1", pid), "both killed: programs serve on");
     launcher_start(&l, (const char *const[]){"--mode", "embedded", NULL});
-    ok(launcher_meet(&l, 10000), "the next launcher comes from elsewhere");
+    ok(launcher_meet(&l, PATIENCE_MS), "the next launcher comes from elsewhere");
     is_int(number_field(hear(&l, "instance", 2), "pid"), pid, "and takes over all the same");
     standby = standby_of(&l);
     ok(launcher_close(&l), "a launcher that is told to end");
@@ -130,12 +131,12 @@ static void test_race(void) {
         launcher_start(&l, (const char *const[]){"--mode", "embedded", NULL});
         pid_t other = l.pid;
         l.pid = 0;
-        if (!ok(launcher_meet(&l, 10000), "one of the two is the launcher"))
+        if (!ok(launcher_meet(&l, PATIENCE_MS), "one of the two is the launcher"))
             printf("# %s\n", read_text(l.log));
         pid_t loser = l.pid == other ? standby : other;
         int status = -1;
-        ok(comes_true(waitpid(loser, &status, WNOHANG) == loser, 10000) && WIFEXITED(status) &&
-               WEXITSTATUS(status) == 0,
+        ok(comes_true(waitpid(loser, &status, WNOHANG) == loser, PATIENCE_MS) &&
+               WIFEXITED(status) && WEXITSTATUS(status) == 0,
            "the other leaves without a word");
         ok(launcher_close(&l), "the launcher ends");
     }
@@ -153,12 +154,12 @@ static void test_crash_loop(void) {
     do {
         standby = standby_of(&l);
         kill(l.pid, SIGKILL);
-        launcher_wait(&l, 5000);
-        comes_true(log_has(&l, "launcher.pausing") || has_manager_waiting(&l), 20000);
+        launcher_wait(&l, PATIENCE_MS);
+        comes_true(log_has(&l, "launcher.pausing") || has_manager_waiting(&l), PATIENCE_MS);
     } while (!log_has(&l, "launcher.pausing") && launcher_meet(&l, 0) && ++revivals < 20);
     is_int(revivals, 10, "begun again ten times in a minute, it crashes again: then comes a pause");
     launcher_start(&l, (const char *const[]){"--mode", "embedded", NULL});
-    ok(launcher_meet(&l, 10000), "a web server need not wait for that");
+    ok(launcher_meet(&l, PATIENCE_MS), "a web server need not wait for that");
     kill(standby, SIGKILL); /* it would wake up much later */
     waitpid(standby, NULL, 0);
     ok(launcher_close(&l), "the launcher ends");
@@ -191,9 +192,9 @@ static void test_upgrade(const char *mode) {
     pid_t standby = embedded ? standby_of(&l) : 0;
     start_on(&l, 6, 1, "serve", "0"); /* may still be starting */
     tell(&l, "upgrade", NULL);
-    ok(comes_true(!is_alive(manager), 20000), "upgrade, %s: the manager is ended", mode);
+    ok(comes_true(!is_alive(manager), PATIENCE_MS), "upgrade, %s: the manager is ended", mode);
     l.pid = 0;
-    if (!ok(launcher_meet(&l, 20000), "a new one is started"))
+    if (!ok(launcher_meet(&l, PATIENCE_MS), "a new one is started"))
         printf("# %s\n", read_text(l.log));
     is_int(l.pid, launcher, "by the same launcher");
     ok(log_has(&l, "launcher.upgrading"), "which has begun its program anew");
@@ -204,7 +205,7 @@ static void test_upgrade(const char *mode) {
     hear(&l, "instance", 6);
     hear(&l, "welcome", 0);
     pid_t late = start(&l, 10, 9);
-    const char *text = read_all(queued, 10000);
+    const char *text = read_all(queued, PATIENCE_MS);
     ok(text != NULL && atoi(text) == late, "a connection that waited there is served");
     close(queued);
     int served = accept(l.control_fd, NULL, NULL);
@@ -220,7 +221,8 @@ static void test_upgrade(const char *mode) {
     ok(strstr(text, "\nfd 3") == NULL && strstr(text, "fd 2 pipe\n") != NULL,
        "programs inherit nothing of all that");
     if (embedded)
-        ok(comes_true(!is_alive(standby) && standby_of(&l) != 0, 10000), "the standby is new");
+        ok(comes_true(!is_alive(standby) && standby_of(&l) != 0, PATIENCE_MS),
+           "the standby is new");
     ok(count_open_files(l.pid) < 30, "nothing is left open");
     ok(launcher_close(&l), "the launcher ends");
 }
@@ -236,24 +238,25 @@ static void test_broken_upgrade(void) {
     snprintf(good, sizeof(good), "%s.good", launcher_program());
     rename(launcher_program(), good);
     tell(&l, "upgrade", NULL);
-    ok(comes_true(log_count(&l, "launcher.upgrade-failed") == 1, 10000),
+    ok(comes_true(log_count(&l, "launcher.upgrade-failed") == 1, PATIENCE_MS),
        "there is no new program: that is told");
     make_file(launcher_program(), "#!/bin/sh\nexit 3\n", 0755);
     tell(&l, "upgrade", NULL);
-    ok(comes_true(log_count(&l, "launcher.upgrade-failed") == 2, 10000), "it is broken: as well");
+    ok(comes_true(log_count(&l, "launcher.upgrade-failed") == 2, PATIENCE_MS),
+       "it is broken: as well");
     ok(is_alive(manager), "and the manager was not even ended");
     make_file(launcher_program(), "#!/bin/sh\nrm \"$0\"\n", 0755);
     tell(&l, "upgrade", NULL);
-    ok(comes_true(log_count(&l, "launcher.upgrade-failed") == 3, 10000),
+    ok(comes_true(log_count(&l, "launcher.upgrade-failed") == 3, PATIENCE_MS),
        "it is gone when it is to be begun: as well");
     rename(good, launcher_program());
-    ok(launcher_meet(&l, 20000), "the former one goes on with another manager");
+    ok(launcher_meet(&l, PATIENCE_MS), "the former one goes on with another manager");
     hear(&l, "welcome", 0);
     tell(&l, "ready", NULL);
     start_on(&l, 3, 1, "serve", "0");
     is_int(number_field(hear(&l, "ready", 3), "id"), 3, "all goes on");
     tell(&l, "upgrade", NULL);
-    ok(comes_true(log_has(&l, "launcher.adopted"), 20000) && launcher_meet(&l, 20000),
+    ok(comes_true(log_has(&l, "launcher.adopted"), PATIENCE_MS) && launcher_meet(&l, PATIENCE_MS),
        "the next attempt succeeds");
     is_int(number_field(hear(&l, "instance", 2), "pid"), pid, "and programs have seen nothing");
     ok(launcher_close(&l), "the launcher ends");
@@ -264,7 +267,7 @@ static void test_broken_upgrade(void) {
 static void open_watched(launcher_t *l, const char *limit_ms) {
     launcher_prepare(l);
     launcher_start(l, (const char *const[]){"--mode", "run", "--watchdog-ms", limit_ms, NULL});
-    launcher_meet(l, 10000);
+    launcher_meet(l, PATIENCE_MS);
 }
 
 static void test_watchdog(void) {
@@ -279,14 +282,14 @@ static void test_watchdog(void) {
         sleep_ms(250);
     }
     ok(is_alive(manager), "one that says it lives");
-    ok(comes_true(!is_alive(manager), 20000), "one that falls silent is killed");
+    ok(comes_true(!is_alive(manager), PATIENCE_MS), "one that falls silent is killed");
     ok(log_has(&l, "manager.hung"), "the log says why");
     ok(log_has(&l, "manager.snapshot") && log_has(&l, "thread"), "and what it was doing");
-    ok(launcher_meet(&l, 20000), "and the next one is started");
+    ok(launcher_meet(&l, PATIENCE_MS), "and the next one is started");
 
     /* one that hangs while it starts */
     manager = l.manager_pid;
-    ok(comes_true(!is_alive(manager), 20000) && launcher_meet(&l, 20000),
+    ok(comes_true(!is_alive(manager), PATIENCE_MS) && launcher_meet(&l, PATIENCE_MS),
        "one that never becomes ready is killed as well");
 
     /* a launcher that could not listen */
@@ -318,7 +321,7 @@ static void test_systemd_watchdog(void) {
     launcher_start(&l, (const char *const[]){"--mode", "external", NULL});
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
-    launcher_meet(&l, 10000);
+    launcher_meet(&l, PATIENCE_MS);
     char text[128] = "";
     for (int i = 0; i < 3; i++) {
         ssize_t length = recv(systemd, text, sizeof(text) - 1, 0);
@@ -327,7 +330,8 @@ static void test_systemd_watchdog(void) {
     is_str(text, "WATCHDOG=1", "systemd is told that the launcher lives");
     pid_t manager = l.manager_pid;
     tell(&l, "upgrade", NULL);
-    ok(comes_true(!is_alive(manager), 20000) && launcher_meet(&l, 20000), "after an upgrade");
+    ok(comes_true(!is_alive(manager), PATIENCE_MS) && launcher_meet(&l, PATIENCE_MS),
+       "after an upgrade");
     while (recv(systemd, text, sizeof(text), MSG_DONTWAIT) > 0)
         continue;
     ssize_t length = recv(systemd, text, sizeof(text) - 1, 0);

@@ -46,7 +46,7 @@ static void test_hello(void) {
     make_file(f("%s/usher.conf", l.base), "", 0644);
     launcher_start(
         &l, (const char *const[]){"--mode", "run", "--config", f("%s/usher.conf", l.base), NULL});
-    ok(launcher_meet(&l, 10000), "a manager is started");
+    ok(launcher_meet(&l, PATIENCE_MS), "a manager is started");
     const packet_t *hello = hear(&l, "hello", 0);
     is_str(field(hello, "runtime_dir"), l.runtime, "hello names the runtime directory");
     is_str(field(hello, "mode"), "run", "hello names the mode");
@@ -89,7 +89,7 @@ static void test_clean_start(void) {
     signal(SIGUSR1, SIG_DFL);
     sigprocmask(SIG_SETMASK, &before, NULL);
     close(left_open);
-    launcher_meet(&l, 10000);
+    launcher_meet(&l, PATIENCE_MS);
     bind_endpoint(&l, 1, "e1");
     tell(&l, "start", "id=2", "endpoint=1", f("arg=%s", helper_program()), "arg=report", "env=A=1",
          "env=B=two = 2", "env=C=", "cwd=/usr", "nice=3", NULL);
@@ -305,7 +305,7 @@ static void test_descriptors_run_out(void) {
         _exit(WEXITSTATUS(status));
     }
     l.pid = pid;
-    launcher_meet(&l, 10000);
+    launcher_meet(&l, PATIENCE_MS);
     bind_endpoint(&l, 1, "e1");
     int id = 2;
     const packet_t *failed = NULL;
@@ -391,7 +391,7 @@ static void test_flood(void) {
     sleep_ms(100);
     ok(comes_true(strcmp(read_text(f("/proc/%d/task/%d/children", l.pid, l.pid)), only_manager) ==
                       0,
-                  20000),
+                  PATIENCE_MS),
        "programs are not blocked by a manager that does not read");
     for (int id = 10; id < 20; id++)
         hear(&l, "exited", id);
@@ -423,7 +423,8 @@ static void test_manager_killed(void) {
     for (int life = 1; life <= 20; life++) {
         uint64_t begin = now_ms();
         kill(l.manager_pid, SIGKILL);
-        if (!launcher_meet(&l, 5000) || now_ms() - begin > 1000) {
+        if (!launcher_meet(&l, PATIENCE_MS) ||
+            now_ms() - begin > 4000) { /* it would be more and more */
             ok(false, "life %d begins at once", life);
             break;
         }
@@ -448,7 +449,7 @@ static void test_manager_killed(void) {
     is_int(number_field(hear(&l, "welcome", 0), "next_id"), 6, "where ids go on");
     ok(hear_within(&l, "instance", 0, 10) == NULL, "forgotten ones are not spoken of");
     ok(l.control_fd >= 0, "the control socket comes along");
-    ok(strtol(converse(in_runtime(&l, "nginx-1/e1"), 5000), NULL, 10) == pid,
+    ok(strtol(converse(in_runtime(&l, "nginx-1/e1"), PATIENCE_MS), NULL, 10) == pid,
        "the instance served all the time");
     tell(&l, "signal", "id=2", "signal=9", NULL);
     hear(&l, "exited", 2);
@@ -461,16 +462,17 @@ static void test_manager_slow(void) {
     launcher_open(&l, "run");
     uint64_t begin = now_ms();
     kill(l.manager_pid, SIGKILL);
-    ok(launcher_meet(&l, 5000) && now_ms() - begin >= 190, "one that was never ready: 0.2 s later");
+    ok(launcher_meet(&l, PATIENCE_MS) && now_ms() - begin >= 190,
+       "one that was never ready: 0.2 s later");
     begin = now_ms();
     kill(l.manager_pid, SIGKILL);
-    ok(launcher_meet(&l, 5000) && now_ms() - begin >= 490, "then 0.5 s later");
+    ok(launcher_meet(&l, PATIENCE_MS) && now_ms() - begin >= 490, "then 0.5 s later");
     tell(&l, "ready", NULL);
     uint64_t fastest = 1000;
-    for (int i = 0; i < 5; i++) { /* the machine may be busy */
+    for (int i = 0; i < 50 && fastest >= 190; i++) { /* the machine may be busy */
         begin = now_ms();
         launcher_leave(&l);
-        if (launcher_meet(&l, 5000) && now_ms() - begin < fastest)
+        if (launcher_meet(&l, PATIENCE_MS) && now_ms() - begin < fastest)
             fastest = now_ms() - begin;
         tell(&l, "ready", NULL);
     }
@@ -487,7 +489,7 @@ static void test_last_word(void) {
     kill(l.manager_pid, SIGKILL);
     sleep_ms(20);
     kill(l.pid, SIGCONT);
-    is_int(launcher_wait(&l, 5000), 0, "quit counts though the manager is dead already");
+    is_int(launcher_wait(&l, PATIENCE_MS), 0, "quit counts though the manager is dead already");
     ok(!exists(l.runtime), "and the directory is gone");
     launcher_remove(&l);
 }
@@ -548,16 +550,16 @@ static void test_nothing_leaks(void) {
         tell(&l, "close", f("id=%d", id), NULL);
         hear(&l, "closed", id);
     }
-    ok(comes_true(count_open_files(l.pid) <= open_before, 5000),
+    ok(comes_true(count_open_files(l.pid) <= open_before, PATIENCE_MS),
        "descriptors are flat over %d starts: %d, %d before", STARTS, count_open_files(l.pid),
        open_before);
     tell(&l, "ready", NULL);
     for (int i = 0; i < 30; i++) {
         kill(l.manager_pid, SIGKILL);
-        launcher_meet(&l, 5000);
+        launcher_meet(&l, PATIENCE_MS);
         tell(&l, "ready", NULL);
     }
-    ok(comes_true(count_open_files(l.pid) <= open_before, 5000), "and over 30 managers");
+    ok(comes_true(count_open_files(l.pid) <= open_before, PATIENCE_MS), "and over 30 managers");
     hear(&l, "welcome", 0);
     int kept = 0;
     while (hear_within(&l, "instance", 0, 0) != NULL)
@@ -568,7 +570,7 @@ static void test_nothing_leaks(void) {
         hear(&l, "exited", id);
     }
     kill(l.manager_pid, SIGKILL);
-    launcher_meet(&l, 5000);
+    launcher_meet(&l, PATIENCE_MS);
     hear(&l, "welcome", 0);
     for (kept = 0; hear_within(&l, "instance", 0, 0) != NULL; kept++)
         continue;
@@ -582,7 +584,7 @@ static void test_log(void) {
     mkdir(l.runtime, 0700);
     const char *log = in_runtime(&l, "usher.log");
     launcher_start(&l, (const char *const[]){"--mode", "embedded", "--log", log, NULL});
-    launcher_meet(&l, 10000);
+    launcher_meet(&l, PATIENCE_MS);
     is_str(field(hear(&l, "hello", 0), "log"), log, "hello names the log");
     const char *text = read_text(in_runtime(&l, "usher.log"));
     ok(strncmp(text, "{\"level\":\"", 10) == 0 && strstr(text, "\",\"time\":\"20") != NULL &&
@@ -591,11 +593,11 @@ static void test_log(void) {
        "the launcher's own lines are JSON");
     rename(in_runtime(&l, "usher.log"), in_runtime(&l, "channel/old.log"));
     kill(l.pid, SIGHUP);
-    ok(comes_true(exists(in_runtime(&l, "usher.log")), 2000), "HUP begins a new file");
+    ok(comes_true(exists(in_runtime(&l, "usher.log")), PATIENCE_MS), "HUP begins a new file");
     tell(&l, "say \"what\"\x01 \\", NULL);
     ok(comes_true(strstr(read_text(in_runtime(&l, "usher.log")),
                          "\"verb\":\"say \\\"what\\\"\\u0001 \\\\\"") != NULL,
-                  2000),
+                  PATIENCE_MS),
        "text in it is escaped");
     ok(launcher_close(&l), "the launcher ends");
 }
@@ -611,7 +613,7 @@ static void test_notify(void) {
     setenv("NOTIFY_SOCKET", address.sun_path, 1);
     launcher_start(&l, (const char *const[]){"--mode", "external", NULL});
     unsetenv("NOTIFY_SOCKET");
-    launcher_meet(&l, 10000);
+    launcher_meet(&l, PATIENCE_MS);
     hear(&l, "welcome", 0);
     char text[64] = "";
     ok(recv(systemd, text, sizeof(text), MSG_DONTWAIT) < 0, "nothing before the manager is ready");
@@ -627,7 +629,7 @@ static void test_notify(void) {
     text[length > 0 ? length : 0] = '\0';
     is_str(text, "STOPPING=1", "and when it ends");
     launcher_leave(&l);
-    is_int(launcher_wait(&l, 5000), 0, "the launcher ends");
+    is_int(launcher_wait(&l, PATIENCE_MS), 0, "the launcher ends");
     close(systemd);
     launcher_remove(&l);
 }
@@ -668,14 +670,14 @@ static void test_storm(void) {
                 break;
             tell(&l, "ready", NULL);
             kill(l.manager_pid, SIGKILL);
-            if (!launcher_meet(&l, 5000))
+            if (!launcher_meet(&l, PATIENCE_MS))
                 i = 2000;
         }
     }
     tell(&l, "ready", NULL);
     sleep_ms(200);
     kill(l.manager_pid, SIGKILL);
-    ok(launcher_meet(&l, 5000), "after a storm a manager is greeted");
+    ok(launcher_meet(&l, PATIENCE_MS), "after a storm a manager is greeted");
     const packet_t *packet;
     hear(&l, "welcome", 0);
     int alive = 0;
@@ -687,10 +689,11 @@ static void test_storm(void) {
     while ((packet = hear_within(&l, "endpoint", 0, 0)) != NULL)
         tell(&l, "close", f("id=%lld", number_field(packet, "id")), NULL);
     int exited = 0;
-    while (exited < alive && hear_within(&l, "exited", 0, 3000) != NULL)
+    while (exited < alive && hear_within(&l, "exited", 0, PATIENCE_MS) != NULL)
         exited++;
     is_int(exited, alive, "all that lived can be ended");
-    ok(comes_true(count_open_files(l.pid) == open_before, 2000), "and no descriptor is lost");
+    ok(comes_true(count_open_files(l.pid) == open_before, PATIENCE_MS),
+       "and no descriptor is lost");
     ok(launcher_close(&l), "the launcher ends");
 }
 
