@@ -89,6 +89,9 @@ typedef struct {
     struct sockaddr_storage        sockaddr;
     socklen_t                      socklen;
 
+    /* of the FastCGI module */
+    ngx_int_t                    (*input_filter_init)(void *data);
+
     ngx_event_t                    event;      /* goes on when posted */
     ngx_event_t                    deadline;   /* of the whole request */
 

@@ -11,6 +11,7 @@
 #define NGX_HTTP_USHER_FLAGS        10   /* of BEGIN_REQUEST in its record */
 
 
+static ngx_int_t ngx_http_usher_input_filter_init(void *data);
 static ngx_int_t ngx_http_usher_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_usher_get_peer(ngx_peer_connection_t *pc,
@@ -85,7 +86,38 @@ ngx_http_usher_init_peer(ngx_http_request_t *r,
     u->peer.free = ngx_http_usher_free_peer;
     u->peer.tries = NGX_HTTP_USHER_TRIES;
 
+    peer->input_filter_init = u->input_filter_init;
+    u->input_filter_init = ngx_http_usher_input_filter_init;
+
     return NGX_OK;
+}
+
+
+/*
+ * without buffering nginx takes the end of the connection for the end of an
+ * answer whose length is not known; but a whole one ends with END_REQUEST,
+ * which sets the length to 0
+ */
+
+static ngx_int_t
+ngx_http_usher_input_filter_init(void *data)
+{
+    ngx_int_t               rc;
+    ngx_http_request_t     *r;
+    ngx_http_upstream_t    *u;
+    ngx_http_usher_peer_t  *peer;
+
+    r = data;
+    u = r->upstream;
+    peer = u->peer.data;
+
+    rc = peer->input_filter_init(data);
+
+    if (!u->buffering && u->length == -1) {
+        u->length = NGX_MAX_OFF_T_VALUE;
+    }
+
+    return rc;
 }
 
 

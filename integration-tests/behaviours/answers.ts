@@ -5,6 +5,7 @@
 import http from 'node:http';
 import type { Test } from 'tap';
 import { checksum, download, hex, pattern, RawClient } from '../servers/client.ts';
+import { eventually } from '../servers/eventually.ts';
 import { memoryBytes } from '../servers/processes.ts';
 import { Site } from '../servers/site.ts';
 import type { WebServer } from '../servers/web-server.ts';
@@ -245,6 +246,16 @@ async function statusLines(site: Site): Promise<void> {
       t.same(answer.header('etag'), ['"v1"']);
       t.equal(answer.body.length, 0);
       t.equal(answer.isComplete, true);
+    }
+  });
+
+  await site.check('one that breaks off is seen to, also where nothing is buffered', async (t) => {
+    for (const path of ['/echo', '/live']) {
+      const answer = await site.request(`${path}?bytes=300000&flush&abort`);
+      t.notOk(answer.status === 200 && answer.isComplete, `${path}: ${answer.status}`);
+      await eventually('the next answer', async () => {
+        return (await site.request(`${path}?text=alive`)).status === 200;
+      });
     }
   });
 
