@@ -22,6 +22,7 @@ const pages = [
   { path: '/perl.fcgi', about: 'Perl with CGI::Fast: any executable below the document root' },
   { path: '/python.fcgi', about: 'Python without any library' },
   { path: '/c.fcgi', about: 'C with libfcgi; try ?sleep=500&text=slept, many at once' },
+  { path: '/words.cgi', about: 'a plain CGI program in Perl, one process for each request' },
   { path: '/git', about: 'gitweb over FastCGI' },
   { path: '/map', about: 'a map drawn by MapServer' },
   { path: '/broken.fcgi', about: 'a program that cannot start: 503, and usher status says why' },
@@ -40,6 +41,7 @@ export function makeSite(ports) {
     'perl.fcgi': `${apps}/form.pl`,
     'python.fcgi': `${apps}/hello.py`,
     'c.fcgi': `${root}/build/apps/echo`,
+    'words.cgi': `${apps}/words.cgi`,
     'broken.fcgi': `${apps}/exits-with-stderr`,
   };
   for (const [name, source] of Object.entries(programs)) {
@@ -154,6 +156,7 @@ http {
             fastcgi_split_path_info ^(.+?\\.fcgi)(/.*)$;
             usher_pass $document_root$fastcgi_script_name;
         }
+        location ~ \\.cgi$ { usher_pass $document_root$fastcgi_script_name protocol=cgi; }
         location /git {
             fastcgi_split_path_info ^(/git)(/?.*)$;
             usher_pass gitweb;
@@ -202,6 +205,7 @@ FCGIConfig -idle-stop 60 -maxClassProcesses 8
     Require all granted
     Options +ExecCGI
     AddHandler fastcgi-script .fcgi
+    AddHandler usher-cgi .cgi
     <FilesMatch \\.php$>
         UsherPass php
     </FilesMatch>
