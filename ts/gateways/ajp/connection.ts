@@ -83,15 +83,12 @@ export class AjpConnection implements BackendConnection, AjpClientEvents {
     this.#decoder = new AjpClientDecoder(this, options.packetBytes);
   }
 
+  get isFinished(): boolean {
+    return this.#state === 'idle' && this.#decoder.isIdle && this.#socket?.writableLength === 0;
+  }
+
   get isReusable(): boolean {
-    const socket = this.#socket;
-    return (
-      this.#state === 'idle' &&
-      this.#decoder.isIdle &&
-      socket !== null &&
-      socket.writableLength === 0 &&
-      this.#options.isQuiet(socket)
-    );
+    return this.isFinished && this.#socket !== null && this.#options.isQuiet(this.#socket);
   }
 
   /** @param timeoutMs 0: what the system allows. */

@@ -8,11 +8,19 @@ import { Pool, type PooledConnection, type PoolOptions, type Taker } from './poo
 type Done = (error: Error | null) => void;
 
 class FakeConnection implements PooledConnection {
-  isReusable = true;
+  isFinished = true;
+  /** Nothing has come that was not read. */
+  isQuiet = true;
+  looks = 0;
   isClosed = false;
   openDone: Done | null = null;
   pingDone: Done | null = null;
   pings = 0;
+
+  get isReusable(): boolean {
+    this.looks++;
+    return this.isFinished && this.isQuiet;
+  }
 
   open(_timeoutMs: number, done: Done): void {
     this.openDone = done;
@@ -215,18 +223,38 @@ t.test('the one used last is used next', async (t) => {
 t.test('CVE-2009-1191, CVE-2008-5519: one that is not idle is not used again', async (t) => {
   const world = new World(t);
   const connection = world.used();
-  connection.isReusable = false;
+  connection.isFinished = false;
   world.pool.release(connection);
   t.ok(connection.isClosed, 'not after its answer');
   const other = world.used();
   world.pool.release(other);
-  other.isReusable = false;
+  other.isQuiet = false;
   const taker = world.take();
   t.equal(taker.connection, null);
   t.ok(other.isClosed, 'and not when something came meanwhile');
   world.made.at(-1)?.opened();
   t.equal(taker.connection, world.made.at(-1));
   t.equal(world.pool.size, 1);
+});
+
+t.test('CVE-2009-1191: one that is not quiet is not handed on to who waits for it', async (t) => {
+  const world = new World(t, { poolMax: 1 });
+  const connection = world.used();
+  const waiting = world.take();
+  connection.isQuiet = false;
+  world.pool.release(connection);
+  t.ok(connection.isClosed);
+  t.equal(waiting.connection, null);
+  world.made.at(-1)?.opened();
+  t.equal(waiting.connection, world.made.at(-1));
+});
+
+t.test('one is looked at once between two requests', async (t) => {
+  const world = new World(t);
+  const connection = world.used();
+  world.pool.release(connection);
+  t.equal(world.take().connection, connection);
+  t.equal(connection.looks, 1);
 });
 
 t.test('no more than poolMax; others wait, in order', async (t) => {

@@ -22,7 +22,9 @@ export type PoolOptions = Pick<
 >;
 
 export interface PooledConnection {
-  /** Open, the last answer read to its end, nothing unread, nothing unsent. */
+  /** Open, the last answer read to its end, nothing unsent, as far as is known without a look. */
+  readonly isFinished: boolean;
+  /** The same, and a look at the socket has found nothing unread: costs a system call. */
   readonly isReusable: boolean;
   open(timeoutMs: number, done: (error: Error | null) => void): void;
   ping(timeoutMs: number, done: (error: Error | null) => void): void;
@@ -116,7 +118,9 @@ export class Pool<C extends PooledConnection> {
 
   /** The request is over. Only a connection that is reusable serves another one. */
   release(connection: C): void {
-    if (this.#isClosed || !connection.isReusable) this.discard(connection);
+    // One that nobody waits for is looked at when it is taken.
+    const isGood = this.#takers.size > 0 ? connection.isReusable : connection.isFinished;
+    if (this.#isClosed || !isGood) this.discard(connection);
     else this.#offer(connection, this.#now());
   }
 
@@ -264,7 +268,7 @@ export class Pool<C extends PooledConnection> {
     if (taker !== undefined) {
       this.cancel(taker);
       taker.onConnection(connection, false);
-    } else if (this.#isClosed || !connection.isReusable) {
+    } else if (this.#isClosed || !connection.isFinished) {
       this.discard(connection);
     } else {
       this.#idle.push({ connection, sinceMs: idleSinceMs });

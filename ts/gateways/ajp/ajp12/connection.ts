@@ -29,6 +29,7 @@ type State = 'opening' | 'idle' | 'busy' | 'closed';
 export class Ajp12Connection implements BackendConnection, Ajp12ClientEvents {
   /** Not even one that was not used: an engine that serves one connection after the other would wait
    * for its request. */
+  readonly isFinished = false;
   readonly isReusable = false;
   readonly #options: Ajp12ConnectionOptions;
   readonly #decoder: Ajp12ClientDecoder;
