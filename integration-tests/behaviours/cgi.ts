@@ -26,7 +26,7 @@ export async function cgi(t: Test, server: WebServer): Promise<void> {
   await site.start({
     nginx: `
       usher_app one "command=${words} fixed argument" protocol=cgi initial_env=COLOUR=blue;
-      usher_app strict command=${words} protocol=cgi request_timeout=1 stop_timeout=1
+      usher_app strict command=${words} protocol=cgi request_timeout=5 stop_timeout=1
                 max_output=100K limit=cpu=20;
       server {
         listen 127.0.0.1:${site.port};
@@ -46,7 +46,7 @@ export async function cgi(t: Test, server: WebServer): Promise<void> {
       }`,
     apache: `
       AppClass one -command "${words} fixed argument" -protocol cgi -initial-env COLOUR=blue
-      AppClass strict -command ${words} -protocol cgi -request-timeout 1 -stop-timeout 1 \\
+      AppClass strict -command ${words} -protocol cgi -request-timeout 5 -stop-timeout 1 \\
           -max-output 100K -limit cpu=20
       AddHandler usher-cgi .cgi
       <Directory ${docs}>

@@ -131,7 +131,7 @@ export async function externalHosts(t: Test, server: WebServer): Promise<void> {
 
   await site.check('three hosts share the load', async (t) => {
     const answers = await Promise.all(
-      Array.from({ length: 60 }, () => site.request('/trio?pid&sleep=20')),
+      Array.from({ length: 60 }, () => site.request('/trio?pid&sleep=100')),
     );
     const counts = countsOf(answers);
     t.same([...counts.keys()].sort(), pids.map(String).sort(), 'all three answer');
@@ -164,7 +164,7 @@ export async function externalHosts(t: Test, server: WebServer): Promise<void> {
     const pid = await hosts.start(third);
     await becomes(site, 'trio', at(third), 'up');
     const answers = await Promise.all(
-      Array.from({ length: 30 }, () => site.request('/trio?pid&sleep=10')),
+      Array.from({ length: 30 }, () => site.request('/trio?pid&sleep=50')),
     );
     t.ok((countsOf(answers).get(`${pid}`) ?? 0) >= 5);
   });

@@ -15,7 +15,7 @@ const texts = (site: Site, kept: string, plain: string, echo: string, more = '')
   nginx: `
       usher_app ${kept} processes=1 concurrency=8 stop_timeout=2 keep_conn ${more};
       usher_app ${plain} processes=1 concurrency=8 stop_timeout=2;
-      usher_app ${echo} processes=1 request_timeout=1 stop_timeout=1;
+      usher_app ${echo} processes=1 request_timeout=3 stop_timeout=1;
       server {
         listen 127.0.0.1:${site.port};
         include fastcgi_params;
@@ -27,7 +27,7 @@ const texts = (site: Site, kept: string, plain: string, echo: string, more = '')
   apache: `
       AppClass ${kept} -processes 1 -concurrency 8 -stop-timeout 2 -keep-conn ${more.replace(/(\S+)=/, '-$1 ')}
       AppClass ${plain} -processes 1 -concurrency 8 -stop-timeout 2
-      AppClass ${echo} -processes 1 -request-timeout 1 -stop-timeout 1 -flush
+      AppClass ${echo} -processes 1 -request-timeout 3 -stop-timeout 1 -flush
       <Location /kept>
         UsherPass ${kept}
       </Location>

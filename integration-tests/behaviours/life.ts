@@ -123,7 +123,9 @@ export async function survival(t: Test, server: WebServer): Promise<void> {
   await site.check('a named program ends when nobody wants it, and comes back', async (t) => {
     const first = Number((await site.request('/brief?pid')).text);
     await eventually('it has ended', () => !isRunning(first));
-    t.equal((await site.classStatus(brief))?.instances.length, 0);
+    await eventually('the manager has seen it', async () => {
+      return (await site.classStatus(brief))?.instances.length === 0;
+    });
     const second = Number((await site.request('/brief?pid')).text);
     t.same(site.starts(brief), [first, second]);
   });

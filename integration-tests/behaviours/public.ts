@@ -168,10 +168,8 @@ AppClass broken -command ${site.dir}/missing -socket ${site.dir}/broken.sock -on
   await site.check('a class on demand has its first instance from the first request', async (t) => {
     t.same(await readyPids('demand'), []);
     t.equal((await site.request('/demand')).status, 200);
-    const [pid = 0] = await eventually('it is there', async () => {
-      const pids = await readyPids('demand');
-      return pids.length > 0 && pids;
-    });
+    const [pid = 0, another] = site.starts(demand);
+    t.equal(another, undefined, 'one instance');
     await eventually('-idle-stop ends it', () => !isRunning(pid));
     t.equal((await site.request('/demand')).status, 200, 'and the next request starts another');
     t.equal(site.starts(demand).length, 2);

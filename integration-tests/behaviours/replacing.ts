@@ -70,8 +70,8 @@ export async function replacing(t: Test, server: WebServer): Promise<void> {
     aging: { nginx: 'max_lifetime=500ms', apache: '-max-lifetime 500ms' },
     fresh: { nginx: 'auto_update processes=2', apache: '-autoUpdate -processes 2' },
     hanging: {
-      nginx: 'request_timeout=1 stop_timeout=1',
-      apache: '-request-timeout 1 -stop-timeout 1',
+      nginx: 'request_timeout=3 stop_timeout=1',
+      apache: '-request-timeout 3 -stop-timeout 1',
     },
   });
   const { kept = '', tired = '', aging = '', fresh = '', hanging = '' } = programs;
@@ -216,10 +216,13 @@ export async function sharing(t: Test, server: WebServer): Promise<void> {
   await site.check('a named program goes from none to its limit and back', async (t) => {
     const running = async () => (await pidsOf(site, grown)).length;
     t.equal(await running(), 0);
-    const answers = [1, 2, 3, 4, 5, 6].map(() => site.request('/grown?sleep=1500&pid'));
+    const gate = `${site.dir}/open-grown`;
+    const answers = [1, 2, 3, 4, 5, 6].map(() => site.request(`/grown?wait=${gate}&pid`));
     await eventually('all four run', async () => (await running()) === 4);
+    await eventually('and serve', async () => (await site.classStatus(grown))?.inFlight === 4);
+    site.file('open-grown', '');
     const pids = new Set((await Promise.all(answers)).map(({ text }) => text));
-    t.ok(pids.size >= 3, `${pids.size} of them have served`);
+    t.equal(pids.size, 4, 'all of them have served');
     await eventually('none runs', async () => (await running()) === 0);
     t.equal((await site.request('/grown?text=again')).text, 'again');
   });

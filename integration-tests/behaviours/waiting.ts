@@ -14,19 +14,19 @@ const texts = (site: Site, programs: Record<string, string>): Texts => ({
   nginx: `
       usher_app ${programs.single} processes=1 queue_limit=2000;
       usher_app ${programs.impatient} processes=1;
-      usher_app ${programs.hasty} processes=1 request_timeout=1 stop_timeout=1;
+      usher_app ${programs.hasty} processes=1 request_timeout=3 stop_timeout=1;
       server {
         listen 127.0.0.1:${site.port} backlog=1024;
         include fastcgi_params;
         fastcgi_next_upstream error timeout http_503 non_idempotent;
         location /single { usher_pass ${programs.single}; }
-        location /impatient { usher_pass ${programs.impatient}; fastcgi_read_timeout 1s; }
+        location /impatient { usher_pass ${programs.impatient}; fastcgi_read_timeout 3s; }
         location /hasty { usher_pass ${programs.hasty}; }
       }`,
   apache: `
       AppClass ${programs.single} -processes 1 -queue-limit 2000
-      AppClass ${programs.impatient} -processes 1 -idle-timeout 1
-      AppClass ${programs.hasty} -processes 1 -request-timeout 1 -stop-timeout 1
+      AppClass ${programs.impatient} -processes 1 -idle-timeout 3
+      AppClass ${programs.hasty} -processes 1 -request-timeout 3 -stop-timeout 1
       <Location /single>
         UsherPass ${programs.single}
       </Location>
@@ -56,7 +56,7 @@ export async function waiting(t: Test, server: WebServer): Promise<void> {
 async function readTimeout(site: Site): Promise<void> {
   await site.check('a program that was given up keeps its place until it is done', async (t) => {
     t.equal((await site.request('/impatient?requests')).text, '1\n');
-    t.equal((await site.request('/impatient?sleep=1800&text=late')).status, 504);
+    t.equal((await site.request('/impatient?sleep=5000&text=late')).status, 504);
     const next = await site.request('/impatient?requests');
     t.equal(next.status, 200, 'the next request did not wait behind it');
     t.equal(next.text, '3\n');
