@@ -20,6 +20,8 @@ export interface Answer {
   contentLength: number | null;
 }
 
+type HeadWithStatus = Exclude<CgiHead, { kind: 'local-redirect' }>;
+
 /** docs/cgi.md says what web servers make of a local redirect. */
 export function encodeHead(head: CgiHead): Answer {
   if (head.kind === 'local-redirect') {
@@ -27,15 +29,24 @@ export function encodeHead(head: CgiHead): Answer {
     const text = `Location: ${location}\r\nX-Accel-Redirect: ${location}\r\n\r\n`;
     return { bytes: Buffer.from(text, 'latin1'), contentLength: null };
   }
-  // Web servers take what follows the number as it is.
-  const reason = head.reason || STATUS_CODES[head.status] || '';
-  let text = `Status: ${`${head.status} ${reason}`.trimEnd()}\r\n`;
+  let text = saysNoStatus(head) ? '' : statusLine(head);
   let contentLength: number | null = null;
   for (const [name, value] of head.fields) {
     text += `${name}: ${value}\r\n`;
     if (name.toLowerCase() === 'content-length') contentLength = Number(value);
   }
   return { bytes: Buffer.from(`${text}\r\n`, 'latin1'), contentLength };
+}
+
+/** Apache compares validators with the client's only where the program does not name a status. */
+function saysNoStatus({ kind, status, reason, fields }: HeadWithStatus): boolean {
+  return kind === 'document' && status === 200 && reason === '' && fields.length > 0;
+}
+
+/** Web servers take what follows the number as it is. */
+function statusLine({ status, reason }: HeadWithStatus): string {
+  const text = `${status} ${reason || STATUS_CODES[status] || ''}`;
+  return `Status: ${text.trimEnd()}\r\n`;
 }
 
 /** A short answer in place of the program's. */

@@ -16,7 +16,7 @@ t.test('an answer, and what the program is told', async (t) => {
   site.program('sub/env.cgi', `${text}; env; pwd; echo "args=$#:$*"; cat`);
   await site.start();
   const hello = await site.ask('hello.cgi');
-  t.same(parts(hello), ['Status: 200 OK\r\nContent-Type: text/plain', 'hello\n']);
+  t.same(parts(hello), ['Content-Type: text/plain', 'hello\n']);
   t.equal(hello.stderr, 'remark\n', 'stderr is for the error log');
   t.equal(hello.status, 3, 'its exit status');
 
@@ -142,7 +142,7 @@ t.test('large answers, slow web servers', async (t) => {
   t.equal((await client.answer()).status, 0);
   t.equal(
     client.stdoutBytes,
-    30_000_000 + 'Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n'.length,
+    30_000_000 + 'Content-Type: text/plain\r\n\r\n'.length,
   );
 });
 
@@ -164,7 +164,7 @@ t.test('what a head may say', async (t) => {
   t.equal(await read('away.cgi'), 'Status: 302 Found\r\nLocation: https://example.org/\r\n\r\n');
   t.equal(await read('nph-whole.cgi'), 'Status: 201 Made\r\nX-A: b\r\n\r\nbody');
   const long = await site.ask('long.cgi');
-  t.equal(long.stdout.toString(), 'Status: 200 OK\r\nContent-Length: 3\r\n\r\nbod');
+  t.equal(long.stdout.toString(), 'Content-Length: 3\r\n\r\nbod');
   t.match(long.stderr, /long\.cgi: wrote 1 bytes more than its Content-Length/);
 });
 
