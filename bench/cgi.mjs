@@ -196,6 +196,7 @@ export async function run(args) {
       conditions,
       settings,
       results,
+      timesAreWhole: servers.every(({ accounts }) => accounts.between.isWhole),
       othersShare: othersShare(results.flatMap((one) => one.servers)),
       logged: servers.map((one) => ({ label: one.label, complaints: complaints(site, one) })),
       configurations: Object.fromEntries(servers.map((s) => [s.id, s.configuration])),
@@ -205,6 +206,11 @@ export async function run(args) {
   console.log(
     '(µs: processor time a request; programs: with who starts them, mod_cgid has that in its server)',
   );
+  if (!result.timesAreWhole) {
+    console.log(
+      'processor times leave out programs that nobody waits for: no control group; as root?',
+    );
+  }
   showOthersShare(result.othersShare);
   showComplaints(result.logged);
   console.log(`written: ${save('cgi', result)}`);

@@ -44,16 +44,16 @@ export function accountsOf(site, { id, pid, ancestors }) {
 }
 
 /**
- * Its rate, and who took how much processor time for a request. `server.accounts` and `engine` may be
- * undefined, as control groups may: then it is NaN.
+ * Its rate, and who took how much processor time for a request.
+ * @param engine The account of whoever all servers share, if there is somebody.
  */
 export async function measure(server, what, settings, engine) {
   await warmUp(server, what, settings, settings['warm-up']);
-  const accounts = { ...server.accounts, engine };
+  const { accounts } = server;
   const look = () => ({
-    server: accounts.server?.timeMs() ?? Number.NaN,
-    between: accounts.between?.timeMs() ?? Number.NaN,
-    engine: accounts.engine?.timeMs() ?? Number.NaN,
+    server: accounts.server.timeMs(),
+    between: accounts.between.timeMs(),
+    engine: engine?.timeMs() ?? 0,
     client: machine.timeOfEndedChildren(),
     all: machine.busyTime(),
     atMs: performance.now(),
@@ -65,8 +65,7 @@ export async function measure(server, what, settings, engine) {
 
   const took = (who) => after[who] - before[who];
   const perRequest = (ms) => (ms * 1000) / sample.requests;
-  const ours =
-    took('server') + took('between') + took('client') + (engine === undefined ? 0 : took('engine'));
+  const ours = took('server') + took('between') + took('engine') + took('client');
   const capacity = (after.atMs - before.atMs) * availableParallelism();
   return {
     ...sample,

@@ -154,6 +154,15 @@ export function timeOf(pids) {
   return ticks * tickMs;
 }
 
+/** The same, with what children of theirs took that have ended and were waited for. */
+function timeWithEndedChildren(pids) {
+  let ticks = 0;
+  for (const pid of pids) {
+    for (const field of statFields(pid).slice(11, 15)) ticks += Number(field);
+  }
+  return ticks * tickMs;
+}
+
 /** What this process's children took that have ended and were waited for. */
 export function timeOfEndedChildren() {
   const fields = statFields('self');
@@ -171,33 +180,32 @@ export function busyTime() {
   return (user + nice + system + irq + softirq + steal) * tickMs;
 }
 
-// ---- processor time by control group, of all who were ever in it, in ms
+// ---- processor time of processes and their children, in ms
 
 const unified = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find(
   (path) => existsSync(`${path}/cgroup.procs`) && existsSync(`${path}/cgroup.controllers`),
 );
 
 /**
- * A control group that counts what processes and all that they start take, who end as quickly as they
- * may; undefined where we may not make one.
+ * What these processes take from now on, and all that they start, however quickly that ends: counted by
+ * a control group of their own. Where we may not make one, it is without children that nobody waits for.
  */
-export function accountFor(name) {
+export function accountFor(name, pids) {
   const path = `${unified}/usher-bench-${process.pid}-${name}`;
   try {
     mkdirSync(path);
   } catch {
-    return undefined;
+    return { isWhole: false, timeMs: () => timeWithEndedChildren(pids), remove: () => true };
+  }
+  for (const pid of pids) {
+    try {
+      writeFileSync(`${path}/cgroup.procs`, String(pid));
+    } catch (error) {
+      if (error.code !== 'ESRCH') throw error;
+    }
   }
   return {
-    add(pids) {
-      for (const pid of pids) {
-        try {
-          writeFileSync(`${path}/cgroup.procs`, String(pid));
-        } catch (error) {
-          if (error.code !== 'ESRCH') throw error;
-        }
-      }
-    },
+    isWhole: true,
     timeMs: () => Number(/^usage_usec (\d+)/.exec(read(`${path}/cpu.stat`))?.[1]) / 1000,
     /** False while there is still somebody in it. */
     remove() {

@@ -114,12 +114,10 @@ export class Site {
     this.#processes.push({ pid, program });
   }
 
-  /** Processor time of these processes and of all that they start from now on; undefined: cannot be had. */
+  /** Processor time of these processes and of all that they start. */
   account(name, pids) {
-    const account = accountFor(name);
-    if (account === undefined) return undefined;
+    const account = accountFor(name, pids);
     this.#accounts.push(account);
-    account.add(pids);
     return account;
   }
 
