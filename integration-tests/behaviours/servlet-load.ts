@@ -221,7 +221,11 @@ export async function servletLoad(
     const visitors = [...passing, ...staying];
     for (const [i, visitor] of staying.entries()) {
       const route = i < 2 ? 'a' : 'b';
-      for (; visitor.route !== route; await visitor.ask()) visitor.forget();
+      for (let tries = 0; visitor.route !== route; tries += 1) {
+        if (tries > 200) throw new Error(`no new session begins at ${route}`);
+        visitor.forget();
+        await visitor.ask();
+      }
     }
     let isOver = false;
     const load = visitors.map(async (visitor) => {
