@@ -6,8 +6,13 @@ import { CPING } from '../../protocols/ajp13/client-encoder.ts';
 import { parseAddress } from './address.ts';
 import { oneLine } from './messages.ts';
 
-/** `silent`: somebody is there and says nothing, as an engine whose threads are all busy. */
-export type EngineLook = { outcome: 'up' } | { outcome: 'silent' | 'down'; error: string };
+/**
+ * `silent`: somebody is there and says nothing, as an engine whose threads are all busy; `hidden`: its
+ * UNIX socket is there, and not for us.
+ */
+export type EngineLook =
+  | { outcome: 'up' }
+  | { outcome: 'silent' | 'hidden' | 'down'; error: string };
 
 /** What is said to it, and then one byte is waited for. */
 export interface Question {
@@ -49,8 +54,10 @@ export function probeEngine(question: Question, timeoutMs: number): Promise<Engi
       if (heard.subarray(0, wanted.length).equals(wanted)) done({ outcome: 'up' });
       else done({ outcome: 'silent', error: 'what answers there does not speak AJP 1.3' });
     });
-    socket.on('error', (error) => {
-      done({ outcome: isConnected ? 'silent' : 'down', error: oneLine(error) });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      const isHidden = error.code === 'EACCES' || error.code === 'EPERM';
+      const nobody = isHidden ? 'hidden' : 'down';
+      done({ outcome: isConnected ? 'silent' : nobody, error: oneLine(error) });
     });
     socket.on('close', () => done({ outcome: 'silent', error: 'it closed the connection' }));
   });

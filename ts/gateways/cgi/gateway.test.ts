@@ -140,10 +140,7 @@ t.test('large answers, slow web servers', async (t) => {
   await eventually(() => heldBytes() - before < 4_000_000); // of 30
   client.socket.resume();
   t.equal((await client.answer()).status, 0);
-  t.equal(
-    client.stdoutBytes,
-    30_000_000 + 'Content-Type: text/plain\r\n\r\n'.length,
-  );
+  t.equal(client.stdoutBytes, 30_000_000 + 'Content-Type: text/plain\r\n\r\n'.length);
 });
 
 t.test('what a head may say', async (t) => {

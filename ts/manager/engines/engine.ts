@@ -308,7 +308,7 @@ export class Engine {
     this.#journey = journey;
     try {
       const look = await probe(this.#question, ASK_TIMEOUT_MS);
-      if (look.outcome !== 'down') {
+      if (look.outcome === 'up' || look.outcome === 'silent') {
         throw new Error(`another program listens at ${this.name} already`);
       }
       if (!this.#isWanted) {
@@ -380,7 +380,8 @@ export class Engine {
     const look = await this.#host.probe(this.#question, timeoutMs);
     this.#isAsking = false;
     if (this.id !== id) return;
-    if (look.outcome !== 'up') {
+    // That it made its socket is all that can be seen of one that hides it from us.
+    if (look.outcome !== 'up' && look.outcome !== 'hidden') {
       this.#silence = look.error;
       return;
     }

@@ -119,6 +119,16 @@ t.test('somebody else listens there', async (t) => {
   t.match(world.published.reason, /another program listens at 127\.0\.0\.1:8009 already/);
 });
 
+t.test('its socket is for the gateway’s user only', async (t) => {
+  const world = new EngineWorld();
+  await world.pass();
+  await world.pass(300);
+  t.match(world.stateOf(A), { state: 'starting' });
+  world.looks.set(A, { outcome: 'hidden', error: 'permission denied' });
+  await world.pass(300);
+  t.match(world.stateOf(A), { state: 'up' });
+});
+
 t.test('an engine that is not ready in time', async (t) => {
   const world = new EngineWorld({ startTimeout: 5_000 });
   await world.pass();
