@@ -221,11 +221,18 @@ export async function servletLoad(
     const visitors = [...passing, ...staying];
     for (const [i, visitor] of staying.entries()) {
       const route = i < 2 ? 'a' : 'b';
-      for (let tries = 0; visitor.route !== route; tries += 1) {
-        if (tries > 200) throw new Error(`no new session begins at ${route}`);
-        visitor.forget();
-        await visitor.ask();
-      }
+      // Whoever has served more gets none until the other one has served as many: some hundreds.
+      await eventually(
+        `a new session at ${route}`,
+        async () => {
+          for (let tries = 0; tries < 100 && visitor.route !== route; tries += 1) {
+            visitor.forget();
+            await visitor.ask();
+          }
+          return visitor.route === route;
+        },
+        60_000,
+      );
     }
     let isOver = false;
     const load = visitors.map(async (visitor) => {
