@@ -21,13 +21,13 @@ export class ClassGateways {
   #engines: Engines | null;
 
   constructor(owner: Owner, config: Config) {
-    const { context, label, note } = owner;
+    const { label, note } = owner;
     this.#owner = owner;
     this.#config = config;
     this.#gateways = new Gateways(label, config.gateway, (level, event, text) =>
       note(level, event, {}, text),
     );
-    this.#engines = config.engines && this.#start(config.engines, context.engineTools);
+    this.#engines = config.engines && this.#start(config.engines);
     this.#gateways.tellEngines(this.#engines?.facts ?? []);
   }
 
@@ -41,7 +41,7 @@ export class ClassGateways {
     const { engines } = config;
     if (this.#engines)
       this.#engines.configure(engines ?? { ...this.#engines.config, backends: [] });
-    else if (engines) this.#engines = this.#start(engines, this.#owner.context.engineTools);
+    else if (engines) this.#engines = this.#start(engines);
     this.#tellMembers();
   }
 
@@ -79,7 +79,7 @@ export class ClassGateways {
     this.#gateways.close();
   }
 
-  #start(config: EnginesConfig, tools: EnginesOwner['context']['engineTools']): Engines {
+  #start(config: EnginesConfig): Engines {
     const owner: EnginesOwner = {
       ...this.#owner,
       isDrained: (name) => this.#gateways.isDrained(name),
@@ -89,7 +89,7 @@ export class ClassGateways {
         else this.#gateways.tellEngines(this.#engines?.facts ?? []);
       },
     };
-    return new Engines(owner, config, tools);
+    return new Engines(owner, config);
   }
 
   /** Engines that are to end may have requests still: gateways know them until then. */

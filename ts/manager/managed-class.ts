@@ -12,6 +12,7 @@ import { ClassGateways } from './class-gateways.ts';
 import type { ClassMemory } from './class-memory.ts';
 import { ClassReport } from './class-report.ts';
 import type { ClassContext } from './context.ts';
+import type { KeptEngine } from './engines/engine.ts';
 import type { Engines } from './engines/engines.ts';
 import { Failures, type Refusal } from './failures.ts';
 import { type Endpoint, type Instance, isServing } from './instance.ts';
@@ -209,10 +210,7 @@ export class ManagedClass {
   }
 
   /** A servlet engine that a former manager started. False when it is none of today's. */
-  adoptEngine(
-    name: string,
-    kept: { id: number; pid: number; startedMs: number; hash: string; epoch: number },
-  ): boolean {
+  adoptEngine(name: string, kept: KeptEngine): boolean {
     return this.#engines?.adopt(name, kept) ?? false;
   }
 

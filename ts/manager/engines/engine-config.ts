@@ -4,19 +4,10 @@
 import { createHash } from 'node:crypto';
 import { parseAddress } from '../../gateways/ajp/address.ts';
 import type { BackendConfig } from '../../gateways/link.ts';
+import type { ServiceSpec } from '../../process/launcher.ts';
 
 /** What an engine is started from: another one needs another process. */
-export interface EngineProgram {
-  args: readonly string[];
-  env: readonly string[];
-  cwd: string;
-  user: string | null;
-  group: string | null;
-  nice: number;
-  resourceLimits: readonly string[];
-  logFile: string | null;
-  allowSetuid: boolean;
-}
+export type EngineProgram = Omit<ServiceSpec, 'tag'>;
 
 export interface EnginesConfig {
   protocol: 'ajp' | 'ajp12';

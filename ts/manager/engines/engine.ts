@@ -75,6 +75,17 @@ export interface SavedEngine {
   text: string;
 }
 
+/** A process that a former manager started. */
+export interface KeptEngine {
+  /** The launcher's. */
+  id: number;
+  pid: number;
+  startedMs: number;
+  /** What it was started from; '' = not known. */
+  hash: string;
+  epoch: number;
+}
+
 export class Engine {
   readonly name: string;
   backend: BackendConfig;
@@ -132,10 +143,6 @@ export class Engine {
   /** Stricter than what administrators say; null = that counts. */
   get activation(): Activation | null {
     return this.#servesSessions ? 'disabled' : null;
-  }
-
-  get isSettled(): boolean {
-    return this.state === 'up' || (this.state === 'off' && !this.#isWanted);
   }
 
   get startedAtMs(): number {
@@ -245,7 +252,7 @@ export class Engine {
   }
 
   /** Its process lives, or has ended meanwhile: then exited() follows. */
-  adopt(kept: { id: number; pid: number; startedMs: number; hash: string; epoch: number }): void {
+  adopt(kept: KeptEngine): void {
     const now = this.#host.context.now();
     this.#begin(kept.startedMs, kept.hash, kept.epoch);
     this.id = kept.id;

@@ -8,7 +8,7 @@ import type { Exit } from '../../process/launcher.ts';
 import type { ClassContext } from '../context.ts';
 import { treeRssBytes } from '../proc.ts';
 import { wornBy } from '../wear.ts';
-import { Engine, type EngineHost, type SavedEngine } from './engine.ts';
+import { Engine, type EngineHost, type KeptEngine, type SavedEngine } from './engine.ts';
 import { type EnginesConfig, hashOf } from './engine-config.ts';
 
 /** Age and memory are looked at this often. */
@@ -77,7 +77,6 @@ export class Engines implements EngineHost {
   config: EnginesConfig;
   epoch = 0;
   #owner: EnginesOwner;
-  #shutDown: (address: string) => void;
   #engines = new Map<string, Engine>();
   #inspectedAtMs = 0;
   #told = '';
@@ -85,12 +84,11 @@ export class Engines implements EngineHost {
   #upWaiters: UpWaiter[] = [];
   #updateWaiters: Waiter[] = [];
 
-  constructor(owner: EnginesOwner, config: EnginesConfig, tools: EngineTools) {
+  constructor(owner: EnginesOwner, config: EnginesConfig) {
     this.#owner = owner;
     this.context = owner.context;
     this.label = owner.label;
-    this.probe = tools.probe;
-    this.#shutDown = tools.shutDown;
+    this.probe = owner.context.engineTools.probe;
     this.config = config;
     this.configure(config);
   }
@@ -138,8 +136,9 @@ export class Engines implements EngineHost {
   pass(nowMs: number, wanted: boolean): void {
     if (!wanted) this.#release();
     for (const engine of this.#engines.values()) {
-      if (engine.isLeaving && wanted)
-        engine.drain('is not configured any more', this.#sessionsMs());
+      if (engine.isLeaving && wanted) {
+        engine.drain('is not configured any more', this.#sessionsMs(engine));
+      }
       engine.pass(nowMs, wanted);
     }
     this.#removeGone();
@@ -182,10 +181,7 @@ export class Engines implements EngineHost {
   }
 
   /** False when that engine is not configured, or there is one already. */
-  adopt(
-    name: string,
-    kept: { id: number; pid: number; startedMs: number; hash: string; epoch: number },
-  ): boolean {
+  adopt(name: string, kept: KeptEngine): boolean {
     const engine = this.#engines.get(name);
     if (engine?.id !== 0) return false;
     this.epoch = Math.max(this.epoch, kept.epoch);
@@ -241,7 +237,7 @@ export class Engines implements EngineHost {
   }
 
   shutDown(address: string): void {
-    this.#shutDown(address);
+    this.context.engineTools.shutDown(address);
   }
 
   note: EngineHost['note'] = (level, event, fields, text) => {
@@ -288,9 +284,9 @@ export class Engines implements EngineHost {
   }
 
   /** Sessions have nowhere to go on where nobody else is. */
-  #sessionsMs(): number {
-    const up = this.#members().filter(({ state }) => state === 'up');
-    return up.length > 0 ? this.config.sessionDrainMs : 0;
+  #sessionsMs(engine: Engine): number {
+    const hasOther = this.#members().some((one) => one !== engine && one.state === 'up');
+    return hasOther ? this.config.sessionDrainMs : 0;
   }
 
   #roll(): void {
@@ -303,10 +299,7 @@ export class Engines implements EngineHost {
     const [next] = outdated;
     if (next === undefined) {
       for (const { resolve } of this.#updateWaiters.splice(0)) resolve();
-    } else {
-      const others = members.length > 1;
-      next.drain(next.worn || 'is replaced', others ? this.config.sessionDrainMs : 0);
-    }
+    } else next.drain(next.worn || 'is replaced', this.#sessionsMs(next));
   }
 
   #removeGone(): void {
