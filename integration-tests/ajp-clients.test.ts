@@ -113,7 +113,7 @@ async function requests({ site, engine }: World, { name, isJk }: Client): Promis
     const head = await site.request(at('x'), { method: 'HEAD' });
     t.equal(head.status, 200);
     t.equal(head.body.length, 0);
-    t.equal(engine.of('whole').at(-1)?.uri, at('x'));
+    t.equal((await engine.of('whole')).at(-1)?.uri, at('x'));
   });
 
   await site.check(`${name}: bodies`, async (t) => {
@@ -166,14 +166,14 @@ async function requests({ site, engine }: World, { name, isJk }: Client): Promis
 
   await site.check(`${name}: connections`, async (t) => {
     const one = (path: string, options = {}) => site.request(`/${name}-one/${path}`, options);
-    const pings = engine.of('ping').length;
+    const pings = (await engine.of('ping')).length;
     const first = given(await one('x'));
     for (let i = 1; i <= 50; i++) {
       const { connection, request } = given(await one('x'));
       t.equal(connection, first.connection);
       t.equal(Number(request), Number(first.request) + i);
     }
-    t.ok(engine.of('ping').length > pings, 'which is asked by CPING');
+    t.ok((await engine.of('ping')).length > pings, 'which is asked by CPING');
 
     const unread = await one('x?unread=1', { method: 'POST', body: pattern(20_000) });
     t.match(given(unread), { connection: first.connection, bodyBytes: '0' });
@@ -190,7 +190,7 @@ async function requests({ site, engine }: World, { name, isJk }: Client): Promis
   });
 
   await site.check(`${name}: secrets`, async (t) => {
-    const before = engine.of('request').length;
+    const before = (await engine.of('request')).length;
     for (const kind of ['wrong', 'none']) {
       for (const body of [undefined, 'abc']) {
         const method = body === undefined ? 'GET' : 'POST';
@@ -198,28 +198,31 @@ async function requests({ site, engine }: World, { name, isJk }: Client): Promis
         t.equal(answer.status, 403, `${kind} ${method}`);
       }
     }
-    t.equal(engine.of('request').length, before);
-    t.match(engine.of('refused').at(-1), { status: 403, message: /no secret/ });
+    t.equal((await engine.of('request')).length, before);
+    t.match((await engine.of('refused')).at(-1), { status: 403, message: /no secret/ });
     t.equal((await site.request(at('x'))).status, 200, 'who has it is served');
   });
 
   await site.check(`${name}: a client that leaves`, async (t) => {
     const reader = await RawClient.get(site.port, at('left?parts=1000000&size=1000&ms=1'));
     await reader.until('part 3');
-    const [request] = engine.of('request', at('left'));
+    const [request] = await engine.of('request', at('left'));
     reader.leave();
-    await eventually('the engine to hear of it', () =>
-      engine.of('closed').some(({ connection }) => connection === request?.connection),
+    await eventually('the engine to hear of it', async () =>
+      (await engine.of('closed')).some(({ connection }) => connection === request?.connection),
     );
     const writer = await RawClient.connect(site.port);
     writer.send(`POST ${at('half')} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n`);
     writer.send(pattern(50_000));
-    const half = await eventually('the request', () => engine.of('request', at('half'))[0]);
-    writer.leave();
-    await eventually('the end of its connection', () =>
-      engine.of('closed').some(({ connection }) => connection === half.connection),
+    const half = await eventually(
+      'the request',
+      async () => (await engine.of('request', at('half')))[0],
     );
-    t.same(engine.of('whole', at('half')), [], 'half of an upload is no upload');
+    writer.leave();
+    await eventually('the end of its connection', async () =>
+      (await engine.of('closed')).some(({ connection }) => connection === half.connection),
+    );
+    t.same(await engine.of('whole', at('half')), [], 'half of an upload is no upload');
     t.equal((await site.request(at('x'))).status, 200);
   });
 
@@ -252,7 +255,7 @@ async function requests({ site, engine }: World, { name, isJk }: Client): Promis
     );
     t.match(both, /bodyBytes=3\n/, 'two lengths: httpd has taken one away');
     t.notMatch(both, /header\.content-length/);
-    t.match(engine.of('request', at('both')), [{ body: 'chunked' }]);
+    t.match(await engine.of('request', at('both')), [{ body: 'chunked' }]);
 
     const coding = await raw(
       site,
@@ -260,18 +263,22 @@ async function requests({ site, engine }: World, { name, isJk }: Client): Promis
         'Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
     );
     t.match(coding, /^HTTP\/1\.1 [45]/);
-    t.same(engine.of('whole', at('coding')), [], 'nobody is asked for a body that cannot be read');
+    t.same(
+      await engine.of('whole', at('coding')),
+      [],
+      'nobody is asked for a body that cannot be read',
+    );
 
     const get = await site.request(at('get?drop=1'));
     t.equal(get.status, isJk ? 502 : 500);
-    t.equal(engine.of('request', at('get')).length, isJk ? 2 : 1, 'mod_jk asks twice');
+    t.equal((await engine.of('request', at('get'))).length, isJk ? 2 : 1, 'mod_jk asks twice');
     await site.request(at('post?drop=1'), { method: 'POST', body: 'abc' });
-    t.equal(engine.of('request', at('post')).length, isJk ? 2 : 1, 'and even posts twice');
+    t.equal((await engine.of('request', at('post'))).length, isJk ? 2 : 1, 'and even posts twice');
 
     if (!isJk) {
       for (const path of ['include', 'other']) {
         t.equal((await site.request(at(path))).status, 403, 'attributes that nobody allows');
-        t.same(engine.of('request', at(path)), []);
+        t.same(await engine.of('request', at(path)), []);
       }
     }
   });
@@ -321,10 +328,10 @@ async function oldRequests({ site, old }: World): Promise<void> {
     }
     const large = await site.request('/old/x?bytes=1000000');
     t.equal(checksum(large.body), checksum(pattern(1_000_000)));
-    const before = old.of('request').length;
+    const before = (await old.of('request')).length;
     const chunked = { method: 'POST', body: 'abc', isChunked: true };
     t.equal((await site.request('/old/x', chunked)).status, 411, 'it would send no body');
-    t.equal(old.of('request').length, before);
+    t.equal((await old.of('request')).length, before);
     const unread = await site.request('/old/x?unread=1', { method: 'POST', body: pattern(100) });
     t.equal(unread.status, 200);
   });
@@ -346,11 +353,11 @@ async function oldRequests({ site, old }: World): Promise<void> {
   await site.check('mod_jk, AJP 1.2: a client that leaves', async (t) => {
     const reader = await RawClient.get(site.port, '/old/left?parts=100&size=100&ms=5');
     await reader.until('part 3');
-    const [request] = old.of('request', '/old/left');
+    const [request] = await old.of('request', '/old/left');
     reader.leave();
     // Which the engine does not hear of: mod_jk leaves the connection as it is.
-    await eventually('the end of the answer', () =>
-      old.of('closed').some(({ connection }) => connection === request?.connection),
+    await eventually('the end of the answer', async () =>
+      (await old.of('closed')).some(({ connection }) => connection === request?.connection),
     );
     t.equal((await site.request('/old/x')).status, 200);
   });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A servlet engine without servlets, of the server side of our AJP codecs. It listens at a port of the
-// loopback address that the system chooses and prints what happens, one JSON object a line. Its only
+// loopback address that the system chooses and prints what happens, one JSON object a line; a line that
+// it reads comes back as an event `mark`, after all that happened before. Its only
 // argument is a JSON object: protocol ("ajp13", "ajp12"), secret (ajp13), key (ajp12: path of the secret
 // file), attributes (names of request attributes that are taken), port.
 //
@@ -20,6 +21,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
+import { createInterface } from 'node:readline';
 import { crc32 } from 'node:zlib';
 import { encodeChallenge } from '../../dist/protocols/ajp12/challenge.js';
 import { Ajp12ServerDecoder } from '../../dist/protocols/ajp12/server-decoder.js';
@@ -288,3 +290,5 @@ const server = net.createServer((socket) => {
 server.listen(options.port ?? 0, '127.0.0.1', () => {
   tell('listening', { port: server.address().port });
 });
+
+createInterface({ input: process.stdin }).on('line', (line) => tell('mark', { mark: line }));

@@ -95,10 +95,7 @@ export async function ajp12(t: Test, server: WebServer): Promise<void> {
     const ours = answer.headers.filter(([name]) => /^x-usher/i.test(name));
     t.same(ours, [], 'what the gateway tells the server does not reach the client');
     t.ok(
-      a
-        .of('signal')
-        .concat(b.of('signal'))
-        .every((one) => one.isAuthenticated),
+      [...(await a.of('signal')), ...(await b.of('signal'))].every((one) => one.isAuthenticated),
     );
   });
 
@@ -146,34 +143,37 @@ export async function ajp12(t: Test, server: WebServer): Promise<void> {
       ['a', a],
       ['b', b],
     ] as const) {
-      const before = engine.of('request').length;
+      const before = (await engine.of('request')).length;
       for (let i = 0; i < 4; i++) t.equal((await inSession(route)).fields.route, route);
-      await eventually('its requests', () => engine.of('request').length === before + 4);
+      t.equal((await engine.of('request')).length, before + 4);
     }
   });
 
   await site.check('a client that leaves', async (t) => {
     const client = await RawClient.get(site.port, '/old/left?parts=100000&size=1000&ms=20');
-    const engine = await eventually('the request at an engine', () =>
-      [a, b].find((one) => one.of('request', '/app/left').length > 0),
-    );
-    const [request] = engine.of('request', '/app/left');
+    const engine = await eventually('the request at an engine', async () => {
+      if ((await a.of('request', '/app/left')).length > 0) return a;
+      return (await b.of('request', '/app/left')).length > 0 && b;
+    });
+    const [request] = await engine.of('request', '/app/left');
     client.leave();
-    const end = await eventually('the end of its connection', () =>
-      engine.of('closed').find(({ connection }) => connection === request?.connection),
+    const end = await eventually('the end of its connection', async () =>
+      (await engine.of('closed')).find(({ connection }) => connection === request?.connection),
     );
     t.ok(end);
   });
 
   await site.check('another secret is told as such', async (t) => {
-    const before = a.of('request').length;
+    const before = (await a.of('request')).length;
     t.equal((await site.request('/app/x')).status, 503);
     const line = await site.errorLine(/-secret-file/);
     t.match(line, a.address);
     t.notMatch(line, 'all of it');
-    t.equal(a.of('request').length, before);
-    await eventually('the engine to tell it', () =>
-      a.of('refused').some(({ message }) => /wrong answer to the challenge/.test(message ?? '')),
+    t.equal((await a.of('request')).length, before);
+    await eventually('the engine to tell it', async () =>
+      (await a.of('refused')).some(({ message }) =>
+        /wrong answer to the challenge/.test(message ?? ''),
+      ),
     );
   });
 
@@ -192,10 +192,11 @@ export async function ajp12(t: Test, server: WebServer): Promise<void> {
         usherCommand(site.runtimeDir, 'backend', 'old', a.address, word);
       t.equal((await usher('stopped')).status, 0);
       await eventually('it has nothing to do', async () => {
-        const before = a.of('request').length;
+        const before = (await a.of('request')).length;
         for (let i = 0; i < 10; i++) await site.request('/old/x');
         return (
-          a.of('request').length === before && a.of('closed').length === a.of('connection').length
+          (await a.of('request')).length === before &&
+          (await a.of('closed')).length === (await a.of('connection')).length
         );
       });
       await a.stop();

@@ -25,6 +25,7 @@ export interface EngineEvent {
     | 'whole'
     | 'refused'
     | 'ping'
+    | 'mark'
     | 'signal';
   port?: number;
   connection?: number;
@@ -34,6 +35,7 @@ export interface EngineEvent {
   status?: number;
   message?: string;
   signal?: string;
+  mark?: string;
   isAuthenticated?: boolean;
   /** Nothing of a request was under way. */
   isIdle?: boolean;
@@ -45,6 +47,7 @@ export class Engine {
   #process: ChildProcess | undefined;
   #port = 0;
   #output = '';
+  #marks = 0;
 
   private constructor(options: EngineOptions) {
     this.#options = options;
@@ -70,7 +73,7 @@ export class Engine {
   async start(): Promise<void> {
     const options = JSON.stringify({ ...this.#options, port: this.#port });
     const child = spawn(process.execPath, [`${apps}/engine.mjs`, options], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
     });
     this.#process = child;
     child.stderr.on('data', (text) => {
@@ -95,8 +98,16 @@ export class Engine {
     await ended;
   }
 
-  /** Those of one kind, or of one kind and uri. */
-  of(event: EngineEvent['event'], uri?: string): EngineEvent[] {
+  /**
+   * Those of one kind, or of one kind and uri. Nothing that happened before the call is missing: an
+   * answer may be here before the event that was told earlier.
+   */
+  async of(event: EngineEvent['event'], uri?: string): Promise<EngineEvent[]> {
+    const mark = String(++this.#marks);
+    this.#process?.stdin?.write(`${mark}\n`);
+    await eventually('the engine to tell what happened', () =>
+      this.events.some((one) => one.mark === mark),
+    );
     return this.events.filter((one) => {
       return one.event === event && (uri === undefined || one.uri === uri);
     });
