@@ -10,6 +10,9 @@ const modules = '/usr/lib/apache2/modules';
 
 const loaded = 'authz_core alias mime dir env headers setenvif rewrite include http2'.split(' ');
 
+/** Or httpd ends workers that have nothing to do for a second, and tests look which have died. */
+const keepsWorkers = 'MaxSpareServers 300';
+
 function configuration(mpm: string, place: Place, text: string): string {
   const { dir, docs, runtimeDir, ports, user, group } = place;
   const names = [`mpm_${mpm}`, ...loaded.filter((name) => mpm !== 'prefork' || name !== 'http2')];
@@ -20,6 +23,7 @@ PidFile ${files.pid(place)}
 ErrorLog ${files.errorLog(place)}
 LogLevel info
 ServerName 127.0.0.1
+${mpm === 'prefork' ? keepsWorkers : ''}
 ${names.map((name) => `LoadModule ${name}_module ${modules}/mod_${name}.so`).join('\n')}
 LoadModule usher_module ${apacheModule}
 ${user ? `User ${user}\nGroup ${group}` : ''}
