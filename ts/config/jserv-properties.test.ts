@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap';
-import { parseJservProperties } from './jserv-properties.ts';
+import { parseJservProperties, parseZoneProperties } from './jserv-properties.ts';
 
 const file = '/etc/jserv/jserv.properties';
 const parse = (text: string) => parseJservProperties(text, file);
@@ -25,6 +25,8 @@ security.challengeSize=16
 security.allowedAddresses=127.0.0.1, \\
   10.0.0.7
 zones=root,shop
+shop.properties=/etc/shop.properties
+usher.model=forking
 root.properties=/etc/jserv/root.properties
 `);
   t.same(read, {
@@ -47,7 +49,11 @@ root.properties=/etc/jserv/root.properties
     maxConnections: 50,
     backlog: 5,
     allowedAddresses: ['127.0.0.1', '10.0.0.7'],
-    zones: ['root', 'shop'],
+    zones: new Map([
+      ['root', '/etc/jserv/root.properties'],
+      ['shop', '/etc/shop.properties'],
+    ]),
+    usher: new Map([['model', 'forking']]),
   });
 });
 
@@ -83,4 +89,38 @@ t.test('what cannot be used is named', async (t) => {
     ],
   ];
   for (const [text, message] of faults) t.throws(() => parse(text), { message }, message);
+});
+
+t.test('the file of a zone', async (t) => {
+  const text = `
+repositories=/srv/shop/servlets,./more
+servlet.cart.code=cart.mjs
+servlet.cart.initArgs=color=blue,size=7
+servlet.pay.now.code=/opt/pay.js
+servlets.default.initArgs=color=red
+servlets.startup=cart
+`;
+  t.same(parseZoneProperties(text, 'shop.properties'), {
+    repositories: ['/srv/shop/servlets', './more'],
+    servlets: new Map([
+      [
+        'cart',
+        {
+          code: 'cart.mjs',
+          initArgs: new Map([
+            ['color', 'blue'],
+            ['size', '7'],
+          ]),
+        },
+      ],
+      ['pay.now', { code: '/opt/pay.js', initArgs: new Map([['color', 'red']]) }],
+    ]),
+  });
+  t.throws(
+    () => parseZoneProperties('servlet.a.code=', 'z'),
+    /^z:1: servlet.a.code: a program is missing/,
+  );
+  t.throws(() => parseZoneProperties('servlet.a.code=a\nservlet.a.initArgs=b', 'z'), {
+    message: 'z:2: servlet.a.initArgs: "b": expected NAME=VALUE',
+  });
 });

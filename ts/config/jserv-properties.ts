@@ -23,7 +23,23 @@ export interface JservProperties {
   backlog: number;
   /** Who may connect; null = everybody. */
   allowedAddresses: readonly string[] | null;
-  zones: readonly string[];
+  /** Each with the file that describes it, where one is named (ZONE.properties=FILE). */
+  zones: ReadonlyMap<string, string | null>;
+  /** Keys usher.*, without "usher.". */
+  usher: ReadonlyMap<string, string>;
+}
+
+/** What a zone's file says. */
+export interface ZoneProperties {
+  /** Directories of the programs. */
+  repositories: readonly string[];
+  servlets: ReadonlyMap<string, ServletProperties>;
+}
+
+export interface ServletProperties {
+  /** Its program, or class. */
+  code: string;
+  initArgs: ReadonlyMap<string, string>;
 }
 
 const CLASS = 'org.apache.jserv.JServ';
@@ -65,6 +81,11 @@ class Properties {
   all(key: string): string[] {
     const lines = this.#lines.get(key) ?? [];
     return lines.map(({ value }) => value).filter((value) => value !== '');
+  }
+
+  /** Those that begin so. */
+  keys(start: string): string[] {
+    return [...this.#lines.keys()].filter((key) => key.startsWith(start));
   }
 
   /** Of the last line. */
@@ -152,8 +173,39 @@ export function parseJservProperties(text: string, file: string): JservPropertie
     maxConnections: properties.number('security.maxConnections', 50, 1, 65535),
     backlog: properties.number('security.backlog', 5, 1, 65535),
     allowedAddresses: isOpen ? null : allowed.length > 0 ? allowed : ['127.0.0.1'],
-    zones: properties.list('zones'),
+    zones: new Map(
+      properties.list('zones').map((zone) => [zone, properties.last(`${zone}.properties`)]),
+    ),
+    usher: new Map(
+      properties.keys('usher.').map((key) => [key.slice(6), properties.last(key) ?? '']),
+    ),
   };
+}
+
+/** @throws ConfigError naming file, line and what is allowed. */
+export function parseZoneProperties(text: string, file: string): ZoneProperties {
+  const properties = new Properties(text, file);
+  const common = argumentsOf(properties, 'servlets.default.initArgs');
+  const servlets = new Map<string, ServletProperties>();
+  for (const key of properties.keys('servlet.')) {
+    const name = /^servlet\.(.+)\.code$/.exec(key)?.[1];
+    if (name === undefined) continue;
+    const own = argumentsOf(properties, `servlet.${name}.initArgs`);
+    const code = properties.last(key);
+    if (code === null)
+      throw properties.error(properties.lineOf(key), `${key}: a program is missing`);
+    servlets.set(name, { code, initArgs: new Map([...common, ...own]) });
+  }
+  return { repositories: properties.list('repositories'), servlets };
+}
+
+/** NAME=VALUE,… */
+function argumentsOf(properties: Properties, key: string): [string, string][] {
+  return properties.list(key).map((text) => {
+    const at = text.indexOf('=');
+    if (at > 0) return [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+    throw properties.error(properties.lineOf(key), `${key}: "${text}": expected NAME=VALUE`);
+  });
 }
 
 function words(properties: Properties, key: string): string[] {

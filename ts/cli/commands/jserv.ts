@@ -63,9 +63,9 @@ function remarks({ copiesAllEnv, zones, secretKeyFile }: JservProperties): strin
     ...(copiesAllEnv
       ? ['wrapper.env.copyall: engines get what -initial-env says; name each variable there']
       : []),
-    ...(zones.length > 0
+    ...(zones.size > 0
       ? [
-          `zones=${zones.join(',')}: requests name no zone; the engine finds the servlet by the path`,
+          `zones=${[...zones.keys()].join(',')}: requests name no zone; the engine finds the servlet by the path`,
         ]
       : []),
     ...(secretKeyFile === null
