@@ -14,7 +14,7 @@ export function escaped(path: string): string {
 }
 
 /** No request of these tests takes longer, unless it is never answered. */
-const answerWithinMs = 60_000;
+const answerWithinMs = 120_000;
 
 export interface RequestOptions {
   method?: string;

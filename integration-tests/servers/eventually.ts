@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
 /** What a test allows for something that takes well under a second on an idle machine. */
-export const patienceMs = 20_000;
+export const patienceMs = 60_000;
 
 /**
  * Calls `look` until it gives something true-like, and gives that back. Throws with `what` and the

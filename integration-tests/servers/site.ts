@@ -52,8 +52,20 @@ const portRange = [10_000, 32_000] as const;
 async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(...portRange);
-    if (await isFree(port)) return port;
+    if ((await reserve(port)) && (await isFree(port))) return port;
   }
+}
+
+/**
+ * Keeps a port for our tests until we end, whether or not somebody listens there: false when another
+ * test has it, in this process or another. It is a name among sockets that have no file.
+ */
+function reserve(port: number): Promise<boolean> {
+  const holder = net.createServer().unref();
+  return new Promise((resolve) => {
+    holder.once('error', () => resolve(false));
+    holder.listen(`\0usher-test-port-${port}`, () => resolve(true));
+  });
 }
 
 function isFree(port: number): Promise<boolean> {

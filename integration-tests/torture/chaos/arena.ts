@@ -108,7 +108,7 @@ export class Arena {
       await site.start(chaosTexts(first, site, classes, arena.marks));
     }
     await arena.recovered();
-    arena.hasStandby = await standbyOf(arena.runtimeDir, 3_000).then(
+    arena.hasStandby = await standbyOf(arena.runtimeDir, 30_000).then(
       () => true,
       () => false,
     );
