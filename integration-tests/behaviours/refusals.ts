@@ -214,7 +214,7 @@ export async function absentManager(t: Test, servers: WebServer[]): Promise<void
   const answers = await Promise.all(sites.map(ask));
   for (const [i, site] of sites.entries()) {
     t.equal(answers[i]?.status, 503, `${site.server.name} waits for it, then answers 503`);
-    t.match(site.newErrors(), /manager/i, 'and says why');
+    t.ok(await site.errorLine(/manager/i), 'and says why');
     // The directory belongs to whoever should have come.
     await site.end('TERM', 'others');
   }

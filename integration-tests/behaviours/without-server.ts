@@ -36,8 +36,11 @@ AppClass talking -command "/bin/sh -c 'echo begins; exec ${talking}'" ${user} \\
     const limits = readFileSync(`/proc/${pid}/limits`, 'utf8');
     t.match(limits, /^Max open files +123 +123 /m);
     t.match(limits, /^Max core file size +0 +0 /m);
-    t.equal(readFileSync(`${site.dir}/logs/talking.log`, 'utf8'), 'begins\n');
-    t.match(readFileSync(`${site.dir}/usher.log`, 'utf8'), /"line":"begins"/, 'and in our log');
+    const logged = (name: string) => readFileSync(`${site.dir}/${name}`, 'utf8');
+    // What a program says comes through a pipe, and it is ready by another way.
+    await eventually('its words are there', () => logged('logs/talking.log') !== '');
+    t.equal(logged('logs/talking.log'), 'begins\n');
+    await eventually('and in our log', () => logged('usher.log').includes('"line":"begins"'));
   });
 
   await site.check('another usher.conf is read by the next usher run', async (t) => {

@@ -93,7 +93,8 @@ export class Engine {
   async stop(): Promise<void> {
     const child = this.#process;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    // Not 'exit': by then what it has told may not be here yet.
+    const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
     child.kill('SIGKILL');
     await ended;
   }
