@@ -30,6 +30,7 @@ function textsFor(
   return {
     nginx: `
       usher_config ${dynamic.nginx};
+      fastcgi_read_timeout 600s;
       ${programs
         .filter(isStatic)
         .map(({ path, nginx }) => `usher_app ${path} ${nginx};`)
@@ -45,7 +46,7 @@ function textsFor(
           .join('\n')}
       }`,
     apache: `
-      FCGIConfig ${dynamic.apache}
+      FCGIConfig -idle-timeout 600 ${dynamic.apache}
       ${programs
         .filter(isStatic)
         .map(({ path, apache }) => `AppClass ${path} ${apache}`)
@@ -177,6 +178,7 @@ export async function reload(t: Test, server: WebServer): Promise<void> {
     };
     await read('idle_stop=300', '-idle-stop 300');
     const first = Number((await site.request('/free.fcgi?pid')).text);
+    await site.settled(); // or the next one would not find it free
     const gate = `${site.docs}/open-free`;
     const long = site.request(`/free.fcgi?wait=${gate}&pid`);
     await eventually('one is served', async () => {
@@ -283,9 +285,13 @@ async function anotherUser(site: Site, texts: Texts, name: string): Promise<void
       });
     });
     t.same(outcomes.lost, []);
-    t.same([...new Set(site.workers.map(userOf))].length, 1);
+    // One that has just been begun is still root's.
+    const user = await eventually('all workers have one user', () => {
+      const [one, ...others] = new Set(site.workers.map(userOf));
+      return others.length === 0 && one;
+    });
     for (const pid of await pidsOf(site, name, 2)) {
-      t.equal(userOf(pid), userOf(site.workers[0] ?? 0), 'instances have the same user as workers');
+      t.equal(userOf(pid), user, 'instances have the same user as workers');
     }
     t.equal((await site.request('/kept?text=there')).text, 'there');
     await readAgain(site, () => site.reload(texts));

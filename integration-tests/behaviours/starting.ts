@@ -129,7 +129,7 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
 
   await site.start({
     nginx: `
-      usher_config start_timeout=2 app_conn_timeout=8 restart_delay=1;
+      usher_config start_timeout=5 app_conn_timeout=8 restart_delay=1;
       server {
         listen 127.0.0.1:${site.port};
         root ${site.docs};
@@ -145,7 +145,7 @@ export async function failures(t: Test, server: WebServer): Promise<void> {
         location /directory { usher_pass ${directory}; include fastcgi_params; }
       }`,
     apache: `
-      FCGIConfig -start-timeout 2 -appConnTimeout 8 -restart-delay 1
+      FCGIConfig -start-timeout 5 -appConnTimeout 8 -restart-delay 1
       AddHandler fastcgi-script .fcgi
       <Directory ${site.docs}>
         Options +ExecCGI

@@ -19,12 +19,12 @@ const texts = (site: Site, programs: Record<string, string>): Texts => ({
         listen 127.0.0.1:${site.port} backlog=1024;
         include fastcgi_params;
         fastcgi_next_upstream error timeout http_503 non_idempotent;
-        location /single { usher_pass ${programs.single}; }
+        location /single { usher_pass ${programs.single}; fastcgi_read_timeout 600s; }
         location /impatient { usher_pass ${programs.impatient}; fastcgi_read_timeout 3s; }
         location /hasty { usher_pass ${programs.hasty}; }
       }`,
   apache: `
-      AppClass ${programs.single} -processes 1 -queue-limit 2000
+      AppClass ${programs.single} -processes 1 -queue-limit 2000 -idle-timeout 600
       AppClass ${programs.impatient} -processes 1 -idle-timeout 3
       AppClass ${programs.hasty} -processes 1 -request-timeout 3 -stop-timeout 1
       <Location /single>
@@ -78,6 +78,7 @@ async function requestTimeout(site: Site, hasty: string): Promise<void> {
 
   await site.check('the time of a request whose client has left runs on', async (t) => {
     const pid = await pidOf();
+    await site.settled(); // so that what is in flight then is the one that leaves
     const client = await RawClient.get(site.port, '/hasty?sleep=60000');
     await eventually('it is served', async () => (await site.classStatus(hasty))?.inFlight === 1);
     client.leave();
@@ -92,6 +93,7 @@ async function requestTimeout(site: Site, hasty: string): Promise<void> {
 async function aborts(site: Site, single: string): Promise<void> {
   await site.check('a thousand clients that leave while they wait are never served', async (t) => {
     const before = Number((await site.request('/single?requests')).text);
+    await site.settled();
     const gate = `${site.dir}/gate`;
     const holder = await RawClient.get(site.port, `/single?text=begun&wait=${gate}`);
     const inStatus = (field: 'inFlight' | 'waiting', count: number) =>

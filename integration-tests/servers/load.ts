@@ -132,16 +132,19 @@ export interface Outcomes {
   lost: string[];
 }
 
-/** Keeps four requests under way until `action` is done; a few are made after it in any case. */
+/**
+ * Keeps four requests under way until `action` is done, which can see how far they are; a few are made
+ * after it in any case.
+ */
 export async function underLoad(
   site: Site,
   path: string,
-  action: () => Promise<unknown>,
+  action: (load: Load) => Promise<unknown>,
 ): Promise<Outcomes> {
   const load = new Load(site.port, () => ({ path }));
   load.clients = 4;
   try {
-    await action();
+    await action(load);
     await Promise.all([1, 2, 3, 4].map(() => load.one()));
   } finally {
     await load.stop();

@@ -1,5 +1,6 @@
 <%-- SPDX-License-Identifier: Apache-2.0 --%>
-<%-- ?parts=N&ms=M: N lines, each sent on its own, M ms apart. ?bytes=N: so many bytes, byte i being i
+<%-- ?parts=N&ms=M: N lines, each sent on its own, M ms apart; &token=T in place of ms: when Tomcat's temp
+     directory has a file "release-T". ?bytes=N: so many bytes, byte i being i
      modulo 251. ?hang=T: says "begun" and then nothing for a minute; "hanging T" is in Tomcat's log by then. --%>
 <%@ page contentType="application/octet-stream" session="false" import="java.io.*" %><%
   OutputStream stream = response.getOutputStream();
@@ -17,8 +18,11 @@
     }
   } else {
     int parts = Integer.parseInt(request.getParameter("parts"));
+    String token = request.getParameter("token");
+    File release = new File(System.getProperty("java.io.tmpdir"), "release-" + token);
     for (int i = 0; i < parts; i++) {
-      if (i > 0) Thread.sleep(Long.parseLong(request.getParameter("ms")));
+      if (i > 0 && token == null) Thread.sleep(Long.parseLong(request.getParameter("ms")));
+      for (int j = 0; i > 0 && token != null && j < 6000 && !release.exists(); j++) Thread.sleep(10);
       stream.write(("part " + i + "\n").getBytes());
       stream.flush();
     }
