@@ -189,7 +189,7 @@ export async function ajp(t: Test, server: WebServer, engines: Engines): Promise
     const places = processes.flatMap((pid) => [`/proc/${pid}/cmdline`, `/proc/${pid}/environ`]);
     // Not in the channel: it is large, and has only counters and names.
     const wrong = `${site.dir}/wrong`;
-    const options = ['-rlaF', '--exclude-dir=channel', '-f', `${site.dir}/secret`];
+    const options = ['-rslaF', '--exclude-dir=channel', '-f', `${site.dir}/secret`];
     const search = ['grep', ...options, wrong, site.runtimeDir, ...places];
     t.equal((await run(search)).output, `${wrong}\n`, 'only where it must be found');
     t.notMatch(JSON.stringify(await site.status()), secret);
@@ -237,7 +237,8 @@ export async function ajp(t: Test, server: WebServer, engines: Engines): Promise
       t.equal(await routesOfNew(), 'b');
       await usher('backend', 'shop', a.address, 'active');
       await goTo('a,b');
-      t.match(await backend(a), { activation: 'active', state: 'up' });
+      await eventually('it is up', async () => (await backend(a)).state === 'up');
+      t.match(await backend(a), { activation: 'active' });
     },
   );
 
@@ -271,13 +272,16 @@ export async function ajp(t: Test, server: WebServer, engines: Engines): Promise
   await site.check('Tomcats go and come', async (t) => {
     const lost = await lossesDuring(async () => {
       await usher('backend', 'shop', a.address, 'stopped');
+      await goTo('b');
       await a.stop();
       await usher('backend', 'shop', a.address, 'active');
       for (let i = 0; i < 5; i++) await goTo('b');
     });
     t.same(lost, [], 'nothing is lost');
-    await eventually('it is down', async () => (await backend(a)).state === 'down');
-    t.match((await backend(a)).lastError, /refused/);
+    await eventually('it is down, and why', async () => {
+      const { state, lastError } = await backend(a);
+      return state === 'down' && /refused/.test(lastError ?? '');
+    });
 
     await b.stop('SIGKILL');
     t.equal((await site.request('/shop/echo.jsp')).status, 503);

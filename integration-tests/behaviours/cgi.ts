@@ -215,6 +215,7 @@ export async function cgi(t: Test, server: WebServer): Promise<void> {
       await eventually('another gateway serves', async () => {
         return (await site.request('/one/?text=again')).text === 'again';
       });
+      await site.settled();
     },
   );
 

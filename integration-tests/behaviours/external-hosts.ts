@@ -212,12 +212,16 @@ export async function externalHosts(t: Test, server: WebServer): Promise<void> {
     t.match(answer.header('Retry-After')[0], /^[1-9]$/);
     const reason = await site.errorLine(/class "trio": no host is up/);
     for (const port of [first, second, third]) t.match(reason, `${at(port)}: connection refused`);
-    t.equal((await site.classStatus('trio'))?.state, 'failed');
+    await eventually('status says so', async () => {
+      return (await site.classStatus('trio'))?.state === 'failed';
+    });
     await hosts.start(second);
     await eventually('the class is there again', async () => {
       return (await site.request('/trio?text=back')).text === 'back';
     });
-    t.equal((await site.classStatus('trio'))?.state, 'ready');
+    await eventually('and status says so', async () => {
+      return (await site.classStatus('trio'))?.state === 'ready';
+    });
     await hosts.start(first);
     await hosts.start(third);
     await becomes(site, 'trio', at(first), 'up');

@@ -195,10 +195,15 @@ async function whatNginxHas(site: Site): Promise<void> {
   });
 
   await site.check('what is in the cache needs no program', async (t) => {
-    const first = await site.request('/cached?requests');
-    const second = await site.request('/cached?requests');
-    t.equal(first.status, 200);
-    t.equal(second.text, first.text);
+    const ask = async () => (await site.request('/cached?requests')).text;
+    // It is there a moment after the first answer; each answer of the program is another one.
+    t.match(
+      await eventually('the same again', async () => {
+        const first = await ask();
+        return first === (await ask()) && first;
+      }),
+      /^\d+\n$/,
+    );
   });
 }
 

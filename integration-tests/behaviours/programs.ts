@@ -136,6 +136,7 @@ export async function programs(t: Test, server: WebServer): Promise<void> {
         headers,
       });
       t.match(text, `Hello, Ada: guest ${guest} of process`);
+      await site.settled(); // for the next guest to find it free
     }
   });
 

@@ -217,7 +217,7 @@ export async function servletFaults(t: Test, server: WebServer, engines: Engines
     await causes(t, a, /silent for -reply-timeout 4 s/, 2);
     t.match(elsewhere.fields.id, /\.b$/, 'CPING has found it out before anything was sent');
     await told('backend.down', 'pair', a.address, /no answer to CPING within 4 s/);
-    t.match(await backend('pair', a), { state: 'down' });
+    await eventually('it is down', async () => (await backend('pair', a))?.state === 'down');
 
     signal(a.pid, 'SIGCONT');
     underWay.release();
@@ -254,6 +254,9 @@ export async function servletFaults(t: Test, server: WebServer, engines: Engines
     const post = await held('pair', a, { ...inA, method: 'POST', body: 'x' });
     const upload = await held('large', a, { ...inA, method: 'POST', body: 'x' });
     await serves(t, '/pair/echo.jsp', inA);
+    await eventually('only the other one is there', async () => {
+      return (await backend('pair', a))?.inFlight === 1;
+    });
     // Over the connection that has served this.
     const get = await held('pair', a);
     const half = site.request(`/large/stream.jsp?hang=${server.kind}`).catch(() => null);

@@ -241,8 +241,13 @@ export async function servletLoad(
         await sleep(10);
       }
     });
-    const nobodyAt = (among: Visitor[], route: string): Promise<unknown> =>
-      eventually(`nobody is at ${route}`, () => among.every((one) => one.route !== route));
+    /** Nor on the way there: since the call each has begun and ended a request at least. */
+    const nobodyAt = (among: Visitor[], route: string): Promise<unknown> => {
+      const asked = new Map(among.map((one) => [one, one.asked]));
+      return eventually(`nobody is at ${route}`, () =>
+        among.every((one) => one.route !== route && one.asked > (asked.get(one) ?? 0) + 2),
+      );
+    };
     let moved = 0;
     try {
       for (const [tomcat, route] of [

@@ -107,7 +107,8 @@ export async function staleDirectory(t: Test, server: WebServer): Promise<void> 
     const processes = () => usherProcesses(site.runtimeDir).all;
     const master = site.pid;
     const victims = [master, ...childrenOf(master), ...old];
-    for (const pid of victims) signal(pid, 'SIGKILL');
+    // Usher first: it would start others in their place.
+    for (const pid of [...processes(), ...victims]) signal(pid, 'SIGKILL');
     await eventually('all are gone', () => {
       for (const pid of processes()) signal(pid, 'SIGKILL');
       return processes().length === 0 && !victims.some(isRunning);

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../servers/eventually.ts';
 import { isRunning, signal } from '../servers/processes.ts';
+import { readAgain } from '../servers/reading-again.ts';
 import { files } from '../servers/web-server.ts';
 import type { ClassOptions, Program } from './programs.ts';
 import type { Scenario } from './scenario.ts';
@@ -32,15 +33,8 @@ export async function sparingInstances(
   }
 }
 
-async function reload({ site }: Tortured): Promise<void> {
-  const { workers } = site;
-  signal(site.pid, site.server.reloadSignal);
-  await eventually(
-    'new workers run',
-    () => site.workers.some((pid) => !workers.includes(pid)),
-    patienceMs,
-  );
-}
+const reload = ({ site }: Tortured): Promise<void> =>
+  readAgain(site, () => signal(site.pid, site.server.reloadSignal));
 
 async function upgradeBinary({ site }: Tortured): Promise<void> {
   const old = site.pid;
