@@ -132,6 +132,7 @@ function lineNeeds(settings: AdaptiveSettings, facts: ClassFacts, estimate: Load
   if (serviceMs === null) {
     return mayWaitAndSee(facts, estimate) ? 0 : Math.ceil(requests / concurrency);
   }
+  if (serviceMs === 0) return 0; // no line lasts
   const places = existingOf(facts) * concurrency;
   const surpriseRate = settings.surprisesAnHour / HOUR_MS;
   if (waiting <= ordinaryLine(arrivalRate, serviceMs, places, surpriseRate)) return 0;

@@ -227,7 +227,7 @@ t.test('another backend, where nothing was sent', async (t) => {
   await t.test('CPING is not answered', async (t) => {
     const w = await World.begin(t, {
       backends: [{ weight: 100 }, {}],
-      options: { pingConnectMs: 30 },
+      options: { pingConnectMs: 1000 }, // in which the other one has to answer
     });
     w.backend.answersPings = false;
     const client = w.request({}, 'post me');
@@ -236,7 +236,7 @@ t.test('another backend, where nothing was sent', async (t) => {
     connection.send(whole('ok'));
     t.equal(body(await client.answer()), 'ok');
     t.match(await w.state(0, ({ state }) => state === 'failed'), {
-      lastError: 'no answer to CPING within 0.03 s',
+      lastError: 'no answer to CPING within 1 s',
     });
     t.equal(w.backend.connections[0]?.unread, 0, 'the request did not get there');
   });
@@ -294,19 +294,19 @@ t.test('stale connections', async (t) => {
 });
 
 t.test('a backend that is silent', async (t) => {
-  const w = await World.begin(t, { options: { replyTimeoutMs: 50 } });
+  const w = await World.begin(t, { options: { replyTimeoutMs: 1000 } });
   const client = w.request();
   const [, connection] = await w.backend.request();
   const answer = await client.answer();
   t.match(text(answer), /^Status: 504 Gateway Timeout\r\n/);
-  t.match(answer.stderr, 'silent for -reply-timeout 0.05 s');
+  t.match(answer.stderr, 'silent for -reply-timeout 1 s');
   await connection.closed();
   t.match(await w.state(0, ({ failures }) => failures === 1), { state: 'ok' });
 
   const slow = w.client();
   slow.sendHead({ params: request({ CONTENT_LENGTH: '3' }), keepConn: true });
   const [, other] = await w.backend.request();
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await new Promise((resolve) => setTimeout(resolve, 1500));
   slow.sendBody(Buffer.from('abc'));
   t.equal((await other.data()).toString(), 'abc', 'one that waits for the client is not silent');
   other.send(whole('ok'));
@@ -314,12 +314,12 @@ t.test('a backend that is silent', async (t) => {
 });
 
 t.test('a request that takes too long', async (t) => {
-  const w = await World.begin(t, { options: { requestTimeoutMs: 50 } });
+  const w = await World.begin(t, { options: { requestTimeoutMs: 1000 } });
   const client = w.request();
   const [, connection] = await w.backend.request();
   const answer = await client.answer();
   t.match(text(answer), /^Status: 504 Gateway Timeout\r\n/);
-  t.match(answer.stderr, '-request-timeout 0.05 s');
+  t.match(answer.stderr, '-request-timeout 1 s');
   await connection.closed();
   const streaming = w.request();
   const [, other] = await w.backend.request();

@@ -210,7 +210,7 @@ t.test('what is not sent again', async (t) => {
     t.equal(it.w.backend.connections.length, 1);
   });
   await t.test('one that is silent for -reply-timeout', async (t) => {
-    const it = await used(t, { options: { replyTimeoutMs: 50 } });
+    const it = await used(t, { options: { replyTimeoutMs: 1000 } });
     await sent(it, {});
     const answer = await it.client.answer();
     t.match(text(answer), /^Status: 504 /);

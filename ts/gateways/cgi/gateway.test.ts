@@ -197,14 +197,16 @@ t.test('programs that go on after their answer', async (t) => {
   const done = join(site.dir, 'done');
   site.program(
     'works.cgi',
-    `${text}; echo answer; exec >&-; sleep 0.5; echo late >&2; echo > ${done}`,
+    `${text}; echo answer; exec >&-; read x < ${site.dir}/fifo; echo late >&2; echo > ${done}`,
   );
+  execFileSync('mkfifo', [join(site.dir, 'fifo')]);
   site.program('daemon.cgi', `${text}; echo started; (exec >&- ; exec sleep 1000) & echo $!`);
   await site.start();
   const answer = await site.ask('works.cgi');
   t.equal(parts(answer)[1], 'answer\n');
   t.equal(answer.status, 0);
   t.equal(site.gateway.running, 1, 'it works on');
+  execFileSync('/bin/sh', ['-c', `echo word > ${site.dir}/fifo`]);
   await eventually(() => site.gateway.running === 0);
   t.same(site.lines, ['late'], 'what it says then is in the log of the class');
   t.equal(readFileSync(done, 'utf8'), '\n');

@@ -107,7 +107,7 @@ socket(my $s, PF_UNIX, SOCK_STREAM, 0); bind($s, sockaddr_un("${site.dir}/own"))
 accept(my $c, $s);`,
   );
   site.program('computes.sh', 'while :; do :; done');
-  await site.start({ requestTimeoutMs: 500 });
+  await site.start({ requestTimeoutMs: 3000 });
   const server = await site.ask('server.pl');
   t.match(parts(server)[0], 'Status: 504');
   // who may not look into processes gets no hint
