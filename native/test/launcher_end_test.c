@@ -216,7 +216,7 @@ static void test_force(void) {
     kill(l.pid, SIGTERM);
     hear(&l, "terminate", 0);
     kill(l.pid, SIGTERM);
-    int status = launcher_wait(&l, 15000);
+    int status = launcher_wait(&l, PATIENCE_MS);
     ok(WIFEXITED(status) && WEXITSTATUS(status) == 1, "a second TERM: exit code 1");
     ok(!is_alive(pid) && !is_alive(manager) && !exists(l.runtime), "and nothing is left");
     launcher_remove(&l);
@@ -229,7 +229,7 @@ static void test_force(void) {
     kill(l.pid, SIGTERM);
     hear(&l, "terminate", 0);
     kill(l.pid, SIGTERM);
-    ok(launcher_wait(&l, 15000) >= 0 && exists(in_runtime(&l, "servers/nginx-1.1.conf")) &&
+    ok(launcher_wait(&l, PATIENCE_MS) >= 0 && exists(in_runtime(&l, "servers/nginx-1.1.conf")) &&
            !exists(in_runtime(&l, "control.sock")),
        "by force while a server lives: its files stay");
     close(live);
@@ -244,7 +244,7 @@ static void test_terminate_without_manager(void) {
     kill(l.manager_pid, SIGKILL);
     sleep_ms(50); /* the next one comes after 200 ms */
     kill(l.pid, SIGTERM);
-    is_int(launcher_wait(&l, 15000), 0, "TERM while no manager runs: exit code 0");
+    is_int(launcher_wait(&l, PATIENCE_MS), 0, "TERM while no manager runs: exit code 0");
     ok(!is_alive(pid) && !exists(l.runtime), "and nothing is left");
     launcher_remove(&l);
 
@@ -255,7 +255,7 @@ static void test_terminate_without_manager(void) {
     kill(l.pid, SIGTERM);
     hear(&l, "terminate", 0);
     kill(l.manager_pid, SIGKILL);
-    is_int(launcher_wait(&l, 15000), 0, "the manager dies when it is to end everything: 0");
+    is_int(launcher_wait(&l, PATIENCE_MS), 0, "the manager dies when it is to end everything: 0");
     ok(!is_alive(pid) && !exists(l.runtime), "and nothing is left");
     launcher_remove(&l);
 }

@@ -330,12 +330,12 @@ static void test_lock(void) {
     snprintf(runtime, sizeof runtime, "%s", new_runtime());
     usher_server_t server = server_in(runtime);
     register_once(&server, live, &error);
-    pid_t holder = hold_lock(runtime, 300);
     uint64_t begin_ns = usher_os_now_ns();
+    pid_t holder = hold_lock(runtime, 300);
     is_int(register_once(&server, live, &error), USHER_OK,
            "%s: a registration waits for an ending manager %s", who, error.text);
     uint64_t waited_ms = (usher_os_now_ns() - begin_ns) / 1000000;
-    ok(waited_ms >= 250 && waited_ms < 5000, "%s: as long as it takes (%d ms)", who,
+    ok(waited_ms >= 300 && waited_ms < 30000, "%s: as long as it takes (%d ms)", who,
        (int)waited_ms);
     waitpid(holder, NULL, 0);
 
