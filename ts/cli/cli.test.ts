@@ -279,6 +279,7 @@ t.test('stop', async (t) => {
   const { runtimeDir, server } = await startManager(t, {
     stop: (request) => {
       stops.push(request);
+      if (request.force) setTimeout(() => server.close(), 50); // then it is gone
       return { pid: 99, instances: 2 };
     },
   });
@@ -289,7 +290,6 @@ t.test('stop', async (t) => {
   const late = await usher(['stop', '--timeout', '0.1', ...place]);
   t.match(late, { exitCode: 1, err: /^usher: .* is still there after 0\.1 s\n$/ });
 
-  setTimeout(() => server.close(), 50);
   const done = await usher(['stop', '--force', ...place]);
   t.match(done, { exitCode: 0, out: 'stopped manager 99 with 2 instances\n' });
   t.same(stops, [{ force: false }, { force: false }, { force: true }]);
