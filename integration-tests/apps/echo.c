@@ -13,7 +13,7 @@
  *   endless    writes until nobody reads
  *   read       reads the body, and forgets it
  *   stderr=T   a line on the FastCGI error stream
- *   sleep=MS   pauses                wait=FILE  pauses until the file exists, a minute at most
+ *   sleep=MS   pauses                wait=FILE  pauses until the file exists, ten minutes at most
  *   exit=N     ends with that status without a word more     abort   dies by SIGABRT
  *   raw        from here on no head is written: the text given is all there is
  *
@@ -155,7 +155,7 @@ static void write_bytes(request_t *request, unsigned long count) {
 }
 
 static void wait_for(const char *file) {
-    for (int tries = 0; tries < 12000 && access(file, F_OK) != 0; tries++) {
+    for (int tries = 0; tries < 120000 && access(file, F_OK) != 0; tries++) {
         pause_ms(5);
     }
 }

@@ -4,7 +4,7 @@
   String token = request.getParameter("token");
   File release = new File(System.getProperty("java.io.tmpdir"), "release-" + token);
   System.out.println("held " + token);
-  for (int i = 0; i < 6000 && !release.exists(); i++) Thread.sleep(10);
+  for (int i = 0; i < 60000 && !release.exists(); i++) Thread.sleep(10);
   out.clear();
   out.print("token=" + token + "\n");
 %>

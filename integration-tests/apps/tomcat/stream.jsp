@@ -22,7 +22,7 @@
     File release = new File(System.getProperty("java.io.tmpdir"), "release-" + token);
     for (int i = 0; i < parts; i++) {
       if (i > 0 && token == null) Thread.sleep(Long.parseLong(request.getParameter("ms")));
-      for (int j = 0; i > 0 && token != null && j < 6000 && !release.exists(); j++) Thread.sleep(10);
+      for (int j = 0; i > 0 && token != null && j < 60000 && !release.exists(); j++) Thread.sleep(10);
       stream.write(("part " + i + "\n").getBytes());
       stream.flush();
     }
