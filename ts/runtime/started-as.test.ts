@@ -37,11 +37,12 @@ t.test('sockets of systemd', async (t) => {
 });
 
 t.test('an engine of a class', async (t) => {
-  const env = { USHER_PROTOCOL: 'ajp', USHER_ADDRESS: '[::1]:8009' };
+  const env = { USHER_ADDRESS: '[::1]:8009' };
   t.match(as(env), { listen: [{ protocol: 'ajp13', address: '[::1]:8009' }] });
   t.match(as({ ...env, USHER_ADDRESS: 'unix:/run/x' }), {
     listen: [{ protocol: 'ajp13', address: '/run/x' }],
   });
+  t.match(as({ ...env, USHER_PROTOCOL: 'ajp12' }), { listen: [{ protocol: 'ajp12' }] });
 });
 
 t.test('said in USHER_LISTEN, which comes before all else', async (t) => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the program was started, where serve() was not told what to listen to.
 import { fstatSync, readFileSync, readlinkSync } from 'node:fs';
+import { checkOptions } from './check-options.ts';
 import type { ListenOptions, ListenProtocol } from './options.ts';
 
 export type StartedAs =
@@ -30,18 +31,18 @@ export interface Start {
 /**
  * The first that fits:
  *
- *   USHER_LISTEN=PROTOCOL:ADDRESS,…   said so
+ *   USHER_LISTEN=PROTOCOL:ADDRESS,…   said so; or an array of ListenOptions as JSON
  *   descriptor 0 listens              FastCGI: a process manager has started it, or cgi-fcgi
  *   GATEWAY_INTERFACE=CGI/…           CGI
  *   LISTEN_FDS, LISTEN_PID            systemd's sockets; LISTEN_FDNAMES with protocols, else FastCGI
- *   USHER_PROTOCOL, USHER_ADDRESS     an engine of a class: AJP
+ *   USHER_ADDRESS                     an engine of a class: AJP 1.3, or USHER_PROTOCOL=ajp12
  *   nothing                           HTTP at HOST, PORT: 127.0.0.1:8080
  *
  * USHER_SECRET_FILE is the secretFile of AJP. Throws TypeError for words that cannot be understood.
  */
 export function startedAs(start: Start = ofThisProcess()): StartedAs {
   const { env, stdin } = start;
-  if (env.USHER_LISTEN) return listenTo(env.USHER_LISTEN.split(',').map((word) => said(word, env)));
+  if (env.USHER_LISTEN) return listenTo(listed(env.USHER_LISTEN, env));
   const isCgi = /^CGI\//.test(env.GATEWAY_INTERFACE ?? '');
   if (stdin === 'listening' || (stdin === 'socket' && !isCgi)) {
     return listenTo([{ protocol: 'fastcgi', address: 'fd:0' }]);
@@ -49,14 +50,23 @@ export function startedAs(start: Start = ofThisProcess()): StartedAs {
   if (isCgi) return { kind: 'cgi' };
   const activated = ofSystemd(start);
   if (activated.length > 0) return listenTo(activated);
-  if (env.USHER_ADDRESS && env.USHER_PROTOCOL) {
+  if (env.USHER_ADDRESS) {
     const address = env.USHER_ADDRESS.replace(/^unix:/, '');
-    return listenTo([said(`${env.USHER_PROTOCOL}:${address}`, env, 'USHER_PROTOCOL')]);
+    return listenTo([said(`${env.USHER_PROTOCOL || 'ajp'}:${address}`, env, 'USHER_PROTOCOL')]);
   }
   const host = env.HOST || '127.0.0.1';
   const port = env.PORT || DEVELOPMENT_PORT;
   const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   return { kind: 'listen', listen: [{ protocol: 'http', address }], isDevelopment: true };
+}
+
+function listed(text: string, env: Start['env']): ListenOptions[] {
+  if (!text.startsWith('[')) return text.split(',').map((word) => said(word, env));
+  try {
+    return checkOptions({ listen: JSON.parse(text) }).listen as ListenOptions[];
+  } catch (error) {
+    throw new TypeError(`USHER_LISTEN: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 function listenTo(listen: ListenOptions[]): StartedAs {

@@ -20,7 +20,7 @@ export interface LocalOwner {
 }
 
 /** A loop that computes gets so much more than a request, before the process is ended for it. */
-const LOOP_PATIENCE_MS = 1000;
+const LOOP_PATIENCE_MS = 5000;
 
 interface Ticket {
   exchange: Exchange;
