@@ -405,3 +405,46 @@ t.test('units', (t) => {
   t.equal(printable('a\tb\u0085é'), 'a  b\ufffdé');
   t.end();
 });
+
+t.test('snapshot', async (t) => {
+  const built = {
+    ...{ program: '/app.ts', snapshot: '/app.snapshot', bytes: 3 << 20, isNew: true },
+    ...{ reason: null, files: 2, warnings: ['/app.ts:1:1: careful'], executable: null },
+  };
+  const orders: unknown[] = [];
+  const world = (answer: object): Partial<Context> => ({
+    capture: async (_program, [, order = '']) => {
+      orders.push(JSON.parse(order));
+      return { exitCode: 0, output: `${JSON.stringify(answer)}\n` };
+    },
+  });
+  t.match(await usher(['snapshot', '/app.ts'], world(built)), {
+    ...{ exitCode: 0, out: '/app.snapshot: 3.0 MB\n', err: 'usher: /app.ts:1:1: careful\n' },
+  });
+  const words = ['--executable', '/a.cgi', '--depends', '/b', '--depends', '/c', '--if-stale'];
+  const old = { ...built, isNew: false, warnings: [] };
+  t.match(
+    await usher(
+      ['snapshot', '/app.ts', ...words, '--timeout', '2', '--node-option=--stack-size=9'],
+      world(old),
+    ),
+    { exitCode: 0, out: '/app.snapshot: 3.0 MB, made before\n' },
+  );
+  t.match(orders, [
+    { program: '/app.ts', depends: [], nodeOptions: [], onlyIfStale: false, timeoutMs: 120_000 },
+    {
+      ...{ executable: '/a.cgi', depends: ['/b', '/c'], nodeOptions: ['--stack-size=9'] },
+      ...{ onlyIfStale: true, timeoutMs: 2000 },
+    },
+  ]);
+  const json = await usher(['snapshot', '/app.ts', '--json'], world(built));
+  t.same(JSON.parse(json.out), built);
+  const check = ['snapshot', '/app.ts', '--check'];
+  t.match(await usher(check, world({ reason: null })), { exitCode: 0, out: /can be used/ });
+  t.match(await usher(check, world({ reason: '/b has changed' })), {
+    ...{ exitCode: 1, out: '/app.ts: /b has changed\n' },
+  });
+  t.match(await usher(['snapshot']), { exitCode: 2 });
+  const file = `${t.testdir({ 'app.ts': 'export {};' })}/app.ts`;
+  t.match(await usher(['snapshot', file], { capture }), { exitCode: 1, out: '' }, 'it says why');
+});

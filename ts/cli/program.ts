@@ -9,6 +9,7 @@ import { addJserv } from './commands/jserv.ts';
 import { addRestart } from './commands/restart.ts';
 import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
+import { addSnapshot } from './commands/snapshot.ts';
 import { addStatus } from './commands/status.ts';
 import { addStop } from './commands/stop.ts';
 import { addUpgrade } from './commands/upgrade.ts';
@@ -17,7 +18,7 @@ import { installed } from './launch.ts';
 
 const commands = [
   ...[addStatus, addRestart, addRetry, addBackend, addStop, addUpgrade, addRun],
-  ...[addConfigCheck, addJserv],
+  ...[addConfigCheck, addJserv, addSnapshot],
 ];
 
 /**
