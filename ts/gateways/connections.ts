@@ -2,9 +2,13 @@
 // The FastCGI side of a gateway: connections of web servers at a listening socket, descriptor 0.
 import { createServer, type Server } from 'node:net';
 import type { ProtocolError } from '../protocols/protocol-error.ts';
-import { Connection, type Exchange, type RequestHandler } from './connection.ts';
+import {
+  type ServedRequest as Exchange,
+  FastcgiConnection,
+  type RequestHandler,
+} from '../serving/fastcgi-connection.ts';
 
-export type { Exchange, RequestHandler } from './connection.ts';
+export type { RequestHandler, ServedRequest as Exchange } from '../serving/fastcgi-connection.ts';
 
 export const ENDPOINT_FD = 0;
 
@@ -19,7 +23,7 @@ export interface ConnectionsEvents {
 export class Connections {
   readonly #server: Server;
   readonly #events: ConnectionsEvents;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<FastcgiConnection>();
   /** Requests that have begun and not ended. */
   #running = 0;
   #isDraining = false;
@@ -29,7 +33,7 @@ export class Connections {
     this.#events = events;
     this.#server = createServer({ allowHalfOpen: true }, (socket) => {
       this.#connections.add(
-        new Connection(socket, {
+        new FastcgiConnection(socket, {
           onRequest: (exchange) => {
             this.#running++;
             return events.onRequest(exchange);

@@ -58,6 +58,7 @@ export abstract class Exchange {
   #listener: ExchangeListener | null = null;
   #isBodiless = false;
   #onOver: (() => void) | null = null;
+  #refusal: Refusal | null = null;
 
   protected constructor(head: RequestHead) {
     this.head = head;
@@ -146,6 +147,7 @@ export abstract class Exchange {
     if (refusal.retryAfterSeconds !== undefined) {
       fields.push('Retry-After', `${refusal.retryAfterSeconds}`);
     }
+    this.#refusal = refusal;
     this.begin(refusal.status, '', fields);
     this.end(text);
   }
@@ -183,6 +185,11 @@ export abstract class Exchange {
   /** For the events of a listener; null when the exchange is not open or over. */
   protected get listener(): ExchangeListener | null {
     return this.#listener;
+  }
+
+  /** What the answer is that is given now; null: the handler's. */
+  protected get refusal(): Refusal | null {
+    return this.#refusal;
   }
 
   #over(send: () => void): void {

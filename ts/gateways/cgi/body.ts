@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A request's body on its way to the program's stdin: gathered until the program runs, cut at what
 // CONTENT_LENGTH says, stopped while the program does not read.
-import type { Exchange } from '../connection.ts';
+import type { Exchange } from '../connections.ts';
 import type { Program } from './program.ts';
 
 /** Kept for a program that does not run yet; a body without a length is counted up to this. */

@@ -2,7 +2,7 @@
 // A program's stdout on its way to the web server: the head is read, the body passed on, both within
 // what was promised and allowed.
 import { CgiHeadDecoder } from '../../protocols/cgi/index.ts';
-import type { Exchange } from '../connection.ts';
+import type { Exchange } from '../connections.ts';
 import { encodeHead } from './answers.ts';
 
 const SMALL_BYTES = 16 << 10;

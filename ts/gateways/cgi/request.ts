@@ -4,7 +4,7 @@
 import { constants } from 'node:os';
 import { CgiHeadError, cgiEnvironment, searchWords } from '../../protocols/cgi/index.ts';
 import { ProtocolError } from '../../protocols/protocol-error.ts';
-import type { Exchange, RequestHandler } from '../connection.ts';
+import type { Exchange, RequestHandler } from '../connections.ts';
 import type { CgiOptions } from '../link.ts';
 import { failureAnswer } from './answers.ts';
 import { RequestBody } from './body.ts';

@@ -51,6 +51,19 @@ export function answerRecords(id: number, output: Buffer): Buffer {
   return Buffer.concat(records);
 }
 
+/** The same, its head as Latin-1 characters. Head and body are 65535 bytes at most. */
+export function answerInOne(id: number, head: string, body: Buffer | null): Buffer {
+  const length = head.length + (body?.length ?? 0);
+  const end = HEADER_BYTES + length;
+  const bytes = Buffer.allocUnsafe(end + 2 * HEADER_BYTES + END_REQUEST_BYTES);
+  writeHeader(bytes, 0, recordType.stdout, id, length);
+  bytes.write(head, HEADER_BYTES, 'latin1');
+  body?.copy(bytes, HEADER_BYTES + head.length);
+  writeHeader(bytes, end, recordType.stdout, id, 0);
+  writeEnd(bytes, end + HEADER_BYTES, id, 0, protocolStatus.requestComplete);
+  return bytes;
+}
+
 /** Ends a request that gave no output: overloaded, another role, a second one on a connection. */
 export function endWithoutOutput(id: number, protocol: ProtocolStatus): Buffer {
   const bytes = Buffer.allocUnsafe(HEADER_BYTES + END_REQUEST_BYTES);

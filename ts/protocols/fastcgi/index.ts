@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 export { FastcgiDecoder } from './decoder.ts';
 export {
+  answerInOne,
   answerRecords,
   endRecords,
   endWithoutOutput,

@@ -46,6 +46,7 @@ export interface FastcgiLimits {
  *   endRecords(id, status, protocol): Buffer ends stdout, then FCGI_END_REQUEST
  *   endWithoutOutput(id, protocol): Buffer   FCGI_END_REQUEST alone, to turn a request down
  *   answerRecords(id, bytes): Buffer         a whole small answer with its end, in one piece
+ *   answerInOne(id, head, body): Buffer      the same, its head as text
  */
 export interface FastcgiServer {
   /** Any piece of the stream. Throws ProtocolError; nothing may follow then. */
