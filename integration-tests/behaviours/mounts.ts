@@ -75,6 +75,9 @@ const waysIn: [asked: string, got: string][] = [
   ['http://other.exampleM/echo.jsp', '/app/echo.jsp'],
 ];
 
+/** Requests that have a number; all servers ask the same engine. */
+let numbered = 0;
+
 export async function mounts(t: Test, server: WebServer, tomcat: Tomcat): Promise<void> {
   const site = await Site.create(t, server);
   const { address } = tomcat;
@@ -147,7 +150,6 @@ export async function mounts(t: Test, server: WebServer, tomcat: Tomcat): Promis
     client.send(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
     return client.all();
   };
-  let numbered = 0;
   const outside = (): string[] => ['/secret', ''].flatMap((context) => tomcat.requests(context));
 
   for (const [name, port] of Object.entries(ports)) {
