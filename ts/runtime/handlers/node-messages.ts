@@ -89,12 +89,6 @@ const serverEnd = ServerResponse.prototype.end as (
   callback?: unknown,
 ) => NodeResponse;
 
-/** What says whether write() returned false; null: this Node has no such thing. */
-const NEED_DRAIN =
-  Object.getOwnPropertySymbols(new ServerResponse(PLAIN)).find(
-    (symbol) => symbol.description === 'kNeedDrain',
-  ) ?? null;
-
 function end(
   this: NodeResponse,
   chunk?: unknown,
@@ -115,8 +109,15 @@ function onFinish(this: NodeResponse): void {
   this.socket?.finish();
 }
 
+/** What says whether write() returned false; null: this Node has no such thing. Found in the first answer,
+ * as a snapshot cannot hold one. */
+let needDrain: symbol | null | undefined;
+
 function drained(this: NodeResponse): void {
-  if (NEED_DRAIN !== null) (this as unknown as Record<symbol, boolean>)[NEED_DRAIN] = false;
+  needDrain ??=
+    Object.getOwnPropertySymbols(this).find((symbol) => symbol.description === 'kNeedDrain') ??
+    null;
+  if (needDrain !== null) (this as unknown as Record<symbol, boolean>)[needDrain] = false;
   this.emit('drain');
 }
 

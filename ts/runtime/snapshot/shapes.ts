@@ -3,6 +3,8 @@
 import { createRequire } from 'node:module';
 import type { ExportShape, Shape } from './stand-in.ts';
 
+type Library = Record<string, unknown>;
+
 const require = createRequire(import.meta.url);
 
 /** Loaded while a snapshot is made, these end the process (http, tls), or do not work afterwards
@@ -22,20 +24,32 @@ export function isDeferred(name: string): boolean {
 }
 
 export function shapeOfModule(name: string): Shape {
-  const library = require(`node:${name}`) as Record<string, unknown>;
+  const library = require(`node:${name}`) as Library;
   return Object.fromEntries(Object.keys(library).map((key) => [key, shapeOf(library[key])]));
 }
 
 export function shapesOfGlobals(): Shape {
   const present = globals.filter((name) => name in globalThis);
-  return Object.fromEntries(present.map((name) => [name, { kind: 'function' }]));
+  return Object.fromEntries(present.map((name) => [name, shapeOf((globalThis as Library)[name])]));
 }
 
 function shapeOf(value: unknown): ExportShape {
-  if (typeof value === 'function') return { kind: 'function' };
+  if (typeof value === 'function') return { kind: 'function', methods: methodsOf(value.prototype) };
   if (isData(value)) return { kind: 'data', value };
   if (typeof value === 'object') return { kind: 'object' };
   return { kind: 'data', value: undefined };
+}
+
+function methodsOf(prototype: unknown): string[] {
+  const methods = new Set<string>();
+  let at = prototype as object | null | undefined;
+  while (at !== null && at !== undefined && at !== Object.prototype) {
+    for (const [key, { value }] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+      if (typeof value === 'function' && key !== 'constructor') methods.add(key);
+    }
+    at = Object.getPrototypeOf(at) as object | null;
+  }
+  return [...methods];
 }
 
 function isData(value: unknown): boolean {

@@ -73,7 +73,7 @@ t.test('a program answers from its snapshot as CGI', async (t) => {
     'part.mts': 'export const part = await Promise.resolve("part");',
     'old.cjs': 'exports.name = require("node:path").basename(__filename);',
     'app.ts': `
-      import { createServer, IncomingMessage, METHODS } from 'node:http';
+      import { createServer, IncomingMessage, METHODS, ServerResponse } from 'node:http';
       import { randomInt, randomUUID } from 'node:crypto';
       import { part } from './part.mts';
       import old from './old.cjs';
@@ -81,6 +81,7 @@ t.test('a program answers from its snapshot as CGI', async (t) => {
       class Message extends IncomingMessage { hello() { return 'hello'; } }
       class Answer extends Response {}
       const index = new Map([[part, [3, 1, 2].toSorted()]]);
+      const setHeader = ServerResponse.prototype.setHeader;
       const id = randomUUID(); crypto.randomUUID(); randomInt(9);
       const pid = process.pid;
       console.error('initialised');
@@ -90,6 +91,8 @@ t.test('a program answers from its snapshot as CGI', async (t) => {
         http: [METHODS.includes('GET'), typeof createServer(), new Answer('x', { status: 201 }).status],
         message: new Message(null as never).hello(),
         kind: new Message(null as never) instanceof IncomingMessage,
+        header: setHeader.call(new ServerResponse(new Message(null as never)), 'a', 'b').getHeader('a'),
+        own: Object.hasOwn(Object.getPrototypeOf(Message.prototype), 'read'),
         id, next: [randomUUID(), crypto.randomUUID()],
       }));
       process.stdout.write('\\nafter serve()');
@@ -121,7 +124,7 @@ t.test('a program answers from its snapshot as CGI', async (t) => {
     t.match(answer, {
       ...{ body: 'text', old: 'old.cjs', index: [['part', [1, 2, 3]]], isNew: true },
       ...{ url: `file://${program}`, query: 'a=b', args: [program, 'one'] },
-      ...{ http: [true, 'object', 201], message: 'hello', kind: true },
+      ...{ http: [true, 'object', 201], message: 'hello', kind: true, header: 'b', own: false },
     });
     for (const id of [answer.id, ...answer.next]) ids.add(id);
   }

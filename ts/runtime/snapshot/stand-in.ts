@@ -5,7 +5,8 @@
 /** A module as the maker of the bundle sees it: of each export, what it is. */
 export type Shape = Readonly<Record<string, ExportShape>>;
 export type ExportShape =
-  | { kind: 'function' }
+  /** methods: of its prototype, inherited ones too. */
+  | { kind: 'function'; methods: readonly string[] }
   | { kind: 'object' }
   /** What JSON can say: http.METHODS. */
   | { kind: 'data'; value: unknown };
@@ -46,7 +47,9 @@ export function makeStandIn(
     };
     if (kind.kind === 'function') {
       const actual = (): AnyFunction => loaded()[key] as AnyFunction;
-      return makeFunction(`${name}.${key}()`, actual, isBuilding, (prototype) => {
+      return makeFunction(`${name}.${key}`, actual, isBuilding, (prototype) => {
+        const call = `${name}.${key}.`;
+        links.push(addMethods(prototype, kind.methods, call, actual, isBuilding));
         standFor(prototype, () => actual().prototype);
       });
     }
@@ -83,13 +86,13 @@ export function makeStandIn(
 /** A function, or a class that can be extended now, that can be called from the start on.
  * @param onExtended With the prototype that others have put theirs upon. */
 function makeFunction(
-  call: string,
+  name: string,
   real: () => AnyFunction,
   isBuilding: () => boolean,
   onExtended: (prototype: object) => void,
 ): AnyFunction {
   function forward(this: unknown, ...given: unknown[]): unknown {
-    if (isBuilding()) throw notNow(call);
+    if (isBuilding()) throw notNow(`${name}()`);
     if (new.target === undefined) return Reflect.apply(real(), this, given);
     return Reflect.construct(real(), given, new.target === standIn ? real() : new.target);
   }
@@ -114,6 +117,29 @@ function makeFunction(
     },
   });
   return standIn;
+}
+
+/** Methods that may be taken from the prototype now, to be called later. Returns what removes them. */
+function addMethods(
+  prototype: object,
+  methods: readonly string[],
+  call: string,
+  real: () => AnyFunction,
+  isBuilding: () => boolean,
+): () => void {
+  const added = methods.map((key) => {
+    const value = function (this: unknown, ...given: unknown[]): unknown {
+      if (isBuilding()) throw notNow(`${call}${key}()`);
+      const method = (real().prototype as Record<string, AnyFunction>)[key] as AnyFunction;
+      return Reflect.apply(method, this, given);
+    };
+    Object.defineProperty(prototype, key, { value, writable: true, configurable: true });
+    return { key, value };
+  });
+  return () => {
+    const holder = prototype as Record<string, unknown>;
+    for (const { key, value } of added) if (holder[key] === value) delete holder[key];
+  };
 }
 
 const isInstance = Function.prototype[Symbol.hasInstance];
