@@ -54,6 +54,10 @@ export interface Refusal {
 
 export abstract class Exchange {
   readonly head: RequestHead;
+  /** Set by who runs it, before the servlet: calls what a handler does before it first waits, and may end it
+   * in the middle. Servlets call handlers by it, inside of all that they enter themselves: async scopes that
+   * are never left end the process. */
+  alarm: (<T>(call: () => T) => T | undefined) | null = null;
   #state: ExchangeState = 'waiting';
   #listener: ExchangeListener | null = null;
   #isBodiless = false;

@@ -36,14 +36,19 @@ class FetchRun implements ExchangeListener {
     try {
       const request = makeRequest(this.#exchange.head, this.#stream, this.#abort.signal);
       this.#stream = null;
-      const result = this.#scope.runInAsyncScope(handler, undefined, request);
+      const result = this.#scope.runInAsyncScope(this.#call, this, handler, request);
       void this.#send(result);
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  async #send(result: Response | Promise<Response>): Promise<void> {
+  #call(handler: FetchHandler, request: Request): ReturnType<FetchHandler> | undefined {
+    const { alarm } = this.#exchange;
+    return alarm === null ? handler(request) : alarm(() => handler(request));
+  }
+
+  async #send(result: ReturnType<FetchHandler> | undefined): Promise<void> {
     try {
       const response = await result;
       if (this.#exchange.state === 'over') {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What as-node-http.test.ts cannot compare: backpressure, clients that leave, failures, the socket.
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, executionAsyncId } from 'node:async_hooks';
 import { once } from 'node:events';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline, Readable } from 'node:stream';
 import t from 'tap';
+import { AlarmError, withAlarm } from '../guards/synchronous.ts';
+import { fetchServlet } from './fetch-servlet.ts';
 import { nodeServlet } from './node-servlet.ts';
 import { metadataOf } from './request-metadata.ts';
 import { MemoryExchange } from './testing/memory-exchange.ts';
@@ -376,6 +378,30 @@ t.test('what a handler enters holds for its request only', async (t) => {
   servlet(second);
   await Promise.all([first.over(), second.over()]);
   t.same(seen, [undefined, undefined, '/1', '/2']);
+});
+
+t.test('a handler may be ended in the middle', async (t) => {
+  const handlers = [
+    nodeServlet(() => {
+      for (;;);
+    }),
+    fetchServlet(() => {
+      for (;;);
+    }),
+  ];
+  for (const servlet of handlers) {
+    const exchange = new MemoryExchange();
+    exchange.alarm = (call) => {
+      t.throws(() => withAlarm(20, call), AlarmError);
+      exchange.giveUp({ status: 504, reason: 'Late.' });
+      return undefined;
+    };
+    await new Promise(setImmediate);
+    const scope = executionAsyncId();
+    servlet(exchange);
+    t.equal(executionAsyncId(), scope, 'no async scope is left open');
+    t.equal(exchange.status, 504);
+  }
 });
 
 t.test('one error event is enough to know of a write after the end', async (t) => {

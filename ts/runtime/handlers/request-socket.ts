@@ -11,6 +11,8 @@ import type { NodeRequest, NodeResponse } from './node-messages.ts';
 /** Bytes, each way, beyond which one side stops the other. */
 const HIGH_WATER_MARK = 64 << 10;
 
+type Listener = (request: NodeRequest, response: NodeResponse) => unknown;
+
 export type WriteCallback = (error?: Error | null) => void;
 
 /** http's end() writes to it; nobody reads it. */
@@ -57,14 +59,12 @@ export class RequestSocket extends EventEmitter implements ExchangeListener {
   }
 
   /** Runs the handler. */
-  run(listener: (request: NodeRequest, response: NodeResponse) => unknown): void {
+  run(listener: Listener): void {
     try {
-      const result = this.#scope.runInAsyncScope(
-        listener,
-        undefined,
-        this.request,
-        this.response,
-      ) as PromiseLike<unknown> | null | undefined;
+      const result = this.#scope.runInAsyncScope(this.#listen, this, listener) as
+        | PromiseLike<unknown>
+        | null
+        | undefined;
       if (typeof result === 'object' && result !== null && typeof result.then === 'function') {
         result.then(undefined, (error: unknown) => this.fail(error));
       }
@@ -72,6 +72,12 @@ export class RequestSocket extends EventEmitter implements ExchangeListener {
       this.fail(error);
     }
     if (this.exchange.head.bodyBytes === 0) this.#endRequest();
+  }
+
+  #listen(listener: Listener): unknown {
+    const { request, response } = this;
+    const { alarm } = this.exchange;
+    return alarm === null ? listener(request, response) : alarm(() => listener(request, response));
   }
 
   fail(error: unknown): void {

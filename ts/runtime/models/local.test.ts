@@ -127,7 +127,9 @@ t.test('deadline: a handler that computes for ever', async (t) => {
   const model = new LocalModel(
     (exchange) => {
       open(exchange);
-      for (;;);
+      exchange.alarm?.(() => {
+        for (;;);
+      });
     },
     { ...settings, deadlineMs: 50 },
     { onWorn: () => undefined },

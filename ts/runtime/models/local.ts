@@ -108,18 +108,24 @@ export class LocalModel implements Model {
   #begin(ticket: Ticket): void {
     this.#running.add(ticket);
     ticket.exchange.onOver = () => this.#over(ticket);
-    const { deadlineMs } = this.#settings;
-    if (deadlineMs === 0) {
-      this.#servlet(ticket.exchange);
-      return;
+    if (this.#settings.deadlineMs > 0) {
+      ticket.exchange.alarm = (call) => this.#alarmed(ticket, call);
     }
-    const leftMs = ticket.arrivedMs + deadlineMs - performance.now();
+    this.#servlet(ticket.exchange);
+  }
+
+  #alarmed<T>(ticket: Ticket, call: () => T): T | undefined {
+    const leftMs = ticket.arrivedMs + this.#settings.deadlineMs - performance.now();
+    let result: T | undefined;
     try {
-      withAlarm(leftMs, () => this.#servlet(ticket.exchange));
+      withAlarm(leftMs, () => {
+        result = call();
+      });
     } catch (error) {
       if (!(error instanceof AlarmError)) throw error;
       this.#expire(ticket);
     }
+    return result;
   }
 
   #over(ticket: Ticket): void {
