@@ -82,9 +82,7 @@ class Ajp12Connection extends ServerConnection {
     const current = this.#current;
     this.#owner.log(error.message);
     if (error.status !== 0 && current?.isOnItsWay !== true) {
-      this.send(
-        encodeHead({ status: error.status, reason: '', fields: [['Content-Length', '0']] }),
-      );
+      this.send(refusalHead(error.status));
     }
     this.#current = null;
     this.finish();
@@ -189,7 +187,12 @@ class Ajp12Exchange extends HeldBodyExchange {
     const servletError =
       status === 500 && this.refusal !== null ? servletErrorOf(this.refusal) : '';
     const pairs = sentPairs(status, reason, fields);
-    this.#heldHead = encodeHead({ status, reason, fields: pairs, servletError });
+    this.#heldHead = encodeHead({
+      status,
+      reason: reasonOf(status, reason),
+      fields: pairs,
+      servletError,
+    });
   }
 
   protected override sendBody(bytes: Buffer): boolean {
@@ -244,7 +247,7 @@ function refusalHead(status: number): Buffer {
 
 /** For the web server's log: one line of bytes. */
 function servletErrorOf({ log, reason }: { log?: string; reason: string }): string {
-  return Buffer.from((log ?? reason).replace(/[^\S ]+/g, ' '))
+  return Buffer.from((log ?? reason).replace(/\s+/g, ' '))
     .toString('latin1')
     .replace(/[^\t\x20-\x7e\x80-\xff]/g, '?')
     .slice(0, 1000);

@@ -17,7 +17,7 @@ import type { ProtocolError } from '../../protocols/protocol-error.ts';
 import { ServerConnection } from '../../serving/server-connection.ts';
 import type { FieldList } from '../exchange.ts';
 import { ajp13Head } from './ajp13-request.ts';
-import { sentPairs } from './answer-fields.ts';
+import { reasonOf, sentPairs } from './answer-fields.ts';
 import type { ConnectionOwner } from './connection-owner.ts';
 import { HeldBodyExchange } from './held-body.ts';
 
@@ -197,7 +197,8 @@ class Ajp13Exchange extends HeldBodyExchange {
 
   /** A head that is longer than a packet is an error. */
   protected override sendHead(status: number, reason: string, fields: FieldList): void {
-    const answer = { status, reason, fields: sentPairs(status, reason, fields) };
+    const pairs = sentPairs(status, reason, fields);
+    const answer = { status, reason: reasonOf(status, reason), fields: pairs };
     this.#heldHead = encodeHead(answer, this.#connection.packetBytes);
   }
 
