@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker process: the same program file again, with the link as its descriptor 3.
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Duplex } from 'node:stream';
+import { processMasterLink } from '../link/process-link.ts';
+import { deadWorker, type WorkerHandle } from './worker-handle.ts';
+
+export const WORKER_VARIABLE = 'USHER_RUNTIME_WORKER';
+export const LINK_FD = 3;
+/** Somebody else may have the link open: a process that a native addon has forked. */
+const LINK_END_MS = 1000;
+
+export interface Program {
+  file: string;
+  args: readonly string[];
+  /** Of Node. */
+  execArgv: readonly string[];
+}
+
+/** @throws Error for a program without a file */
+export function thisProgram(): Program {
+  const [, file, ...args] = process.argv;
+  if (file === undefined) {
+    throw new Error('workers run the same program file again: a program of `node -e` has none');
+  }
+  return { file, args, execArgv: process.execArgv };
+}
+
+/**
+ * Standard input is nothing (the master's may be the socket that it listens to); output and errors go
+ * where the master's go. Descriptors of the master's are not inherited: Node closes them on exec.
+ */
+export function startProcess({ file, args, execArgv }: Program): WorkerHandle {
+  let child: ChildProcess;
+  try {
+    child = spawn(process.execPath, [...execArgv, file, ...args], {
+      env: { ...process.env, [WORKER_VARIABLE]: '1' },
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+    });
+  } catch (error) {
+    return deadWorker('process', `could not be started: ${(error as Error).message}`);
+  }
+  const { pid } = child;
+  const stream = child.stdio?.[LINK_FD] as Duplex | null | undefined;
+  if (pid === undefined || !stream) {
+    stream?.destroy();
+    const failure = new Promise<string>((resolve) => {
+      child.once('error', (error) => resolve(`could not be started: ${error.message}`));
+    });
+    return { ...deadWorker('process', ''), exited: failure };
+  }
+  return {
+    name: `process ${pid}`,
+    link: processMasterLink(stream),
+    exited: exitOf(child, stream),
+    kill: () => child.kill('SIGKILL'),
+  };
+}
+
+/** When all that it sent was read. */
+async function exitOf(child: ChildProcess, stream: Duplex): Promise<string> {
+  const closed = new Promise<void>((resolve) => stream.once('close', () => resolve()));
+  const how = await new Promise<string>((resolve) => {
+    child.on('error', () => undefined); // of kill(): it has ended
+    child.once('exit', (status, signal) => resolve(inWords(status, signal)));
+  });
+  const timer = setTimeout(() => stream.destroy(), LINK_END_MS);
+  await closed;
+  clearTimeout(timer);
+  return how;
+}
+
+function inWords(status: number | null, signal: NodeJS.Signals | null): string {
+  return signal === null ? `ended with status ${status}` : `was killed by ${signal}`;
+}
