@@ -40,7 +40,7 @@ export class Pool implements Model {
   readonly #events: PoolWorkerEvents;
   #started: Promised | null = null;
   #replaced: Promised[] = [];
-  #stopped: (() => void) | null = null;
+  #stopped: (() => void)[] = [];
   /** By the clock; null = it runs. */
   #stopAtMs: number | null = null;
   #isArranging = false;
@@ -116,8 +116,9 @@ export class Pool implements Model {
   }
 
   stop(stopMs: number): Promise<void> {
-    this.#stopAtMs = this.#clock.now() + stopMs;
-    this.#settle(this.#replaced.splice(0), 'the pool is stopping');
+    this.#stopAtMs = Math.min(this.#stopAtMs ?? Infinity, this.#clock.now() + stopMs);
+    this.#settle([this.#started ?? [], this.#replaced.splice(0)].flat(), 'the pool is stopping');
+    this.#started = null;
     const cancelBreak = this.#clock.after(stopMs, () => {
       for (const { exchange } of [...this.#waiting, ...this.#running]) {
         exchange.giveUp(stopping(exchange));
@@ -129,13 +130,13 @@ export class Pool implements Model {
         worker.kill(`was ended: it did not stop within ${stopMs} ms`);
     });
     return new Promise((resolve) => {
-      this.#stopped = () => {
+      this.#stopped.push(() => {
         cancelBreak();
         cancelKill();
         this.#cancelRetry?.();
         this.#cancelShrink?.();
         resolve();
-      };
+      });
       this.#arrange();
     });
   }
@@ -333,8 +334,7 @@ export class Pool implements Model {
     if (this.#stopAtMs === null || this.#waiting.size > 0) return;
     for (const worker of this.#workers) worker.retire(this.#leftMs());
     if (this.#workers.size > 0) return;
-    this.#stopped?.();
-    this.#stopped = null;
+    for (const stopped of this.#stopped.splice(0)) stopped();
   }
 
   /** What a worker has that is stopped now. */
