@@ -286,6 +286,17 @@ t.test('handlers that fail', async (t) => {
   t.equal(listening.status, 500);
 });
 
+t.test('what is thrown need not be an error', async (t) => {
+  for (const thrown of [undefined, 'oh\x1b no', Object.create(null), Symbol('no')]) {
+    const exchange = new MemoryExchange();
+    nodeServlet(() => {
+      throw thrown;
+    })(exchange);
+    t.equal(exchange.status, 500);
+    t.match(exchange.reports[0], /^the handler failed: GET \/: [\x20-\x7e]+$/);
+  }
+});
+
 t.test('what cannot be sent is answered for', async (t) => {
   class Strict extends MemoryExchange {
     protected override sendHead(status: number, reason: string, fields: readonly string[]): void {
@@ -378,6 +389,18 @@ t.test('what a handler enters holds for its request only', async (t) => {
   servlet(second);
   await Promise.all([first.over(), second.over()]);
   t.same(seen, [undefined, undefined, '/1', '/2']);
+
+  const events: (string | undefined)[] = [];
+  const get = new MemoryExchange({ url: '/3' });
+  nodeServlet((req, res) => {
+    storage.enterWith(req.url as string);
+    for (const event of ['end', 'close']) req.on(event, () => events.push(storage.getStore()));
+    req.resume();
+    res.on('close', () => events.push(storage.getStore()));
+    res.end();
+  })(get);
+  while (events.length < 3) await new Promise(setImmediate);
+  t.same(events, ['/3', '/3', '/3']);
 });
 
 t.test('a handler may be ended in the middle', async (t) => {

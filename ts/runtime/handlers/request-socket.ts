@@ -71,13 +71,15 @@ export class RequestSocket extends EventEmitter implements ExchangeListener {
     } catch (error) {
       this.fail(error);
     }
-    if (this.exchange.head.bodyBytes === 0) this.#endRequest();
   }
 
   #listen(listener: Listener): unknown {
     const { request, response } = this;
-    const { alarm } = this.exchange;
-    return alarm === null ? listener(request, response) : alarm(() => listener(request, response));
+    const { alarm, head } = this.exchange;
+    const result =
+      alarm === null ? listener(request, response) : alarm(() => listener(request, response));
+    if (head.bodyBytes === 0) this.#endRequest();
+    return result;
   }
 
   fail(error: unknown): void {
