@@ -25,6 +25,8 @@ export interface PoolRules {
   deadlineMs: number;
   /** After so many another worker takes its place, as soon as that one is ready; 0 = no limit. */
   maxRequests: number;
+  /** What a worker has to answer a ping, which follows each abort: one that computes cannot. */
+  pingMs: number;
   /** What a worker that is replaced has for its requests and background tasks. */
   stopMs: number;
 }
@@ -33,6 +35,7 @@ export interface PoolRules {
 export type PoolKind = 'forking' | 'process-pool' | 'thread-pool' | 'reload';
 
 const IDLE_MS = 30_000;
+const PING_MS = 1000;
 
 export function poolRules(settings: ServeSettings, kind: PoolKind): PoolRules {
   const { processes, maxProcesses, threads, backlog, deadlineMs, maxRequests, stopMs } = settings;
@@ -46,6 +49,7 @@ export function poolRules(settings: ServeSettings, kind: PoolKind): PoolRules {
     idleMs: IDLE_MS,
     deadlineMs,
     maxRequests,
+    pingMs: PING_MS,
     stopMs,
   };
   switch (kind) {

@@ -27,10 +27,10 @@ export interface PoolWorkerEvents {
   onEnd(worker: PoolWorker, how: string): void;
 }
 
-/** What a worker has to answer a ping that follows an abort: one that computes cannot. */
-const PING_MS = 1000;
-/** From the moment when background tasks are cut, or the link is, to the end of the worker. */
+/** From the moment when background tasks are cut to the end of the worker. */
 export const CUT_MS = 1000;
+/** From the end of its link to the end of the worker. */
+const DYING_MS = 5000;
 /** For a program to begin to serve. */
 const START_MS = 120_000;
 
@@ -203,11 +203,12 @@ export class PoolWorker {
     this.#isPinged = true;
     this.#handle.link.send({ type: 'ping' });
     let isAnswered = false;
-    const cancel = this.#clock.after(PING_MS, () => {
+    const { pingMs } = this.#rules;
+    const cancel = this.#clock.after(pingMs, () => {
       // Its answer may be here, if it was us who had no time.
       setImmediate(() => {
         if (isAnswered) return;
-        this.kill(`was ended: it did not answer within ${PING_MS} ms after an abort`);
+        this.kill(`was ended: it did not answer within ${pingMs} ms after an abort`);
       });
     });
     this.#cancelPing = () => {
@@ -231,7 +232,7 @@ export class PoolWorker {
       return;
     }
     const how = 'was ended: it had closed its link';
-    this.#cancelLimit = this.#clock.after(CUT_MS, () => this.kill(how));
+    this.#cancelLimit = this.#clock.after(DYING_MS, () => this.kill(how));
   }
 
   #onExit(how: string): void {

@@ -12,6 +12,9 @@ import { type Program, startProcess } from '../process-worker.ts';
 import { startThread } from '../thread-worker.ts';
 import type { ProgramSettings } from './program.ts';
 
+/** Machines are slow: who does not want to see somebody killed waits. */
+const PATIENCE_MS = 600_000;
+
 export const defaults: ServeSettings = {
   listen: null,
   model: 'process-pool',
@@ -22,7 +25,7 @@ export const defaults: ServeSettings = {
   deadlineMs: 0,
   maxRequests: 0,
   maxMemoryMb: 0,
-  stopMs: 10_000,
+  stopMs: 60_000,
   style: null,
   reload: null,
 };
@@ -80,7 +83,7 @@ export async function makeWorld(t: Test, kind: PoolKind, wish: Wish = {}): Promi
     kind === 'thread-pool'
       ? startThread(program, settings.maxMemoryMb, wish.shared ?? new Map())
       : startProcess(program);
-  const rules = { ...poolRules(settings, kind), ...wish.rules };
+  const rules = { ...poolRules(settings, kind), pingMs: PATIENCE_MS, ...wish.rules };
   const pool = new Pool(rules, start, { log: (line) => lines.push(line) });
   t.teardown(async () => {
     await pool.stop(0);
