@@ -152,8 +152,12 @@ export abstract class ServerConnection {
     this.flush();
     this.#isClosing = true;
     this.#isFinished = true;
-    if (this.#socket.remoteAddress === undefined) this.#socket.destroy();
-    else this.#socket.resetAndDestroy(); // which Unix sockets do not have
+    // resetAndDestroy() shuts down first, which peers take for an end. Its mark does without; Unix sockets
+    // have no reset.
+    if (this.#socket.remoteAddress !== undefined) {
+      (this.#socket as Socket & { resetAndClosing?: boolean }).resetAndClosing = true;
+    }
+    this.#socket.destroy();
   }
 
   /** Nothing more is read until resume(). */

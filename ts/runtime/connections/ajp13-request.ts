@@ -20,22 +20,19 @@ export function ajp13Head(request: ForwardRequest, body: BodyMode): RequestHead 
     url: queryString === undefined ? request.uri : `${request.uri}?${queryString}`,
     httpVersion,
     fields,
-    bodyBytes: bodyBytesOf(body, hasCoding, request.method, httpVersion),
+    bodyBytes: bodyBytesOf(body, hasCoding, request.method),
     metadata: new Ajp13Metadata(request),
   };
 }
 
-/** Where nobody speaks of a body there is none in HTTP/1; from HTTP/2 on there may be one. */
-function bodyBytesOf(
-  body: BodyMode,
-  hasCoding: boolean,
-  method: string,
-  httpVersion: string,
-): number | null {
+/**
+ * Where nobody speaks of a body there may be one: gateways and web servers take a coding away. It comes when
+ * it is asked for, and asking costs a round trip, which requests that hardly ever have one are spared.
+ */
+function bodyBytesOf(body: BodyMode, hasCoding: boolean, method: string): number | null {
   if (body.kind === 'length') return body.bytes;
   if (body.kind === 'none') return 0;
-  if (hasCoding) return null;
-  return httpVersion < '2' || /^(?:GET|HEAD|OPTIONS|TRACE|DELETE)$/.test(method) ? 0 : null;
+  return hasCoding || !/^(?:GET|HEAD|OPTIONS|TRACE|DELETE)$/.test(method) ? null : 0;
 }
 
 class Ajp13Metadata implements RequestMetadata {

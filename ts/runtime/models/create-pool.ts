@@ -20,5 +20,5 @@ export function createPool(
     return new Pool(rules, start, { log: logLine });
   }
   if (settings.model === 'forking' || settings.model === 'process-pool') refuseSharedMemory();
-  return new Pool(rules, () => startProcess(program), { log: logLine });
+  return new Pool(rules, () => startProcess(program, kind === 'forking'), { log: logLine });
 }

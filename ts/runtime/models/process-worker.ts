@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { processMasterLink } from '../link/process-link.ts';
+import { snapshotArguments, withoutSnapshot } from '../snapshot/snapshot.ts';
 import { deadWorker, type WorkerHandle } from './worker-handle.ts';
 
 export const WORKER_VARIABLE = 'USHER_RUNTIME_WORKER';
@@ -26,14 +27,20 @@ export function thisProgram(): Program {
   return { file, args, execArgv: process.execArgv };
 }
 
+/** Words of Node's command line: from the program's start-up snapshot, where there is one that fits. */
+export function nodeWords({ file, args, execArgv }: Program, usesSnapshot: boolean): string[] {
+  const snapshot = usesSnapshot ? snapshotArguments(file) : null;
+  return [...withoutSnapshot(execArgv), ...(snapshot ?? []), file, ...args];
+}
+
 /**
  * Standard input is nothing (the master's may be the socket that it listens to); output and errors go
  * where the master's go. Descriptors of the master's are not inherited: Node closes them on exec.
  */
-export function startProcess({ file, args, execArgv }: Program): WorkerHandle {
+export function startProcess(program: Program, usesSnapshot = false): WorkerHandle {
   let child: ChildProcess;
   try {
-    child = spawn(process.execPath, [...execArgv, file, ...args], {
+    child = spawn(process.execPath, nodeWords(program, usesSnapshot), {
       env: { ...process.env, [WORKER_VARIABLE]: '1' },
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     });

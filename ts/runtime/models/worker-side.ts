@@ -13,15 +13,18 @@ import { threadWorkerLink } from '../link/thread-link.ts';
 import { logLine } from '../log-line.ts';
 import type { Hooks, ServeSettings } from '../options.ts';
 import { refuseSharedMemory } from '../shared-memory.ts';
+import { isBuildingSnapshot } from '../snapshot/snapshot.ts';
 import { LINK_FD, WORKER_VARIABLE } from './process-worker.ts';
 import type { ThreadData } from './thread-worker.ts';
 
 export type WorkerKind = 'process' | 'thread';
 
-const kind = readKind();
+/** Read early, as programs that this one starts are no workers; in a start-up snapshot nothing is known yet. */
+let kind = isBuildingSnapshot() ? undefined : readKind();
 
 /** What this is; null = a master, or a program without workers. */
 export function workerKind(): WorkerKind | null {
+  if (kind === undefined) kind = readKind();
   return kind;
 }
 
