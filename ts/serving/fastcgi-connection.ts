@@ -146,14 +146,15 @@ export class FastcgiConnection extends ServerConnection {
     return this.send(record);
   }
 
-  /** @internal `request` is over. */
-  ended(request: Served, isWhole: boolean): void {
+  /** @internal `request` is over. @param last the end of its answer; null: it breaks off */
+  ended(request: Served, last: Buffer | null): void {
     if (this.#current !== request) return;
+    if (last !== null) this.queue(last);
     this.#current = null;
     this.#handler = null;
     this.#decoder.end(request.head.id);
     // Cut: the peer finds the end of the connection instead of the request's.
-    if (!isWhole) this.closeAfterThis();
+    if (last === null) this.closeAfterThis();
     this.ready();
     this.#events.onEnded();
   }
@@ -189,16 +190,14 @@ class Served implements ServedRequest {
   end(status = 0): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#connection.write(endRecords(this.head.id, status));
-    this.#connection.ended(this, true);
+    this.#connection.ended(this, endRecords(this.head.id, status));
   }
 
   answer(head: string, body: Buffer | null): void {
     if (this.#isOver) return;
     if (!this.isAborted && head.length + (body?.length ?? 0) <= COPY_BYTES_MAX) {
       this.#isOver = true;
-      this.#connection.write(answerInOne(this.head.id, head, body));
-      this.#connection.ended(this, true);
+      this.#connection.ended(this, answerInOne(this.head.id, head, body));
       return;
     }
     this.write(Buffer.from(head, 'latin1'));
@@ -209,7 +208,7 @@ class Served implements ServedRequest {
   breakOff(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#connection.ended(this, false);
+    this.#connection.ended(this, null);
   }
 
   pauseBody(): void {

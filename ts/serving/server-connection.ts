@@ -98,8 +98,7 @@ export abstract class ServerConnection {
   /** The bytes are kept until they are written. false: no more until onDrain, or memory grows. */
   protected send(bytes: Buffer): boolean {
     if (this.#socket.destroyed || this.#isFinished) return true;
-    this.#out.push(bytes);
-    this.#outBytes += bytes.length;
+    this.queue(bytes);
     if (!this.#flushIsDue) {
       this.#flushIsDue = true;
       process.nextTick(flushDue, this);
@@ -107,6 +106,13 @@ export abstract class ServerConnection {
     const isFull = this.#outBytes + this.#socket.writableLength >= OUTPUT_BYTES_MAX;
     if (isFull) this.#needsDrain = true;
     return !isFull;
+  }
+
+  /** For what is followed by flush(), ready() or finish() at once: it needs no tick to wait for. */
+  protected queue(bytes: Buffer): void {
+    if (this.#socket.destroyed || this.#isFinished) return;
+    this.#out.push(bytes);
+    this.#outBytes += bytes.length;
   }
 
   /** What was sent goes out now. */

@@ -130,8 +130,10 @@ class Ajp13Connection extends ServerConnection {
     this.send(encodeGetBody(this.packetBytes - DATA_HEAD_BYTES));
   }
 
-  ended(): void {
+  /** @param last what is left of the answer, in pieces */
+  ended(last: readonly Buffer[]): void {
     this.#current = null;
+    for (const piece of last) this.queue(piece);
     if (this.#decoder.finish()) {
       this.#end();
       return;
@@ -150,7 +152,7 @@ class Ajp13Connection extends ServerConnection {
   #end(): void {
     if (this.#isEndDue) this.limitSilence(false);
     this.#isEndDue = false;
-    this.send(encodeEnd(!this.isClosing));
+    this.queue(encodeEnd(!this.isClosing));
     this.ready();
   }
 }
@@ -217,9 +219,9 @@ class Ajp13Exchange extends HeldBodyExchange {
   }
 
   protected override sendEnd(last: Buffer | null): void {
-    if (last === null) this.#sendHeld();
-    else this.sendBody(last);
-    this.#connection.ended();
+    const pieces = last === null ? [] : encodeChunk(last, this.#connection.packetBytes);
+    if (this.#heldHead !== null) pieces.unshift(this.#heldHead);
+    this.#connection.ended(pieces);
   }
 
   /** mod_jk sends a request again, whatever its method, when a connection ends without an answer. */
