@@ -359,7 +359,7 @@ t.test('a reader that is slow: write says false, then there is room again', asyn
 
 t.test('what is given goes out by itself, and by flush', async (t) => {
   const kept = new Kept();
-  const { client } = await world(t, kept.run);
+  const { client, lines } = await world(t, kept.run);
   const one = client();
   one.send({ params: get, keepConn: true });
   const { exchange } = await kept.next();
@@ -372,6 +372,8 @@ t.test('what is given goes out by itself, and by flush', async (t) => {
   await one.output('a line');
   exchange.end();
   t.equal((await one.answer()).stderr, 'a line');
+  exchange.report('afterwards');
+  t.strictSame(lines, ['afterwards']);
 });
 
 t.test('clients that leave', async (t) => {

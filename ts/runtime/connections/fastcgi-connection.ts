@@ -24,7 +24,7 @@ export function fastcgiConnection(
     onRequest: (request) => {
       const role = request.head.role === 'authorizer' ? 'authorizer' : 'responder';
       const { head, error } = cgiRequest('fastcgi', role, request.head.params);
-      const exchange = new FastcgiExchange(request, head);
+      const exchange = new FastcgiExchange(request, head, owner);
       if (error === null) owner.run(exchange);
       else exchange.refuse(refusalOf(error));
       return exchange;
@@ -39,17 +39,21 @@ export function fastcgiConnection(
  * web server. */
 class FastcgiExchange extends HeldBodyExchange implements RequestHandler {
   readonly #request: ServedRequest;
+  readonly #owner: ConnectionOwner;
   /** Given, and not sent yet: it goes with what comes next. */
   #heldHead: string | null = null;
   #bodyBytes = 0;
 
-  constructor(request: ServedRequest, head: HeldBodyExchange['head']) {
+  constructor(request: ServedRequest, head: HeldBodyExchange['head'], owner: ConnectionOwner) {
     super(head);
     this.#request = request;
+    this.#owner = owner;
   }
 
+  /** What is found out after the answer is nothing that the web server takes. */
   override report(line: string): void {
-    this.#request.report(line);
+    if (this.state === 'over') this.#owner.log(line);
+    else this.#request.report(line);
   }
 
   protected override startPeer(): void {
