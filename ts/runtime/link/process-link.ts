@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A link over a stream: the socketpair between master and worker process. What is sent in one turn of the
-// event loop goes out in one write.
+// event loop goes out in one write, an answer's end at once: its handler may go on to compute, or to exit.
 import type { Duplex } from 'node:stream';
 import { encode, FrameDecoder, fromMaster, fromWorker, type Message } from './frames.ts';
 import type { Link, MasterLink, WorkerLink } from './messages.ts';
@@ -45,7 +45,8 @@ class StreamLink implements Link<Message, Message> {
       this.#batch.push(bytes);
       this.#batchBytes += bytes.length;
     }
-    if (this.#batchBytes > BATCH_BYTES_MAX) this.#write();
+    const isUrgent = message.type === 'end' || message.type === 'flush';
+    if (isUrgent || this.#batchBytes > BATCH_BYTES_MAX) this.#write();
   }
 
   close(): void {

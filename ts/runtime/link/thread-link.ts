@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A link over a MessagePort: the same messages, those of one turn of the event loop in one list.
+// A link over a MessagePort: the same messages, those of one turn of the event loop in one list, an
+// answer's end at once.
 import type { MessagePort, TransferListItem } from 'node:worker_threads';
 import type { Message } from './frames.ts';
 import type { Link, MasterLink, WorkerLink } from './messages.ts';
@@ -73,9 +74,9 @@ class PortLink implements Link<Message, Message> {
     if (!this.#isOpen || this.#isEnding) return;
     if (this.#batch.length === 0) process.nextTick(this.#flush);
     this.#batch.push(flatten(message, this.#handedOver));
-    if (message.type !== 'body') return;
-    this.#batchBytes += message.bytes.length;
-    if (this.#batchBytes > BATCH_BYTES_MAX) this.#post();
+    if (message.type === 'body') this.#batchBytes += message.bytes.length;
+    const isUrgent = message.type === 'end' || message.type === 'flush';
+    if (isUrgent || this.#batchBytes > BATCH_BYTES_MAX) this.#post();
   }
 
   close(): void {

@@ -150,6 +150,10 @@ function act(exchange: Exchange): Partial<ExchangeListener> {
     case 'exit':
       process.exit(Number(argument));
       return {};
+    case 'answer-and-exit':
+      say(exchange, 'all there is');
+      process.exit(0);
+      return {};
     case 'throw':
       throw new Error('a handler has thrown');
     case 'kill':
