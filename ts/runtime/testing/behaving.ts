@@ -88,7 +88,9 @@ const paths: Record<
     throw new Error('rejected on purpose');
   },
 
+  /** The length lets clients see what AJP 1.2 says by a reset only, which libuv may tell as an end. */
   late(_req, res) {
+    res.setHeader('Content-Length', 100);
     res.write('begun');
     setImmediate(() => res.destroy());
   },
