@@ -9,7 +9,7 @@ import type { ProtocolName } from './metadata.ts';
 import type { ModelName, ServeOptions } from './options.ts';
 import { bundle } from './testing/bundle.ts';
 import { ask } from './testing/calls.ts';
-import { eventually, Program } from './testing/program.ts';
+import { eventually, isRunning, Program } from './testing/program.ts';
 
 const models: readonly ModelName[] = [
   'sequential',
@@ -331,7 +331,23 @@ const behaviours: Behaviour[] = [
       const count = (what: string) => hooks.filter((line) => line.startsWith(what)).length;
       t.ok(count('worker start') > 0);
       t.equal(count('worker stop'), count('worker start'));
-      for (const pid of children) t.throws(() => process.kill(pid, 0), 'a worker has ended');
+      t.same(children.filter(isRunning), [], 'all workers have ended');
+    },
+  },
+  {
+    name: 'the master is killed: no worker is left, whatever it does',
+    makesSense: ({ model }) => model !== null && hasProcesses(model),
+    async show(t, { start }) {
+      const program = await start();
+      const call = await program.client.open({ url: '/spin-after?name=spins' });
+      call.endBody();
+      await eventually('the handler to compute', () => program.files.has('spins'));
+      const children = program.children();
+      t.ok(children.length > 0);
+      program.signal('SIGKILL');
+      await eventually('the workers to end', () => !children.some(isRunning));
+      t.equal(await program.ended(), 'SIGKILL');
+      call.leave();
     },
   },
 ];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A worker process: the same program file again, with the link as its descriptor 3.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { processMasterLink } from '../link/process-link.ts';
 import { snapshotArguments, withoutSnapshot } from '../snapshot/snapshot.ts';
@@ -33,6 +33,19 @@ export function nodeWords({ file, args, execArgv }: Program, usesSnapshot: boole
   return [...withoutSnapshot(execArgv), ...(snapshot ?? []), file, ...args];
 }
 
+const SETPRIV = '/usr/bin/setpriv';
+let endsWithMaster: boolean | null = null;
+
+/**
+ * What stands before Node's command line, so that the kernel kills the worker when its master dies: one that
+ * computes for ever would not see that its link has ended. Nothing where util-linux has no such word.
+ */
+function untilMasterDies(): string[] {
+  const words = ['--pdeathsig', 'KILL'];
+  endsWithMaster ??= spawnSync(SETPRIV, [...words, '/bin/true'], { stdio: 'ignore' }).status === 0;
+  return endsWithMaster ? [SETPRIV, ...words] : [];
+}
+
 /**
  * Standard input is nothing (the master's may be the socket that it listens to); output and errors go
  * where the master's go. Descriptors of the master's are not inherited: Node closes them on exec.
@@ -40,7 +53,8 @@ export function nodeWords({ file, args, execArgv }: Program, usesSnapshot: boole
 export function startProcess(program: Program, usesSnapshot = false): WorkerHandle {
   let child: ChildProcess;
   try {
-    child = spawn(process.execPath, nodeWords(program, usesSnapshot), {
+    const words = [...untilMasterDies(), process.execPath, ...nodeWords(program, usesSnapshot)];
+    child = spawn(words[0] as string, words.slice(1), {
       env: { ...process.env, [WORKER_VARIABLE]: '1' },
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     });

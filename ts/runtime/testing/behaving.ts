@@ -108,6 +108,11 @@ const paths: Record<
     for (;;);
   },
 
+  'spin-after'(_req, _res, query) {
+    writeFileSync(`${dir}/${query.get('name')}`, '');
+    for (;;);
+  },
+
   exit() {
     process.exit(3);
   },

@@ -147,9 +147,8 @@ export class Program {
 
   /** Processes whose parent it is. */
   children(): number[] {
-    return readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name) && parentOf(name) === this.pid)
-      .map(Number);
+    const all = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+    return all.map(Number).filter((pid) => Number(statOf(pid)?.[1]) === this.pid);
   }
 
   /** At the latest when the test ends. */
@@ -159,12 +158,19 @@ export class Program {
   }
 }
 
-function parentOf(pid: string): number | null {
+/** Not one that has ended and that nobody has asked about (a zombie). */
+export function isRunning(pid: number): boolean {
+  const state = statOf(pid)?.[0];
+  return state !== undefined && state !== 'Z';
+}
+
+/** State, parent …; null when there is no such process. */
+function statOf(pid: number): string[] | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return Number(stat.slice(stat.lastIndexOf(')') + 4).split(' ')[0]);
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
-    return null; // it has ended
+    return null;
   }
 }
 
