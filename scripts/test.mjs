@@ -65,7 +65,7 @@ const stages = {
     return tally;
   },
   unit: (files) =>
-    runFiles(files.length > 0 ? files : testFiles('ts'), { flags: ['--timeout=120'] }),
+    runFiles(files.length > 0 ? files : testFiles('ts'), { flags: ['--timeout=600'] }),
   native: () => runNative('build'),
   asan() {
     buildSanitized('asan');
