@@ -4,10 +4,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { ConfigError } from '../config/config-error.ts';
 import { type JservProperties, parseJservProperties } from '../config/jserv-properties.ts';
 import type { ListenOptions, ServeOptions } from '../runtime/options.ts';
 import { serve } from '../runtime/serve.ts';
-import { type JvmCommand, parseJvmCommand } from './command-line.ts';
+import { type JvmCommand, JvmUsageError, parseJvmCommand } from './command-line.ts';
 import { sendSignal } from './signal.ts';
 import { loadServlets } from './zones.ts';
 
@@ -20,8 +21,19 @@ const known = ['program', 'model', 'style', ...numeric];
 /** The smallest that runtime programs send. */
 const CHALLENGE_BYTES_MIN = 5;
 
-/** @param words Of the command line, without the program itself. Throws what is to be told. */
-export async function main(words: readonly string[]): Promise<void> {
+/** @param words Of the command line, without the program itself. What fails is told, and ends the process. */
+export async function run(words: readonly string[]): Promise<void> {
+  try {
+    await main(words);
+  } catch (error) {
+    const isOurs = error instanceof JvmUsageError || error instanceof ConfigError;
+    const text = isOurs || !(error instanceof Error) ? String(error) : error.stack;
+    process.stderr.write(`usher-jvm: ${isOurs ? (error as Error).message : text}\n`);
+    process.exit(1);
+  }
+}
+
+async function main(words: readonly string[]): Promise<void> {
   const command = parseJvmCommand(words);
   if (command.action === 'version') {
     const own = new URL('../../package.json', import.meta.url);

@@ -39,6 +39,7 @@ export async function loadServlets(
       const what = `zone ${zone}, servlet ${name} (${file})`;
       const module = await load(find(servlet, directories, what), what);
       handlers[`${zone}/${name}`] = module.default;
+      handlers[name] ??= module.default; // web servers without zones: mod_jk
       const { init } = module;
       if (init) inits.push(() => init(Object.fromEntries(servlet.initArgs)));
     }
