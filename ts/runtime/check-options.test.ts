@@ -74,6 +74,10 @@ const wrong: [options: object, message: RegExp][] = [
     /secretFile is of ajp13 and ajp12, not of http/,
   ],
   [
+    { listen: { protocol: 'http', address: 'a:1', mode: 0o666 } },
+    /listen\[0\].mode is of Unix sockets, not of a:1/,
+  ],
+  [
     { listen: { protocol: 'ajp13', address: 'a:1', packetBytes: 9 } },
     /listen\[0\].packetBytes is 9, allowed are 8192 to 65536/,
   ],

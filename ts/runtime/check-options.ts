@@ -49,6 +49,7 @@ const listenNames = [
   'attributes',
   'packetBytes',
   'challengeBytes',
+  'mode',
   'allow',
 ] as const satisfies readonly (keyof ListenOptions)[];
 
@@ -166,6 +167,10 @@ function checkListenOptions(one: ListenOptions, where: string): void {
       `serve: ${where}.${name} is of ${known.join(' and ')}, not of ${one.protocol}`,
     );
   }
+  if (one.mode !== undefined && !one.address.startsWith('/')) {
+    throw new TypeError(`serve: ${where}.mode is of Unix sockets, not of ${one.address}`);
+  }
+  checkRange(one.mode, 0, 0o777, `${where}.mode`);
   checkRange(one.packetBytes, 8192, 65536, `${where}.packetBytes`);
   checkRange(one.challengeBytes, 5, 1024, `${where}.challengeBytes`);
 }

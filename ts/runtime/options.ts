@@ -20,6 +20,8 @@ export interface ListenOptions {
   packetBytes?: number;
   /** AJP 1.2: bytes of the challenge, 5 and more. */
   challengeBytes?: number;
+  /** Of a Unix socket; default: 0o600, its owner's only, so a web server of another user needs more. */
+  mode?: number;
   /** Addresses that may connect; default: all. */
   allow?: readonly string[];
 }

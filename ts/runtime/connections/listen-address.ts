@@ -17,8 +17,9 @@ export interface Bound {
 const PATH_BYTES_MAX = 107;
 let bindings = 0;
 
-export async function bind(server: Server, address: string): Promise<Bound> {
-  if (address.startsWith('/')) return await bindPath(server, address);
+/** @param mode Of a Unix socket. */
+export async function bind(server: Server, address: string, mode = 0o600): Promise<Bound> {
+  if (address.startsWith('/')) return await bindPath(server, address, mode);
   const fd = /^fd:(\d{1,6})$/.exec(address)?.[1];
   if (fd !== undefined) return await bindDescriptor(server, address, Number(fd));
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
@@ -50,7 +51,7 @@ async function bindDescriptor(server: Server, address: string, fd: number): Prom
  * listens at: at no moment can somebody connect who may not, and libuv, which at its end removes the name
  * that it has bound, leaves alone what another program may have put there since.
  */
-async function bindPath(server: Server, path: string): Promise<Bound> {
+async function bindPath(server: Server, path: string, mode: number): Promise<Bound> {
   await checkFree(path);
   const own = join(dirname(path), `.${process.pid.toString(36)}-${(bindings++).toString(36)}`);
   if (Math.max(path.length, own.length) > PATH_BYTES_MAX) {
@@ -59,7 +60,7 @@ async function bindPath(server: Server, path: string): Promise<Bound> {
     );
   }
   unlinkIfThere(own);
-  const before = process.umask(0o177);
+  const before = process.umask(0o777 & ~mode);
   let isListening: Promise<void>;
   try {
     isListening = listening(server, { path: own }, path); // which binds within the call

@@ -84,6 +84,9 @@ t.test('Unix sockets', async (t) => {
   t.ok(await reaches(connect(address)));
   await first.stop();
   t.notOk(existsSync(address));
+  const group = await open(t, { address, mode: 0o660 });
+  t.equal(lstatSync(address).mode & 0o777, 0o660);
+  await group.stop();
 
   const second = await open(t, { address });
   unlinkSync(address);

@@ -112,7 +112,7 @@ async function bindFor(
   options: ListenOptions,
   owner: ListenerOwner,
 ): Promise<Bound> {
-  const bound = await bind(server, options.address);
+  const bound = await bind(server, options.address, options.mode);
   const isAjp = options.protocol === 'ajp13' || options.protocol === 'ajp12';
   if (isAjp && !bound.isLocal && options.secretFile === undefined) {
     server.close();
