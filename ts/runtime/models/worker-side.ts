@@ -207,7 +207,7 @@ class RunningWorker {
     if (this.#isEnding) return;
     this.#isEnding = true;
     const { exit, stopMs } = this.#side;
-    setTimeout(() => exit(1), stopMs);
+    setTimeout(() => exit(1), stopMs).unref();
     cutBackground('the master has ended');
     for (const exchange of [...this.#exchanges.values()]) {
       try {
