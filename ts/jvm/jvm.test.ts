@@ -57,6 +57,10 @@ class Jvm {
     t.teardown(() => this.child.kill('SIGKILL'));
   }
 
+  says(text: string): boolean {
+    return this.#said.includes(text);
+  }
+
   /** What it said, when it has ended. */
   async ended(): Promise<string> {
     await eventually('its end', () => this.child.exitCode !== null || this.child.signalCode);
@@ -176,9 +180,21 @@ t.test('servlets of zones; stop by a signal of AJP', async (t) => {
   await new Promise((resolve) => stranger.once('close', resolve));
   t.match(await jvm.ask({ zone: 'root', servlet: 'hello' }), /^200 Hi/, 'strangers are not obeyed');
 
+  const { 2: pid } = (await jvm.ask({ zone: 'root', servlet: 'hello' })).split(' ');
+  const restart = new Jvm(t, port, ['org.apache.jserv.JServ', file, '-r']);
+  t.equal(await restart.ended(), '');
+  await eventually('new workers', async () => {
+    return (
+      (await jvm.ask({ zone: 'root', servlet: 'hello' })) !== `200 Hi ${pid}` && jvm.says('new')
+    );
+  });
+
   const stop = new Jvm(t, port, ['org.apache.jserv.JServ', file, '-s']);
   t.equal(await stop.ended(), '');
-  t.match(await jvm.ended(), /the web server asks for a shutdown/);
+  t.match(
+    await jvm.ended(),
+    /a web server asks for a restart \(AJP 1.2\): all workers are new\n.*a web server asks for a shutdown/,
+  );
   t.equal(jvm.child.exitCode, 0);
 });
 

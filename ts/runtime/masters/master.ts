@@ -25,6 +25,8 @@ const FAREWELL_MS = 500;
 export class Master {
   readonly #settings: ServeSettings;
   readonly #model: Model;
+  /** null: no workers. */
+  #pool: Pool | null = null;
   readonly #listeners: Listener[] = [];
   readonly #releasers: (() => void)[] = [];
   #stopped: Promise<void> | null = null;
@@ -48,7 +50,10 @@ export class Master {
 
   #makeModel(servlet: Servlet): Model {
     const { model } = this.#settings;
-    if (model !== 'sequential' && model !== 'concurrent') return createPool(this.#settings, model);
+    if (model !== 'sequential' && model !== 'concurrent') {
+      this.#pool = createPool(this.#settings, model);
+      return this.#pool;
+    }
     const atATime = model === 'sequential' ? 1 : Number.POSITIVE_INFINITY;
     const owner = {
       onWorn: (reason: string) => {
@@ -63,20 +68,22 @@ export class Master {
   #reloadingModel(): Model {
     const { model } = this.#settings;
     const isPool = model !== 'sequential' && model !== 'concurrent';
-    const pool: Pool = createPool(this.#settings, isPool ? model : 'reload');
+    this.#pool = createPool(this.#settings, isPool ? model : 'reload');
     const program = process.argv[1];
     if (program !== undefined) {
-      this.#releasers.push(watchFiles(program, (file) => void this.#reload(pool, file)));
+      const onChange = (file: string) => void this.#replaceWorkers(`${file} has changed`);
+      this.#releasers.push(watchFiles(program, onChange));
     }
-    return pool;
+    return this.#pool;
   }
 
-  async #reload(pool: Pool, file: string): Promise<void> {
+  async #replaceWorkers(why: string): Promise<void> {
     try {
-      await pool.replaceAll();
-      logLine(`${file} has changed: the program is as it says now`);
+      if (this.#pool === null) throw new Error('this model has no workers');
+      await this.#pool.replaceAll();
+      logLine(`${why}: all workers are new`);
     } catch (error) {
-      logLine(`${file} has changed, but it does not start, so the one before goes on: ${error}`);
+      logLine(`${why}: no new workers, so those before go on: ${error}`);
     }
   }
 
@@ -107,8 +114,13 @@ export class Master {
       run: (exchange) => this.#model.run(exchange),
       log: logLine,
       onSignal: (signal) => {
-        logLine(`the web server asks for a ${signal} (AJP 1.2)`);
-        void this.#exit();
+        const why = `a web server asks for a ${signal} (AJP 1.2)`;
+        if (signal === 'restart') {
+          void this.#replaceWorkers(why);
+        } else {
+          logLine(why);
+          void this.#exit();
+        }
       },
     });
   }
