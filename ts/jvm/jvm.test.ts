@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import { Ajp12ClientDecoder } from '../protocols/ajp12/client-decoder.ts';
 import { encodeRequest, encodeSignal } from '../protocols/ajp12/client-encoder.ts';
 import { bundle } from '../runtime/testing/bundle.ts';
+import { freePort } from '../runtime/testing/free-port.ts';
 import { eventually } from '../runtime/testing/program.ts';
 
 const root = mkdtempSync(`${tmpdir()}/usher-jvm-`);
@@ -20,23 +21,6 @@ const runtime = await bundle(
 
 const secret = Buffer.from('all of it\nevery line\n');
 writeFileSync(`${root}/secret`, secret);
-
-let ports = 20_000 + (process.pid % 1_000) * 12;
-
-/** One that the system gives to nobody who asks for any. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = ports++;
-    const server = net.createServer().listen(port, '127.0.0.1');
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('listening', () => resolve(true));
-      server.once('error', () => resolve(false));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
-}
 
 class Jvm {
   readonly port: number;

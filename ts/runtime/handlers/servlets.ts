@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What serve() is given: one application, or several with names and paths.
 import type { Servlet } from '../exchange.ts';
-import { type Handler, type HandlerStyle, servletOf } from './servlet-of.ts';
+import { type Handler, type HandlerStyle, readinessOf, servletOf } from './servlet-of.ts';
 import { servletsOf } from './servlets-of.ts';
 
 export type Handlers = Handler | Readonly<Record<string, Handler>>;
@@ -9,6 +9,12 @@ export type Handlers = Handler | Readonly<Record<string, Handler>>;
 /** @throws TypeError naming what is allowed */
 export function servletFor(handlers: Handlers, style: HandlerStyle | null): Servlet {
   return isOne(handlers) ? servletOf(handlers, style) : servletsOf(handlers, style);
+}
+
+/** Resolves when all can take requests. Rejects when one cannot. */
+export async function readinessOfAll(handlers: Handlers): Promise<void> {
+  const all = isOne(handlers) ? [handlers] : Object.values(handlers);
+  for (const handler of all) await readinessOf(handler);
 }
 
 /** Applications are functions, or objects that have one of these; an own key of that name is a servlet. */
