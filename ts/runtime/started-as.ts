@@ -116,12 +116,19 @@ function stdinOfThisProcess(): Start['stdin'] {
   }
 }
 
+/** The kernel's lists are read in pieces, and what is there may be missed while others come and go. */
+const READINGS_MAX = 10;
+
 /** Of a Unix socket: flag 0x10000 (__SO_ACCEPTCON); of TCP: state 0A. */
 function isListening(inode: string): boolean {
-  const unix = linesOf('/proc/self/net/unix').find((words) => words[6] === inode);
-  if (unix !== undefined) return (Number.parseInt(unix[3] ?? '', 16) & 0x10000) !== 0;
-  const tcp = [...linesOf('/proc/self/net/tcp'), ...linesOf('/proc/self/net/tcp6')];
-  return tcp.some((words) => words[9] === inode && words[3] === '0A');
+  for (let i = 0; i < READINGS_MAX; i++) {
+    const unix = linesOf('/proc/self/net/unix').find((words) => words[6] === inode);
+    if (unix !== undefined) return (Number.parseInt(unix[3] ?? '', 16) & 0x10000) !== 0;
+    const all = [...linesOf('/proc/self/net/tcp'), ...linesOf('/proc/self/net/tcp6')];
+    const tcp = all.find((words) => words[9] === inode);
+    if (tcp !== undefined) return tcp[3] === '0A';
+  }
+  return false;
 }
 
 function linesOf(file: string): string[][] {
