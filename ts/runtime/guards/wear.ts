@@ -3,7 +3,7 @@
 import { memoryUsage } from 'node:process';
 
 /** Looking at memory more often would cost more than it tells. */
-const LOOK_MS = 100;
+const LOOK_MS = 10;
 
 export interface WearLimits {
   /** 0 = no limit, both. */

@@ -117,7 +117,9 @@ for (const kind of ['process-pool', 'thread-pool'] as const) {
     });
     const names = new Set<string>();
     while (names.size < 2) {
-      const answer = await ask(world, '/leak');
+      // One that goes on to leak until its replacement is there may meet V8's own limit.
+      const isEnough = world.lines.length > 0;
+      const answer = await ask(world, isEnough ? '/name' : '/leak');
       t.equal(answer.status, 200);
       names.add(answer.text);
     }

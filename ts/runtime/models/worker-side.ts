@@ -78,7 +78,7 @@ export function startWorkerSide(
 }
 
 /** Looking at memory more often would cost more than it tells. */
-const LOOK_MS = 100;
+const LOOK_MS = 10;
 /** For what was sent to be read. */
 const CLOSE_MS = 1000;
 
