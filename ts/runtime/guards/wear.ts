@@ -13,23 +13,28 @@ export interface WearLimits {
 
 export class Wear {
   readonly #limits: WearLimits;
+  readonly #usedBytes: () => number;
   #requests = 0;
-  #lookedAt = 0;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(limits: WearLimits) {
+  /** @param usedBytes What counts as memory; default: what of the process is resident. */
+  constructor(limits: WearLimits, usedBytes: () => number = memoryUsage.rss) {
     this.#limits = limits;
+    this.#usedBytes = usedBytes;
   }
 
   /** After each request. @returns why it is enough; null = it is not. */
-  afterRequest(nowMs: number = performance.now()): string | null {
+  afterRequest(): string | null {
     const { maxRequests, maxMemoryMb } = this.#limits;
     this.#requests++;
     if (maxRequests > 0 && this.#requests >= maxRequests) {
       return `it has served ${this.#requests} requests (maxRequests)`;
     }
-    if (maxMemoryMb === 0 || nowMs - this.#lookedAt < LOOK_MS) return null;
-    this.#lookedAt = nowMs;
-    const usedMb = memoryUsage.rss() / (1 << 20);
+    if (maxMemoryMb === 0) return null;
+    const nowMs = performance.now();
+    if (nowMs - this.#lookedAtMs < LOOK_MS) return null;
+    this.#lookedAtMs = nowMs;
+    const usedMb = this.#usedBytes() / (1 << 20);
     if (usedMb <= maxMemoryMb) return null;
     return `it has ${Math.ceil(usedMb)} MB of memory, allowed are ${maxMemoryMb} (maxMemoryMb)`;
   }

@@ -6,6 +6,7 @@ import { isMainThread, workerData } from 'node:worker_threads';
 import { cutBackground, finishBackground } from '../background.ts';
 import type { Servlet } from '../exchange.ts';
 import { whenIdle } from '../guards/idle.ts';
+import { Wear } from '../guards/wear.ts';
 import { LinkExchange } from '../link/link-exchange.ts';
 import type { MasterMessage, WorkerLink } from '../link/messages.ts';
 import { processWorkerLink } from '../link/process-link.ts';
@@ -77,8 +78,6 @@ export function startWorkerSide(
   runWorker({ ...common, link, usedBytes: () => process.memoryUsage.rss() });
 }
 
-/** Looking at memory more often would cost more than it tells. */
-const LOOK_MS = 10;
 /** For what was sent to be read. */
 const CLOSE_MS = 1000;
 
@@ -93,13 +92,15 @@ class RunningWorker {
   #isEnding = false;
   /** null = not asked to stop. */
   #stopMs: number | null = null;
-  #lookedAtMs = -Infinity;
+  /** How many requests it may have is the master's to count. */
+  readonly #wear: Wear;
   #isRetiring = false;
   #endIdle: () => void = () => undefined;
   #onClosed: () => void = () => undefined;
 
   constructor(side: WorkerSide) {
     this.#side = side;
+    this.#wear = new Wear({ maxRequests: 0, maxMemoryMb: side.maxMemoryMb }, side.usedBytes);
   }
 
   async start(): Promise<void> {
@@ -151,18 +152,11 @@ class RunningWorker {
   }
 
   #look(): void {
-    const { maxMemoryMb, usedBytes, link } = this.#side;
-    if (maxMemoryMb === 0 || this.#isRetiring) return;
-    const now = performance.now();
-    if (now - this.#lookedAtMs < LOOK_MS) return;
-    this.#lookedAtMs = now;
-    const usedMb = usedBytes() / (1 << 20);
-    if (usedMb <= maxMemoryMb) return;
+    if (this.#isRetiring) return;
+    const reason = this.#wear.afterRequest();
+    if (reason === null) return;
     this.#isRetiring = true;
-    link.send({
-      type: 'retire',
-      reason: `it has ${Math.ceil(usedMb)} MB of memory, allowed are ${maxMemoryMb} (maxMemoryMb)`,
-    });
+    this.#side.link.send({ type: 'retire', reason });
   }
 
   #endWhenFree(): void {
