@@ -109,6 +109,7 @@ export async function engines(t: Test, server: WebServer): Promise<void> {
       const environment = environmentOf(pid).filter((one) => /^(USHER_|SHOP)/.test(one));
       t.same(environment, [
         'SHOP=1',
+        'USHER_PROTOCOL=ajp',
         `USHER_ADDRESS=127.0.0.1:${port}`,
         'USHER_HOST=127.0.0.1',
         `USHER_PORT=${port}`,

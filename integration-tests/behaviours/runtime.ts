@@ -67,8 +67,7 @@ export async function runtime(t: Test, server: WebServer): Promise<void> {
       usher_app pool command=${pooled} processes=1;
       usher_app cgi command=${program} protocol=cgi;
       usher_app ajp command=${program} protocol=ajp host=127.0.0.1:${ajp},route=r1;
-      usher_app jserv command=${program} protocol=ajp12 host=127.0.0.1:${jserv}
-                initial_env=USHER_PROTOCOL=ajp12;
+      usher_app jserv command=${program} protocol=ajp12 host=127.0.0.1:${jserv};
       server {
         listen 127.0.0.1:${site.port};
         client_max_body_size 0;
@@ -82,8 +81,7 @@ export async function runtime(t: Test, server: WebServer): Promise<void> {
       AppClass pool -command ${pooled} -processes 1
       AppClass cgi -command ${program} -protocol cgi
       AppClass ajp -command ${program} -protocol ajp -host 127.0.0.1:${ajp},route=r1
-      AppClass jserv -command ${program} -protocol ajp12 -host 127.0.0.1:${jserv} \\
-          -initial-env USHER_PROTOCOL=ajp12
+      AppClass jserv -command ${program} -protocol ajp12 -host 127.0.0.1:${jserv}
       ${Object.keys(protocols)
         .map((name) => `<Location /${name}>\n  UsherPass ${name}\n</Location>`)
         .join('\n')}`,

@@ -36,6 +36,7 @@ const options = {
   mount: '',
   context: '',
   attributes: [],
+  zones: [],
 };
 
 export interface GatewayBackend {

@@ -109,6 +109,7 @@ static const rule_t rules[] = {
     RULE(mount, S | E, A, ""),
     RULE(context, S | E, A, ""),
     RULE(requestAttribute, S | E, A, ""),
+    RULE(zone, S | E, A, ""),
 };
 
 static const char *protocol_words(unsigned protocols) {
@@ -266,11 +267,58 @@ static int check_version(usher_host_t host, const usher_option_values_t *values,
     return 0;
 }
 
+/* The bytes of a zone's path, without a slash at its end. */
+static size_t zone_path_length(const char *text) {
+    const char *equals = strrchr(text, '=');
+    size_t length = equals != NULL ? (size_t)(equals - text) : strlen(text);
+    while (length > 0 && text[length - 1] == '/')
+        length--;
+    return length;
+}
+
+static bool is_zone_name(const char *name) {
+    static const char bytes[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+    size_t length = strspn(name, bytes);
+    return length > 0 && name[length] == '\0';
+}
+
+/* Those of AJP 1.2 alone, each path once. */
+static int check_zones(usher_host_t host, const usher_option_values_t *values, char *error,
+                       size_t size) {
+    bool has_zones = strcasecmp(protocol_word(values), "ajp12") == 0;
+    for (size_t i = 0; i < values->count; i++) {
+        const usher_option_value_t *value = &values->values[i];
+        if (value->option != &usher_option_table[USHER_OPTION_zone])
+            continue;
+        if (!has_zones)
+            return usher_text_fail(error, size, "%s needs %s%sajp12; this class speaks %s",
+                                   show(host, value).text,
+                                   usher_options_spell(host, USHER_OPTION_protocol).text,
+                                   host == USHER_HOST_NGINX ? "=" : " ", protocol_word(values));
+        const char *equals = strrchr(value->text, '=');
+        if (equals != NULL && !is_zone_name(equals + 1))
+            return usher_text_fail(
+                error, size,
+                "%s: expected PATH or PATH=ZONE, ZONE of letters, digits, '_', '.', '-'",
+                show(host, value).text);
+        size_t length = zone_path_length(value->text);
+        for (size_t j = 0; j < i; j++) {
+            const usher_option_value_t *other = &values->values[j];
+            if (other->option == value->option && zone_path_length(other->text) == length &&
+                strncmp(other->text, value->text, length) == 0)
+                return usher_text_fail(error, size, "%s: this path is given twice",
+                                       show(host, value).text);
+        }
+    }
+    return 0;
+}
+
 /* ---- servlet engines that are started --------------------------------------------------------- */
 
-/* What each of them is told of its own address. */
+/* What each of them is told: how and where it is to listen. */
 static bool is_engine_variable(const char *text) {
-    static const char *const names[] = {"USHER_ADDRESS", "USHER_HOST", "USHER_PORT", "USHER_ROUTE"};
+    static const char *const names[] = {"USHER_PROTOCOL", "USHER_ADDRESS", "USHER_HOST",
+                                        "USHER_PORT", "USHER_ROUTE"};
     size_t length = strcspn(text, "=");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strlen(names[i]) == length && strncmp(names[i], text, length) == 0)
@@ -321,6 +369,7 @@ int usher_options_check_protocol(usher_scope_t scope, usher_host_t host,
         (scope == USHER_SCOPE_STATIC && check_engines(host, values, error, error_size) < 0) ||
         check_unique(host, values, error, error_size) < 0 ||
         check_names(host, values, error, error_size) < 0 ||
+        check_zones(host, values, error, error_size) < 0 ||
         check_pool(host, values, error, error_size) < 0)
         return -1;
     return check_mount(host, values, error, error_size);

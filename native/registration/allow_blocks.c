@@ -283,6 +283,8 @@ static bool put_engine(const usher_allow_t *allow, const char *name,
         return false;
     put_common(allow, values);
     put_all(stream, "limit", values, "limit");
+    bool is_old = strcasecmp(text_of(values, "protocol"), "ajp12") == 0;
+    put_prefixed(stream, "env", "USHER_PROTOCOL=", is_old ? "ajp12" : "ajp");
     return put_address(stream, host);
 }
 

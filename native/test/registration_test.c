@@ -796,15 +796,17 @@ static void test_allowed_gateways(void) {
                             "-host", "unix:/run/shop sock,weight=3", "-host", "h:05")),
            "program\ngateway=ajp\ncwd=/\n%1$s"
            "program\nservice=1\narg=catalina.sh\narg=run\ncwd=/\n%1$s"
-           "env=USHER_ADDRESS=127.0.0.1:8009\nenv=USHER_HOST=127.0.0.1\nenv=USHER_PORT=8009\n"
+           "env=USHER_PROTOCOL=ajp\nenv=USHER_ADDRESS=127.0.0.1:8009\nenv=USHER_HOST=127.0.0."
+           "1\nenv=USHER_PORT=8009\n"
            "env=USHER_ROUTE=a\n"
            "program\nservice=1\narg=catalina.sh\narg=run\ncwd=/\n%1$s"
-           "env=USHER_ADDRESS=[::1]:8010\nenv=USHER_HOST=::1\nenv=USHER_PORT=8010\n"
+           "env=USHER_PROTOCOL=ajp\nenv=USHER_ADDRESS=[::1]:8010\nenv=USHER_HOST=::1\nenv=USHER_"
+           "PORT=8010\n"
            "env=USHER_ROUTE=b.1\n"
            "program\nservice=1\narg=catalina.sh\narg=run\ncwd=/\n%1$s"
-           "env=USHER_ADDRESS=unix:/run/shop sock\n"
+           "env=USHER_PROTOCOL=ajp\nenv=USHER_ADDRESS=unix:/run/shop sock\n"
            "program\nservice=1\narg=catalina.sh\narg=run\ncwd=/\n%1$s"
-           "env=USHER_ADDRESS=h:05\nenv=USHER_HOST=h\nenv=USHER_PORT=5\n"
+           "env=USHER_PROTOCOL=ajp\nenv=USHER_ADDRESS=h:05\nenv=USHER_HOST=h\nenv=USHER_PORT=5\n"
            "dynamic\n%1$s",
            "a gateway, and a servlet engine for each address that is used");
     allows(DIRECTIVES(WORDS("AppClass", "/opt/t/engine", "-protocol", "ajp", "-host", "h:1",
@@ -815,7 +817,8 @@ static void test_allowed_gateways(void) {
            "program\ngateway=ajp\nsecret=/etc/s\ncwd=/\nuser=tomcat\ngroup=web\n"
            "program\nservice=1\narg=/opt/t/engine\ncwd=/opt/t\nuser=tomcat\ngroup=web\n"
            "env=NODE_OPTIONS=-r /x\nenv=A=2\nnice=3\nlog=/l\nsetuid=1\nlimit=nofile=64K\n"
-           "limit=core=0\nenv=USHER_ADDRESS=h:1\nenv=USHER_HOST=h\nenv=USHER_PORT=1\n"
+           "limit=core=0\nenv=USHER_PROTOCOL=ajp\nenv=USHER_ADDRESS=h:1\nenv=USHER_HOST=h\nenv="
+           "USHER_PORT=1\n"
            "dynamic\n%s",
            "whose options are the engine's, and none of them the gateway's");
     allows(DIRECTIVES(WORDS("ExternalAppClass", "a", "-protocol", "cgi", "-host", "h:1"),

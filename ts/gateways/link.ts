@@ -43,6 +43,14 @@ export interface EngineView {
   text: string;
 }
 
+/** As JServ's ApJServMount. */
+export interface ZoneMount {
+  /** Prefix at the engine, without a slash at its end. */
+  path: string;
+  /** null: what follows the prefix is the zone's name. */
+  zone: string | null;
+}
+
 export interface AjpOptions {
   protocol: 'ajp' | 'ajp12';
   packetBytes: number;
@@ -85,6 +93,8 @@ export interface AjpOptions {
   context: string;
   /** FastCGI parameters that the backend gets as request attributes. */
   attributes: readonly string[];
+  /** AJP 1.2: paths that name servlets. */
+  zones: readonly ZoneMount[];
 }
 
 export interface BackendState {

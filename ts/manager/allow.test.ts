@@ -71,6 +71,7 @@ FCGIConfig -dynamicRoot /two -path-check roots
 t.test('servlet engines: one for each address, with what the class says of them', async (t) => {
   const path = 'env=PATH=/usr/local/bin:/usr/bin:/bin';
   const engine = ['program', 'service=1', 'arg=/bin/echo', 'arg=run', 'cwd=/w', path, 'env=A=1'];
+  engine.push('env=USHER_PROTOCOL=ajp');
   const owner = ['user=u', 'group=g', 'nice=3', 'limit=core=0', 'log=/l', 'setuid=1'];
   t.same(
     allowed(`

@@ -158,10 +158,12 @@ function withEngines(config: ClassConfig, gateway: GatewayConfig, options: Optio
   const { args, env, cwd, user, group, nice, resourceLimits, logFile, allowSetuid } = config;
   const { startTimeoutMs, stopSignal, stopTimeoutMs, maxLifetimeMs, memoryLimitBytes } = config;
   const downs = new Set(list(options, 'down').map((host) => host.split(',')[0]));
+  const protocol = config.protocol === 'ajp12' ? 'ajp12' : 'ajp';
+  const program = { args, cwd, user, group, nice, resourceLimits, logFile, allowSetuid };
   const engines: EnginesConfig = {
-    protocol: config.protocol === 'ajp12' ? 'ajp12' : 'ajp',
+    protocol,
     backends: gateway.backends.filter(({ name }) => !downs.has(name)),
-    program: { args, env, cwd, user, group, nice, resourceLimits, logFile, allowSetuid },
+    program: { ...program, env: [...env, `USHER_PROTOCOL=${protocol}`] },
     authenticates: config.protocol === 'ajp12' && gateway.secretFile !== null,
     ...{ startTimeoutMs, stopSignal, stopTimeoutMs, maxLifetimeMs, memoryLimitBytes },
     livenessTimeoutMs: number(options, 'livenessTimeout', 60_000),

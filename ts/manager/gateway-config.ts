@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a class of protocol cgi, ajp or ajp12 needs of the gateway that serves it: arguments that decide
 // what it may run (the launcher compares them with what is allowed), and what it is told over its link.
-import type { Activation, AjpOptions, BackendConfig, CgiOptions } from '../gateways/link.ts';
+import type {
+  Activation,
+  AjpOptions,
+  BackendConfig,
+  CgiOptions,
+  ZoneMount,
+} from '../gateways/link.ts';
 import type { OptionValue } from '../native/native.ts';
 
 export type Protocol = 'fastcgi' | 'cgi' | 'ajp' | 'ajp12';
@@ -104,6 +110,7 @@ export function ajpGateway(options: Options, protocol: 'ajp' | 'ajp12'): Gateway
       mount: withoutSlash(text(options, 'mount', '')),
       context: withoutSlash(text(options, 'context', '')),
       attributes: list(options, 'requestAttribute'),
+      zones: list(options, 'zone').map(readZone),
     },
     backends,
   };
@@ -120,6 +127,13 @@ function readBackend(host: string, isBackup: boolean): BackendConfig {
     activation: (said.get('activation')?.toLowerCase() ?? 'active') as Activation,
     isBackup,
   };
+}
+
+/** "/servlets=root", or "/servlets". */
+function readZone(text: string): ZoneMount {
+  const at = text.lastIndexOf('=');
+  if (at === -1) return { path: withoutSlash(text), zone: null };
+  return { path: withoutSlash(text.slice(0, at)), zone: text.slice(at + 1) };
 }
 
 function withoutSlash(path: string): string {

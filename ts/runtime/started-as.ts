@@ -35,7 +35,7 @@ export interface Start {
  *   descriptor 0 listens              FastCGI: a process manager has started it, or cgi-fcgi
  *   GATEWAY_INTERFACE=CGI/…           CGI
  *   LISTEN_FDS, LISTEN_PID            systemd's sockets; LISTEN_FDNAMES with protocols, else FastCGI
- *   USHER_ADDRESS                     an engine of a class: AJP 1.3, or USHER_PROTOCOL=ajp12
+ *   USHER_ADDRESS                     an engine of a class: AJP 1.3 or, with USHER_PROTOCOL=ajp12, 1.2
  *   nothing                           HTTP at HOST, PORT: 127.0.0.1:8080
  *
  * USHER_SECRET_FILE is the secretFile of AJP. Throws TypeError for words that cannot be understood.

@@ -65,7 +65,7 @@ function remarks({ copiesAllEnv, zones, secretKeyFile }: JservProperties): strin
       : []),
     ...(zones.size > 0
       ? [
-          `zones=${[...zones.keys()].join(',')}: requests name no zone; the engine finds the servlet by the path`,
+          `zones=${[...zones.keys()].join(',')}: for each "ApJServMount PATH /ZONE" add -zone PATH=ZONE (nginx: zone=PATH=ZONE)`,
         ]
       : []),
     ...(secretKeyFile === null

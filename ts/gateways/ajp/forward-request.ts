@@ -14,6 +14,8 @@ export interface PreparedRequest {
   /** To be completed: Content-Length. */
   fields: Field[];
   attributes: RequestAttributes;
+  /** As the backend sees it, decoded. */
+  path: string;
   /** Of its session. */
   routes: readonly string[];
   /** The web server's name and version. */
@@ -57,7 +59,7 @@ export function prepareRequest(
     ? sessionRoutes(path, params.get('HTTP_COOKIE'), options.sessionPath, options.sessionCookie)
     : NO_ROUTES;
   const serverSoftware = params.get('SERVER_SOFTWARE') ?? '';
-  return { request, fields, attributes, routes, serverSoftware };
+  return { request, fields, attributes, path, routes, serverSoftware };
 }
 
 function portOf(text: string | undefined, ssl: boolean): number {

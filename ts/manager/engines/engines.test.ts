@@ -9,6 +9,7 @@ type Options = Record<string, string | string[] | number | boolean>;
 
 const A = '127.0.0.1:8009';
 const B = '[::1]:8010';
+const AJP = 'USHER_PROTOCOL=ajp';
 
 function configOf(options: Options = {}) {
   const base = { protocol: 'ajp', command: '/opt/engine run', host: [`${A},route=a`] };
@@ -64,11 +65,11 @@ t.test('an engine for each address, then the gateway', async (t) => {
   t.same(
     world.services.map(({ spec }) => spec.env.slice(2)),
     [
-      [`USHER_ADDRESS=${A}`, 'USHER_HOST=127.0.0.1', 'USHER_PORT=8009', 'USHER_ROUTE=a'],
-      [`USHER_ADDRESS=${B}`, 'USHER_HOST=::1', 'USHER_PORT=8010'],
-      ['USHER_ADDRESS=unix:/run/spare'],
+      [AJP, `USHER_ADDRESS=${A}`, 'USHER_HOST=127.0.0.1', 'USHER_PORT=8009', 'USHER_ROUTE=a'],
+      [AJP, `USHER_ADDRESS=${B}`, 'USHER_HOST=::1', 'USHER_PORT=8010'],
+      [AJP, 'USHER_ADDRESS=unix:/run/spare'],
     ],
-    'each is told where to listen',
+    'each is told how and where to listen',
   );
   t.match(world.services[0]?.spec, {
     ...{ args: ['/opt/engine', 'run'], cwd: '/srv', nice: 5, user: 'tomcat' },

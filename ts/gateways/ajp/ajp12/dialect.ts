@@ -10,6 +10,7 @@ import type { PoolOptions } from '../pool.ts';
 import type { BodyCoding } from '../request-body.ts';
 import { Ajp12Connection } from './connection.ts';
 import { ajp12Request } from './request.ts';
+import { Zones } from './zones.ts';
 
 const BODY_BYTES_MAX = 65536;
 
@@ -23,19 +24,22 @@ export class Ajp12Dialect implements Dialect {
   readonly pool: PoolOptions;
   readonly #options: AjpOptions;
   readonly #environment: DialectEnvironment;
+  readonly #zones: Zones;
   readonly #addresses = new Map<Backend, BackendAddress>();
 
   constructor(options: AjpOptions, environment: DialectEnvironment) {
     this.#options = options;
     this.#environment = environment;
+    this.#zones = new Zones(options.zones);
     // No connection waits for a request, and none can be asked.
     this.pool = { ...options, poolMin: 0, pingConnectMs: 0, pingPrepostMs: 0, pingIntervalMs: 0 };
   }
 
-  encode({ request, serverSoftware }: PreparedRequest, backend: Backend): Buffer {
+  encode({ request, path, serverSoftware }: PreparedRequest, backend: Backend): Buffer {
     const address = this.#addresses.get(backend);
     const engineHost = address !== undefined && 'host' in address ? address.host : '';
-    return encodeRequest(ajp12Request(request, engineHost, serverSoftware));
+    const named = this.#zones.servletAt(path);
+    return encodeRequest(ajp12Request(request, named, engineHost, serverSoftware));
   }
 
   connector(backend: Backend, address: BackendAddress): Connector {

@@ -77,6 +77,37 @@ t.test('a request and its answer', async (t) => {
   t.equal(answer.stderr, '');
 });
 
+t.test('servlets by their names', async (t) => {
+  const zones = [
+    { path: '/app/servlets', zone: 'root' },
+    { path: '/app/servlets/deep', zone: 'deep' },
+    { path: '/app/any', zone: null },
+  ];
+  const [w, engine] = await world(t, { options: { zones, mount: '/shop', context: '/app' } });
+  engine.onRequest = ({ zone, servlet, scriptName, pathInfo, requestUri }, connection) => {
+    connection.end(`A: b\n\n${[zone, servlet, scriptName, pathInfo, requestUri].join('|')}`);
+  };
+  const named = async (rest: string, expected: string) => {
+    const answer = await w.request({ DOCUMENT_URI: `/shop/${rest}` }).answer();
+    t.equal(body(answer), `${expected}|/app/${rest.replace(' ', '%20')}`, rest);
+  };
+  await named('servlets/cart', 'root|cart|/app/servlets/cart|');
+  await named('servlets/cart/a b/', 'root|cart|/app/servlets/cart|/a b/');
+  await named('servlets/cart;jsessionid=1.a/x', 'root|cart|/app/servlets/cart|/x');
+  await named('servlets/', 'root||/app/servlets|/');
+  await named('servlets', 'root||/app/servlets|');
+  await named('servlets/deep/cart', 'deep|cart|/app/servlets/deep/cart|');
+  await named('servletsx/cart', '|||');
+  await named('any/deep;x/cart;y/z', 'deep|cart|/app/any/deep/cart|/z');
+  await named('any/deep', 'deep||/app/any|/deep');
+  await named('any', '||/app/any|');
+  const itself = await w
+    .request({ DOCUMENT_URI: '/shop/servlets/org.apache.jserv.JServ' })
+    .answer();
+  t.match(text(itself), /^Status: 403 Forbidden\r\n/);
+  t.match(itself.stderr, /names the engine's own servlet/);
+});
+
 t.test('each request has a connection; the web server keeps its own', async (t) => {
   const [w, engine] = await world(t);
   engine.onRequest = ({ requestUri }, connection) => connection.end(`A: b\n\n${requestUri}`);

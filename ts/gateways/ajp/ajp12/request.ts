@@ -3,10 +3,12 @@
 // 1.3 has attributes for.
 import type { Ajp12Request, Field } from '../../../protocols/ajp12/types.ts';
 import type { ForwardRequest, RequestAttributes } from '../../../protocols/ajp13/types.ts';
+import type { NamedServlet } from './zones.ts';
 
-/** Zone, servlet and the parts of the path are null, as with mod_jk: the engine takes the uri apart. */
+/** Where no zone has the path, all of `named` is null, as with mod_jk: the engine takes the uri apart. */
 export function ajp12Request(
   request: ForwardRequest,
+  named: NamedServlet,
   engineHost: string,
   serverSoftware: string,
 ): Ajp12Request {
@@ -19,8 +21,8 @@ export function ajp12Request(
     serverProtocol: protocol,
     ...{ remoteAddr, remoteHost: remoteHost ?? '', remoteUser, authType, serverName, serverPort },
     ...{ engineHost, serverSoftware, route },
-    ...{ zone: '', servlet: '', documentRoot: '', pathInfo: '', pathTranslated: '' },
-    ...{ scriptFilename: '', scriptName: '', serverSignature: '' },
+    ...named,
+    ...{ documentRoot: '', pathTranslated: '', scriptFilename: '', serverSignature: '' },
     environment: environment(request.isSsl, request.attributes),
     fields: request.fields,
   };

@@ -39,6 +39,7 @@ export const ajpOptions: AjpOptions = {
   mount: '',
   context: '',
   attributes: [],
+  zones: [],
 };
 
 export interface WorldOptions {
