@@ -182,6 +182,29 @@ t.test('servlets of zones; stop by a signal of AJP', async (t) => {
   t.equal(jvm.child.exitCode, 0);
 });
 
+t.test('one file for several engines of a class: Usher says where each listens', async (t) => {
+  const file = properties(await freePort());
+  writeFileSync(
+    `${root}/several.mjs`,
+    `import { serve } from ${JSON.stringify(runtime)};
+     await serve((req, res) => res.end(process.env.USHER_ROUTE));`,
+  );
+  const words = [`${root}/several.mjs`, file];
+  const start = async (route: string) => {
+    const port = await freePort();
+    const address = { USHER_HOST: '127.0.0.1', USHER_PORT: `${port}` };
+    const env = { USHER_ADDRESS: `127.0.0.1:${port}`, ...address, USHER_ROUTE: route };
+    return { engine: new Jvm(t, port, words, env), env };
+  };
+  const [a, b] = await Promise.all([start('a'), start('b')]);
+  t.equal(await a.engine.ask({}), '200 a');
+  t.equal(await b.engine.ask({}), '200 b');
+  const stop = new Jvm(t, 0, [...words, '-s'], a.env);
+  t.equal(await stop.ended(), '');
+  t.match(await a.engine.ended(), /a web server asks for a shutdown/);
+  t.equal(await b.engine.ask({}), '200 b');
+});
+
 t.test('mistakes', async (t) => {
   const of = async (words: string[]) => {
     const jvm = new Jvm(t, 0, words);

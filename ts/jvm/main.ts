@@ -8,6 +8,7 @@ import { ConfigError } from '../config/config-error.ts';
 import { type JservProperties, parseJservProperties } from '../config/jserv-properties.ts';
 import { type ListenOptions, type ServeOptions, serve } from '../runtime/index.ts';
 import { type JvmCommand, JvmUsageError, parseJvmCommand } from './command-line.ts';
+import { engineAddress, spelled } from './engine-address.ts';
 import { sendSignal } from './signal.ts';
 import { loadServlets } from './zones.ts';
 
@@ -58,11 +59,10 @@ async function main(words: readonly string[]): Promise<void> {
 }
 
 function listenOptions(properties: JservProperties): ListenOptions {
-  const { bindAddress, port, secretKeyFile, challengeSize, allowedAddresses } = properties;
-  const host = bindAddress === 'localhost' ? '127.0.0.1' : (bindAddress ?? '0.0.0.0');
+  const { secretKeyFile, challengeSize, allowedAddresses } = properties;
   return {
     protocol: 'ajp12',
-    address: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+    address: spelled(engineAddress(properties)),
     ...(secretKeyFile === null
       ? {}
       : {

@@ -6,19 +6,20 @@ import type { JservProperties } from '../config/jserv-properties.ts';
 import { Ajp12ClientDecoder } from '../protocols/ajp12/client-decoder.ts';
 import { encodeSignal } from '../protocols/ajp12/client-encoder.ts';
 import type { Signal } from '../protocols/ajp12/types.ts';
+import { engineAddress, spelled } from './engine-address.ts';
 
 const PATIENCE_MS = 10_000;
 
 /** Resolves when the engine has heard it. Rejects with an error that names the address. */
 export function sendSignal(properties: JservProperties, signal: Signal): Promise<void> {
-  const { bindAddress, port, secretKeyFile } = properties;
-  const host = bindAddress ?? '127.0.0.1';
+  const { secretKeyFile } = properties;
+  const address = engineAddress(properties);
   const key = secretKeyFile === null ? null : readFileSync(secretKeyFile);
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port });
+    const socket = connect(address);
     const fail = (reason: string) => {
       socket.destroy();
-      reject(new Error(`the engine at ${host}:${port}: ${reason}`));
+      reject(new Error(`the engine at ${spelled(address)}: ${reason}`));
     };
     socket.setTimeout(PATIENCE_MS, () => fail(`no word within ${PATIENCE_MS} ms`));
     const send = () => socket.end(encodeSignal(signal));

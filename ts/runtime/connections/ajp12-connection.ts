@@ -49,8 +49,11 @@ class Ajp12Connection extends ServerConnection {
     super(socket);
     this.#owner = owner;
     this.#close = onClose;
-    // Of a Unix socket there is no address.
-    this.#isLocal = socket.remoteAddress === undefined || isLoopback(socket.remoteAddress);
+    const { remoteAddress, localAddress } = socket;
+    this.#isLocal =
+      remoteAddress === undefined || // a Unix socket's
+      remoteAddress === localAddress ||
+      isLoopback(remoteAddress);
     const { key, challengeBytes = CHALLENGE_BYTES } = options;
     const authentication = key === null ? null : { challenge: randomBytes(challengeBytes), key };
     this.#decoder = new Ajp12ServerDecoder(
