@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import t from 'tap';
+import { plainMetadata } from '../link/plain-metadata.ts';
+import { PlacedMetadata } from './placed-metadata.ts';
 import { metadataOf } from './request-metadata.ts';
 import { type Handler, type HandlerStyle, servletOf } from './servlet-of.ts';
 import { servletsOf } from './servlets-of.ts';
@@ -104,6 +106,9 @@ t.test('by name', async (t) => {
   t.equal(await text({ url: '/servlets/hello?a' }), 'hello /servlets/hello  hello');
   t.equal(await text({ url: '/servlet/hello/p/q' }), 'hello /servlet/hello /p/q hello');
   t.equal(await text({ url: '/app/servlets/h%65llo/' }), 'hello /app/servlets/hello / hello');
+  const withSession = '/servlets/hello;jsessionid=1.a';
+  t.equal(await text({ url: withSession }), 'hello /servlets/hello  hello');
+  t.equal(await text({ url: `${withSession}/p;q` }), 'hello /servlets/hello /p;q hello');
   t.equal((await ask(handlers, { url: '/servlets/hell' })).status, 404);
   t.equal((await ask(handlers, { url: '/hello' })).status, 404);
   t.equal((await ask(handlers, { url: '*' })).status, 404);
@@ -127,4 +132,13 @@ t.test('by path', async (t) => {
   t.match(await text('/a/../x'), '404', 'as web servers look at it');
   t.match(await text('/a/%2e%2E/x'), '404');
   t.equal(await text('/x/..//a/./b/'), 'ab /a/b / null');
+});
+
+t.test('all else is told as the web server has it', async (t) => {
+  const variables = new Map([['A', 'b']]);
+  const more = { remoteUser: 'anna', route: 'r1', zone: 'z', isSecure: true, variables };
+  const { metadata } = new MemoryExchange({ metadata: more }).head;
+  const given = plainMetadata(metadata);
+  const own = { scriptName: '/s', pathInfo: '/p', servlet: 'cart' };
+  t.same(plainMetadata(new PlacedMetadata(metadata, '/s', '/p', 'cart')), { ...given, ...own });
 });

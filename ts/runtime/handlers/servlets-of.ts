@@ -2,6 +2,7 @@
 // Several applications in one program: which one a request is for.
 import type { RequestHead, Servlet } from '../exchange.ts';
 import type { RequestMetadata } from '../metadata.ts';
+import { PlacedMetadata } from './placed-metadata.ts';
 import { type Handler, type HandlerStyle, servletOf } from './servlet-of.ts';
 
 interface Chosen {
@@ -80,18 +81,18 @@ function byPath(
   const path = pathOf(head.url);
   const { metadata } = head;
   if (metadata.servlet === null && names.size > 0) {
-    const match = /^(.*?\/servlets?\/([^/]+))(\/.*)?$/.exec(path);
+    const match = /^(.*?\/servlets?\/([^/;]+))(?:;[^/]*)?(\/.*)?$/.exec(path);
     const [, scriptName = '', name = '', pathInfo = ''] = match ?? [];
     const servlet = names.get(name);
     if (servlet !== undefined) {
-      return { servlet, metadata: placed(metadata, scriptName, pathInfo, name) };
+      return { servlet, metadata: new PlacedMetadata(metadata, scriptName, pathInfo, name) };
     }
   }
   for (const [mount, servlet] of mounts) {
     if (!path.startsWith(mount)) continue;
     const rest = path.slice(mount.length);
     if (rest !== '' && !rest.startsWith('/')) continue;
-    return { servlet, metadata: placed(metadata, mount, rest, metadata.servlet) };
+    return { servlet, metadata: new PlacedMetadata(metadata, mount, rest) };
   }
   return null;
 }
@@ -119,36 +120,4 @@ function byteOf(_: string, hex: string): string {
 /** UTF-8 as bytes. */
 function bytesOf(key: string): string {
   return Buffer.from(key).toString('latin1');
-}
-
-function placed(
-  metadata: RequestMetadata,
-  scriptName: string,
-  pathInfo: string,
-  servlet: string | null,
-): RequestMetadata {
-  return {
-    protocol: metadata.protocol,
-    role: metadata.role,
-    remoteUser: metadata.remoteUser,
-    authType: metadata.authType,
-    remoteAddress: metadata.remoteAddress,
-    remotePort: metadata.remotePort,
-    remoteHost: metadata.remoteHost,
-    localAddress: metadata.localAddress,
-    serverName: metadata.serverName,
-    serverPort: metadata.serverPort,
-    serverSoftware: metadata.serverSoftware,
-    isSecure: metadata.isSecure,
-    tls: metadata.tls,
-    scriptName,
-    pathInfo,
-    pathTranslated: metadata.pathTranslated,
-    scriptFilename: metadata.scriptFilename,
-    documentRoot: metadata.documentRoot,
-    route: metadata.route,
-    zone: metadata.zone,
-    servlet,
-    variables: metadata.variables,
-  };
 }
