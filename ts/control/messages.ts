@@ -127,32 +127,109 @@ export interface ClassTotals {
  * -request-timeout.
  */
 export interface Journey {
+  /** Of this start, in every place that tells of it: small letters and digits. Never given again while
+   * the machine runs. */
+  id: string;
   /** Name of the class. */
   class: string;
-  /** As it was run, quoted for reading. */
+  /** As it was run, quoted for reading, without secrets. */
   command: string;
   startedAt: string;
+  /** null = there was none, or none yet. */
+  pid: number | null;
+  /** What the program ran as and in; null = not known: a former manager started it. */
+  setting: JourneySetting | null;
   steps: JourneyStep[];
   outcome: 'ready' | 'not-started' | 'exited' | 'timed-out' | 'hung';
   exitCode?: number;
   /** "SIGSEGV" … */
   exitSignal?: string;
   livedMs?: number;
-  /** The last 4 kB of the program's stdout and stderr. */
+  /** The most memory it had, where its exit told. */
+  rssBytes?: number;
+  /** The last 4 kB of the program's stdout and stderr, without secrets. */
   output: string;
   /** What its processes were doing before they were killed: wchan, system calls, descriptors. */
   snapshot?: string;
-  /** What happened and what to do about it, in a sentence or two. */
+  /** What happened, in a sentence. */
   explanation: string;
+  /** null = nothing has failed. */
+  cause: JourneyCause | null;
+  /** What to do about it, for people; '' = nothing is known. */
+  hint: string;
+}
+
+/** Why a start failed, as far as it can be told from outside. */
+export type JourneyCause =
+  | 'file-missing'
+  | 'is-directory'
+  | 'not-executable'
+  | 'path-denied'
+  | 'interpreter-missing'
+  | 'interpreter-crlf'
+  | 'no-program'
+  | 'library-missing'
+  | 'wrong-architecture'
+  | 'user-unknown'
+  | 'user-denied'
+  | 'not-allowed'
+  | 'cwd-missing'
+  | 'cwd-denied'
+  | 'limit-denied'
+  | 'limit-too-low'
+  | 'address-in-use'
+  | 'cgi-program'
+  | 'exited-at-once'
+  | 'exited-with-error'
+  | 'killed-by-signal'
+  | 'out-of-memory'
+  | 'not-ready-in-time'
+  | 'hung'
+  | 'engine-failed'
+  | 'other';
+
+/** Values are those of the process where it came so far, else what was asked for. */
+export interface JourneySetting {
+  /** "www-data (33)". */
+  user: string;
+  group: string;
+  /** The supplementary ones. */
+  groups: string[];
+  cwd: string;
+  /** "nofile=1024": soft limits, and those that -limit sets. */
+  limits: string[];
+  /** NAME=value; of what may be a secret, and of what is long, the value is masked or cut. */
+  environment: string[];
 }
 
 export interface JourneyStep {
-  /** "endpoint", "fork", "cwd", "setuid", "exec", "ready" … */
+  /** "endpoint", "path", "user", "fork", "limit", "setuid", "cwd", "exec", "ready", "answer" … */
   name: string;
   /** From the beginning of the start to the end of this step. */
   ms: number;
+  /** What came of it, for people. */
+  did?: string;
   /** Set on the step that failed. */
   error?: string;
+}
+
+/** Starts of one class, or the one that was asked for. */
+export interface Explanation {
+  schema: 1;
+  class: string;
+  kind: ClassKind;
+  protocol: string;
+  state: ClassState;
+  /** Instances that serve now. */
+  ready: number;
+  /** What a request gets that comes now, in a sentence. */
+  now: string;
+  /** When the class is tried again by itself; null = it has not failed. */
+  nextTryAt: string | null;
+  /** The start that was asked for; null = the class was. */
+  id: string | null;
+  /** Newest first: the last failures, and the last start that succeeded; or the one that was asked for. */
+  journeys: Journey[];
 }
 
 export interface Pong {

@@ -78,8 +78,9 @@ function isSaved(value: unknown): value is SavedFailures | null {
 function isJourney(value: unknown): value is Journey | null {
   if (value === null) return true;
   if (typeof value !== 'object') return false;
-  const { outcome, explanation, output, steps } = value as Partial<Journey>;
+  const { id, outcome, explanation, output, steps } = value as Partial<Journey>;
   return (
+    typeof id === 'string' &&
     typeof outcome === 'string' &&
     typeof explanation === 'string' &&
     typeof output === 'string' &&

@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import type { Journey } from '../control/messages.ts';
 import type { Exit } from '../process/launcher.ts';
 import type { ClassConfig } from './class-config.ts';
+import { newJourneyId } from './journey-id.ts';
 
 export function beginJourney({
   key,
@@ -16,13 +17,18 @@ export function beginJourney({
     /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`,
   );
   return {
+    id: newJourneyId(),
     class: key,
     command: user === null ? command.join(' ') : `${command.join(' ')} (as ${user})`,
     startedAt: new Date().toISOString(),
+    pid: null,
+    setting: null,
     steps: [],
     outcome: 'not-started',
     output: '',
     explanation: '',
+    cause: null,
+    hint: '',
   };
 }
 

@@ -40,9 +40,19 @@ export function sampleClass(changes: Partial<ClassStatus> = {}): ClassStatus {
 
 export function sampleFailure(changes: Partial<Journey> = {}): Journey {
   return {
+    id: 'k41x2mz3q',
     class: 'broken',
     command: '/srv/broken.fcgi --fast',
     startedAt: '2025-01-02T03:04:05.000Z',
+    pid: 4243,
+    setting: {
+      user: 'www-data (33)',
+      group: 'www-data (33)',
+      groups: [],
+      cwd: '/srv',
+      limits: ['nofile=1024'],
+      environment: ['PATH=/usr/bin:/bin', 'DB_PASSWORD=***'],
+    },
     steps: [
       { name: 'endpoint', ms: 0.2 },
       { name: 'exec', ms: 1.4 },
@@ -53,6 +63,8 @@ export function sampleFailure(changes: Partial<Journey> = {}): Journey {
     livedMs: 30,
     output: 'loading\ncannot open database\n',
     explanation: 'exited with status 3 30 ms after its start',
+    cause: 'exited-with-error',
+    hint: 'Read its last lines of output.',
     ...changes,
   };
 }
