@@ -122,6 +122,19 @@ Napi::Value IsQuiet(const Napi::CallbackInfo &info) {
     return Napi::Boolean::New(info.Env(), is_quiet);
 }
 
+/* Who connected, or made, the other end of a UNIX socket. */
+Napi::Value Peer(const Napi::CallbackInfo &info) {
+    const int fd = Arguments(info).Next("fd").Descriptor();
+    usher_os_peer_t peer;
+    if (usher_os_peer(fd, &peer) < 0) {
+        throw MakeSystemError(info.Env(), "peer", errno);
+    }
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("pid", peer.pid);
+    result.Set("uid", peer.uid);
+    return result;
+}
+
 } // namespace
 
 Napi::Object Export(Napi::Env env, Napi::Object exports) {
@@ -139,6 +152,7 @@ Napi::Object Export(Napi::Env env, Napi::Object exports) {
     exports.Set("connections", Napi::Function::New<Connections>(env, "connections"));
     exports.Set("isLocked", Napi::Function::New<IsLocked>(env, "isLocked"));
     exports.Set("isQuiet", Napi::Function::New<IsQuiet>(env, "isQuiet"));
+    exports.Set("peer", Napi::Function::New<Peer>(env, "peer"));
     return exports;
 }
 

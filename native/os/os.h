@@ -61,6 +61,14 @@ typedef struct {
 int usher_os_connections(const char *path, uint16_t port, uint32_t inode, bool only_waiting,
                          usher_os_connections_t *connections);
 
+typedef struct {
+    pid_t pid;
+    uid_t uid;
+} usher_os_peer_t;
+
+/* Who connected, or made, the other end of a connected UNIX socket. */
+int usher_os_peer(int fd, usher_os_peer_t *peer);
+
 #ifdef __cplusplus
 }
 #endif

@@ -208,3 +208,17 @@ int usher_os_accept_queue(uint32_t inode) {
     errno = error;
     return queue;
 }
+
+int usher_os_peer(int fd, usher_os_peer_t *peer) {
+    struct ucred credentials;
+    socklen_t length = sizeof(credentials);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0) {
+        return -1;
+    }
+    if (credentials.pid == 0 && credentials.uid == (uid_t)-1) { /* it has none */
+        errno = ENOTCONN;
+        return -1;
+    }
+    *peer = (usher_os_peer_t){.pid = credentials.pid, .uid = credentials.uid};
+    return 0;
+}

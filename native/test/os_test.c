@@ -184,6 +184,20 @@ static void test_connections(void) {
     has_connections(NULL, ntohs(inet_address.sin_port), listener, any, length);
 }
 
+static void test_peer(void) {
+    int ends[2];
+    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
+    usher_os_peer_t peer;
+    ok(usher_os_peer(ends[0], &peer) == 0 && peer.pid == getpid() && peer.uid == geteuid(),
+       "who made the other end");
+    close(ends[0]);
+    close(ends[1]);
+    ok(usher_os_peer(ends[0], &peer) == -1 && errno == EBADF, "no descriptor");
+    int inet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ok(usher_os_peer(inet, &peer) == -1, "a socket whose peer is no process");
+    close(inet);
+}
+
 int main(void) {
     alarm(60);
     test_clocks();
@@ -192,5 +206,6 @@ int main(void) {
     test_processes();
     test_accept_queue();
     test_connections();
+    test_peer();
     return done_testing();
 }

@@ -2,12 +2,13 @@
 // Server and client over a real socket.
 import { chmodSync } from 'node:fs';
 import { createServer as createHttpServer, request as httpRequest, type Server } from 'node:http';
-import { createServer as createNetServer } from 'node:net';
+import { connect, createServer as createNetServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { refuseOthers } from '../manager/control-peers.ts';
 import { ControlClient, controlSocketName, NoManagerError, RequestFailedError } from './client.ts';
 import type { StopRequest } from './messages.ts';
-import { bodyBytesMax, ControlError, type ControlHandlers } from './server.ts';
+import { bodyBytesMax, ControlError, type ControlHandlers, connectionsMax } from './server.ts';
 import { listenAsManager, makeRuntimeDir, sampleStatus } from './testing/sample.ts';
 
 async function listen(
@@ -18,6 +19,19 @@ async function listen(
   const server = await listenAsManager(runtimeDir, handlers);
   t.teardown(() => server.close());
   return { runtimeDir, client: new ControlClient(runtimeDir, { timeoutMs: 2000 }), server };
+}
+
+const isRoot = process.getuid?.() === 0;
+const nobody = 65_534;
+
+/** Connections made by `action` are that user's. */
+async function asNobody(action: () => Promise<unknown>): Promise<void> {
+  process.seteuid?.(nobody);
+  try {
+    await action();
+  } finally {
+    process.seteuid?.(0);
+  }
 }
 
 interface Raw {
@@ -66,6 +80,8 @@ t.test('a request that the server cannot take', async (t) => {
     [400, 'bad-request', rawRequest(runtimeDir, 'POST', '/v1/stop', '{')],
     [400, 'bad-request', rawRequest(runtimeDir, 'POST', '/v1/stop', '[]')],
     [400, 'bad-request', rawRequest(runtimeDir, 'POST', '/v1/stop', '{"force":1}')],
+    [400, 'bad-request', rawRequest(runtimeDir, 'POST', '/v1/stop', '{"force":true,"now":1}')],
+    [400, 'bad-request', rawRequest(runtimeDir, 'GET', '/v1/ping?x=1')],
     [413, 'too-large', rawRequest(runtimeDir, 'POST', '/v1/stop', ' '.repeat(bodyBytesMax + 1))],
   ];
   for (const [status, code, answer] of cases) {
@@ -73,12 +89,34 @@ t.test('a request that the server cannot take', async (t) => {
   }
 });
 
-t.test('what is optional, and what is ignored', async (t) => {
+t.test('what is wrong with a request is said', async (t) => {
+  const { runtimeDir } = await listen(t);
+  const long = 'x'.repeat(5000);
+  const cases: [path: string, body: object, text: string][] = [
+    ['/v1/stop', { now: 1 }, '/v1/stop: "now" is not known here; known: force'],
+    ['/v1/stop', [], '/v1/stop: the request must be a JSON object'],
+    ['/v1/restart', { wait: 0, class: 'a' }, '/v1/restart: "wait" must be true or false'],
+    ['/v1/restart', {}, '/v1/restart: "class" must be a text of 1 to 4096 characters'],
+    ['/v1/retry', { class: long }, '/v1/retry: "class" must be a text of 1 to 4096 characters'],
+    [
+      '/v1/backend',
+      { class: 'a', backend: 'b', activation: 'off' },
+      '/v1/backend: "activation" must be active, disabled or stopped',
+    ],
+    ['/v1/upgrade', { layoutVersion: 1.5 }, '/v1/upgrade: "layoutVersion" must be a whole number'],
+  ];
+  for (const [path, body, message] of cases) {
+    const answer = await rawRequest(runtimeDir, 'POST', path, JSON.stringify(body));
+    t.same(answer, { status: 400, body: { error: { code: 'bad-request', message } } });
+  }
+});
+
+t.test('what is optional', async (t) => {
   const { runtimeDir } = await listen(t, {
     stop: ({ force }) => ({ pid: force ? 1 : 2, instances: 0 }),
   });
   t.match(await rawRequest(runtimeDir, 'POST', '/v1/stop'), { status: 200, body: { pid: 2 } });
-  t.match(await rawRequest(runtimeDir, 'GET', '/v1/ping?x=1'), { status: 200 });
+  t.match(await rawRequest(runtimeDir, 'GET', '/v1/ping?'), { status: 200 });
 });
 
 t.test('a handler that fails', async (t) => {
@@ -145,4 +183,67 @@ t.test('gone', async (t) => {
   setTimeout(() => server.close(), 30);
   await client.gone(5000, 5);
   t.pass('returns when nobody listens any more');
+});
+
+t.test(
+  'other users are refused',
+  { skip: !isRoot && 'only root can be another user' },
+  async (t) => {
+    const runtimeDir = makeRuntimeDir(t);
+    const server = await listenAsManager(
+      runtimeDir,
+      {},
+      {
+        refusal: refuseOthers({ uid: 0, runtimeDir }),
+      },
+    );
+    t.teardown(() => server.close());
+    const client = new ControlClient(runtimeDir, { timeoutMs: 60_000 });
+    chmodSync(runtimeDir, 0o755);
+    chmodSync(client.socketPath, 0o666); // somebody was careless
+    t.same(await client.ping(), { pid: 99, version: '0.1.0' }, 'root');
+    await asNobody(async () => {
+      await t.rejects(client.status(), {
+        code: 'forbidden',
+        message: `you are user ${nobody}: only root and the owner of ${runtimeDir} may use this manager`,
+      });
+    });
+    chmodSync(client.socketPath, 0o600);
+    await asNobody(() => t.rejects(client.ping(), { code: 'forbidden', message: /no permission/ }));
+  },
+);
+
+t.test('so many clients and no more', async (t) => {
+  const { runtimeDir, client, server } = await listen(t, { status: () => new Promise(() => {}) });
+  const path = join(runtimeDir, controlSocketName);
+  const idle = Array.from({ length: connectionsMax }, () => connect(path));
+  t.teardown(() => {
+    for (const socket of idle) socket.destroy();
+    server.closeAllConnections();
+  });
+  await Promise.all(
+    idle.map((socket) => new Promise((resolve) => socket.once('connect', resolve))),
+  );
+  await t.rejects(client.ping(), { code: 'busy', message: /64 clients are connected already/ });
+  idle[0]?.destroy();
+  for (;;) {
+    const pong = await client.ping().catch(() => null);
+    if (pong) break;
+  }
+  t.pass('one has gone: the next is served');
+});
+
+t.test('a body without an end is cut off', async (t) => {
+  const { runtimeDir, client } = await listen(t);
+  const socket = connect(join(runtimeDir, controlSocketName));
+  socket.on('error', () => {}); // it is cut off while it writes
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.write('POST /v1/stop HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
+  const chunk = `10000\r\n${' '.repeat(0x10000)}\r\n`;
+  const more = (): void => {
+    if (!socket.destroyed) socket.write(chunk, more);
+  };
+  more();
+  await closed;
+  t.match(await client.ping(), { pid: 99 });
 });

@@ -3,6 +3,11 @@
 // in server.ts. The only thing both ends share. Times of day are ISO 8601 in UTC.
 
 export const statusSchema = 1;
+/** Grows with every route and field: what an older manager does not know it refuses. */
+export const apiVersion = 2;
+/** With every answer: apiVersion, and the version of the package. */
+export const apiHeader = 'usher-api';
+export const versionHeader = 'usher-version';
 
 export interface Status {
   schema: typeof statusSchema;

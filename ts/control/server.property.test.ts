@@ -92,6 +92,33 @@ function say(runtimeDir: string, bytes: Buffer): Promise<string> {
   });
 }
 
+t.test('no field that nobody knows is taken', async (t) => {
+  const runtimeDir = await listen(t);
+  const valid: [string, Record<string, unknown>][] = [
+    ['/v1/stop', { force: true }],
+    ['/v1/restart', { class: 'app', wait: false }],
+    ['/v1/retry', { class: 'app' }],
+    ['/v1/backend', { class: 'app', backend: 'a:1', activation: 'active' }],
+    ['/v1/upgrade', { layoutVersion: 1 }],
+  ];
+  const change = fc.record({
+    asked: fc.constantFrom(...valid),
+    name: fc.oneof(fc.string(), fc.constantFrom('constructor', 'toString', 'Class', 'class ')),
+    value: fc.jsonValue({ maxDepth: 1 }),
+  });
+  await holds(
+    t,
+    fc.asyncProperty(change, async ({ asked: [path, body], name, value }) => {
+      if (Object.hasOwn(body, name) || name === '__proto__' || name === 'wait') return true;
+      const changed = JSON.stringify({ ...body, [name]: value });
+      const { status, text } = await ask(runtimeDir, 'POST', path, changed);
+      const { error } = JSON.parse(text) as { error?: { message?: string } };
+      return status === 400 && error?.message?.includes('is not known here') === true;
+    }),
+    200,
+  );
+});
+
 t.test('any bytes, and requests that break off', async (t) => {
   const runtimeDir = await listen(t);
   const client = new ControlClient(runtimeDir, { timeoutMs: 60_000 });

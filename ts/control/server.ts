@@ -2,21 +2,39 @@
 // The manager's end of the control socket: HTTP with JSON bodies. Wired up in ts/manager, which
 // implements the handlers and lets the server listen on the descriptor that the launcher handed over.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type {
-  Activation,
-  BackendAsked,
-  ClassAsked,
-  ClassChanged,
-  ErrorBody,
-  Pong,
-  Status,
-  Stopping,
-  StopRequest,
-  UpgradeRequest,
-  Upgrading,
+import type { Socket } from 'node:net';
+import type { z } from 'zod';
+import {
+  apiHeader,
+  apiVersion,
+  type BackendAsked,
+  type ClassAsked,
+  type ClassChanged,
+  type ErrorBody,
+  type Pong,
+  type Status,
+  type Stopping,
+  type StopRequest,
+  type UpgradeRequest,
+  type Upgrading,
+  versionHeader,
 } from './messages.ts';
+import {
+  backendAsked,
+  classAsked,
+  explainIssues,
+  nothing,
+  stopRequest,
+  upgradeRequest,
+} from './requests.ts';
 
 export const bodyBytesMax = 65_536;
+/** Of those above, each is told to come again. */
+export const connectionsMax = 64;
+/** A body so much larger is not worth an answer. */
+const DROPPED_BYTES_MAX = 16 * bodyBytesMax;
+/** So long may a request take to arrive, and an answer to be read. */
+const REQUEST_MS = 30_000;
 
 /** What the manager does for a client. A handler that throws a ControlError chooses the answer. */
 export interface ControlHandlers {
@@ -53,49 +71,55 @@ export class ControlError extends Error {
 interface Route {
   method: 'GET' | 'POST';
   path: string;
-  answer(handlers: ControlHandlers, body: Record<string, unknown>): unknown;
+  answer(handlers: ControlHandlers, request: unknown): unknown;
+}
+
+/** @param schema Of the body; with GET of what follows the question mark. */
+function route<Schema extends z.ZodType>(
+  method: Route['method'],
+  path: string,
+  schema: Schema,
+  answer: (handlers: ControlHandlers, request: z.output<Schema>) => unknown,
+): Route {
+  return {
+    method,
+    path,
+    answer: (handlers, request) => {
+      const { success, data, error } = schema.safeParse(request);
+      if (success) return answer(handlers, data);
+      throw new ControlError(400, 'bad-request', `${path}: ${explainIssues(schema, error)}`);
+    },
+  };
 }
 
 const routes: Route[] = [
-  { method: 'GET', path: '/v1/ping', answer: (handlers) => handlers.ping() },
-  { method: 'GET', path: '/v1/status', answer: (handlers) => handlers.status() },
-  {
-    method: 'POST',
-    path: '/v1/stop',
-    answer: (handlers, body) => handlers.stop({ force: optionalBoolean(body, 'force') }),
-  },
-  {
-    method: 'POST',
-    path: '/v1/restart',
-    answer: (handlers, body) => handlers.restart(classAsked(body)),
-  },
-  {
-    method: 'POST',
-    path: '/v1/retry',
-    answer: (handlers, body) => handlers.retry(classAsked(body)),
-  },
-  {
-    method: 'POST',
-    path: '/v1/backend',
-    answer: (handlers, body) =>
-      handlers.backend({
-        class: requiredText(body, 'class'),
-        backend: requiredText(body, 'backend'),
-        activation: requiredActivation(body),
-      }),
-  },
-  {
-    method: 'POST',
-    path: '/v1/upgrade',
-    answer: (handlers, body) =>
-      handlers.upgrade({ layoutVersion: requiredNumber(body, 'layoutVersion') }),
-  },
+  route('GET', '/v1/ping', nothing, (handlers) => handlers.ping()),
+  route('GET', '/v1/status', nothing, (handlers) => handlers.status()),
+  route('POST', '/v1/stop', stopRequest, (handlers, request) => handlers.stop(request)),
+  route('POST', '/v1/restart', classAsked, (handlers, request) => handlers.restart(request)),
+  route('POST', '/v1/retry', classAsked, (handlers, request) => handlers.retry(request)),
+  route('POST', '/v1/backend', backendAsked, (handlers, request) => handlers.backend(request)),
+  route('POST', '/v1/upgrade', upgradeRequest, (handlers, request) => handlers.upgrade(request)),
 ];
 
-/** The server; the caller calls listen({ fd }) or listen(path). */
-export function createControlServer(handlers: ControlHandlers): Server {
-  return createServer((request, response) => {
-    answer(handlers, request).then(
+export interface ControlOptions {
+  /** Told to clients with every answer. */
+  version: string;
+  /** Why who is at the other end may not use it; null = may. */
+  refusal(peer: Socket): string | null;
+}
+
+/**
+ * The server; the caller calls listen({ fd }) or listen(path). No client can hang it: bodies, times and
+ * connections have limits.
+ */
+export function createControlServer(handlers: ControlHandlers, options: ControlOptions): Server {
+  const refusals = new WeakMap<Socket, ControlError>();
+  let connections = 0;
+  const server = createServer((request, response) => {
+    response.setHeader(apiHeader, apiVersion);
+    response.setHeader(versionHeader, options.version);
+    answer(handlers, request, refusals.get(request.socket)).then(
       (result) => send(response, 200, result),
       (error: unknown) => {
         const known = error instanceof ControlError ? error : internalError(error);
@@ -104,10 +128,40 @@ export function createControlServer(handlers: ControlHandlers): Server {
       },
     );
   });
+  server.on('connection', (socket) => {
+    connections += 1;
+    socket.once('close', () => {
+      connections -= 1;
+    });
+    const refusal = refusalOf(socket, connections, options);
+    if (refusal) refusals.set(socket, refusal);
+  });
+  server.headersTimeout = REQUEST_MS;
+  server.requestTimeout = REQUEST_MS;
+  server.maxConnections = 2 * connectionsMax;
+  return server;
 }
 
-async function answer(handlers: ControlHandlers, request: IncomingMessage): Promise<unknown> {
-  const path = (request.url ?? '').replace(/\?.*$/s, '');
+function refusalOf(
+  socket: Socket,
+  connections: number,
+  { refusal }: ControlOptions,
+): ControlError | null {
+  const reason = refusal(socket);
+  if (reason !== null) return new ControlError(403, 'forbidden', reason);
+  if (connections <= connectionsMax) return null;
+  const text = `${connectionsMax} clients are connected already: try again later`;
+  return new ControlError(503, 'busy', text);
+}
+
+async function answer(
+  handlers: ControlHandlers,
+  request: IncomingMessage,
+  refusal: ControlError | undefined,
+): Promise<unknown> {
+  const body = await readBody(request);
+  if (refusal) throw refusal;
+  const { path, query } = splitUrl(request.url ?? '');
   const known = routes.filter((route) => route.path === path);
   if (known.length === 0) throw new ControlError(404, 'not-found', `there is no route ${path}`);
   const route = known.find(({ method }) => method === request.method);
@@ -115,26 +169,26 @@ async function answer(handlers: ControlHandlers, request: IncomingMessage): Prom
     const allowed = known.map(({ method }) => method).join(', ');
     throw new ControlError(405, 'method-not-allowed', `${path} takes ${allowed}`);
   }
-  return route.answer(handlers, await readBody(request));
+  if (route.method === 'GET') return route.answer(handlers, Object.fromEntries(query));
+  return route.answer(handlers, body.length === 0 ? {} : parseJson(body.toString('utf8')));
 }
 
-async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
+function splitUrl(url: string): { path: string; query: URLSearchParams } {
+  const [path = '', ...rest] = url.split('?');
+  return { path, query: new URLSearchParams(rest.join('?')) };
+}
+
+/** What is beyond the limit is read and dropped, so that the client sees the answer; but not for ever. */
+async function readBody(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    // What is beyond the limit is read and dropped, so that the client sees the answer.
     if (bytes <= bodyBytesMax) chunks.push(chunk);
+    if (bytes > DROPPED_BYTES_MAX) request.destroy();
   }
-  if (bytes > bodyBytesMax) {
-    throw new ControlError(413, 'too-large', `a request body holds at most ${bodyBytesMax} bytes`);
-  }
-  if (bytes === 0) return {};
-  const body = parseJson(Buffer.concat(chunks).toString('utf8'));
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new ControlError(400, 'bad-request', 'the request body is not a JSON object');
-  }
-  return body as Record<string, unknown>;
+  if (bytes <= bodyBytesMax) return Buffer.concat(chunks);
+  throw new ControlError(413, 'too-large', `a request body holds at most ${bodyBytesMax} bytes`);
 }
 
 function parseJson(text: string): unknown {
@@ -143,41 +197,6 @@ function parseJson(text: string): unknown {
   } catch (error) {
     throw new ControlError(400, 'bad-request', `the request body is not JSON: ${messageOf(error)}`);
   }
-}
-
-function optionalBoolean(body: Record<string, unknown>, name: string, otherwise = false): boolean {
-  const value = body[name] ?? otherwise;
-  if (typeof value === 'boolean') return value;
-  throw new ControlError(400, 'bad-request', `"${name}" must be true or false`);
-}
-
-function classAsked(body: Record<string, unknown>): ClassAsked {
-  return { class: requiredText(body, 'class'), wait: optionalBoolean(body, 'wait', true) };
-}
-
-function requiredText(body: Record<string, unknown>, name: string): string {
-  const value = body[name];
-  if (typeof value === 'string' && value !== '') return value;
-  throw new ControlError(400, 'bad-request', `"${name}" must be a text that is not empty`);
-}
-
-function requiredActivation({ activation }: Record<string, unknown>): Activation {
-  switch (activation) {
-    case 'active':
-    case 'disabled':
-    case 'stopped':
-      return activation;
-    default: {
-      const text = '"activation" must be active, disabled or stopped';
-      throw new ControlError(400, 'bad-request', text);
-    }
-  }
-}
-
-function requiredNumber(body: Record<string, unknown>, name: string): number {
-  const value = body[name];
-  if (typeof value === 'number' && Number.isSafeInteger(value)) return value;
-  throw new ControlError(400, 'bad-request', `"${name}" must be a whole number`);
 }
 
 function internalError(error: unknown): ControlError {
@@ -190,6 +209,7 @@ function messageOf(error: unknown): string {
 
 function send(response: ServerResponse, httpStatus: number, body: unknown): void {
   const bytes = Buffer.from(`${JSON.stringify(body)}\n`);
+  response.socket?.setTimeout(REQUEST_MS); // without progress; then it is destroyed
   response.writeHead(httpStatus, {
     'content-type': 'application/json; charset=utf-8',
     'content-length': bytes.length,

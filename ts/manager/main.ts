@@ -4,6 +4,7 @@ import { closeSync, readFileSync } from 'node:fs';
 import { createControlServer } from '../control/server.ts';
 import { native } from '../native/native.ts';
 import { Launcher } from '../process/launcher.ts';
+import { refuseOthers } from './control-peers.ts';
 import { isGone } from './gone.ts';
 import { createLog } from './log.ts';
 import { Manager } from './manager.ts';
@@ -14,10 +15,9 @@ const EXIT_CONFIG = 78;
 
 const log = createLog();
 
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
+const { version } = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+) as { version: string };
 
 process.on('uncaughtException', (error) => {
   log('error', 'manager.crashed', { text: error.message, stack: error.stack });
@@ -44,7 +44,7 @@ const manager = new Manager({
   launcher,
   welcome,
   log,
-  version: version(),
+  version,
 });
 try {
   await manager.start();
@@ -53,4 +53,7 @@ try {
   log('error', 'config.invalid', { text: error.message });
   process.exit(EXIT_CONFIG);
 }
-if (welcome.controlFd >= 0) createControlServer(manager).listen({ fd: welcome.controlFd });
+if (welcome.controlFd >= 0) {
+  const refusal = refuseOthers(welcome);
+  createControlServer(manager, { version, refusal }).listen({ fd: welcome.controlFd });
+}

@@ -651,4 +651,6 @@ t.test('what waits in a socket', async (t) => {
   t.equal(await becomesLoud(), true, 'the end');
   t.equal(native.isQuiet(4_000_000), false, 'no descriptor');
   t.throws(() => native.isQuiet(-1), { message: /^fd: expected/ });
+  t.same(native.peer(fd), { pid: process.pid, uid: process.geteuid?.() });
+  t.throws(() => native.peer(4_000_000), { code: 'ERR_USHER_SYSTEM', errno: 9 });
 });

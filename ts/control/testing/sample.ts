@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { controlSocketName } from '../client.ts';
 import type { ClassStatus, Journey, Status } from '../messages.ts';
-import { type ControlHandlers, createControlServer } from '../server.ts';
+import { type ControlHandlers, type ControlOptions, createControlServer } from '../server.ts';
 
 export function sampleClass(changes: Partial<ClassStatus> = {}): ClassStatus {
   return {
@@ -99,8 +99,9 @@ export function makeRuntimeDir(t: { teardown(handler: () => void): void }): stri
 export async function listenAsManager(
   runtimeDir: string,
   handlers: Partial<ControlHandlers> = {},
+  options: Partial<ControlOptions> = {},
 ): Promise<Server> {
-  const server = createControlServer({
+  const answers: ControlHandlers = {
     ping: () => ({ pid: 99, version: '0.1.0' }),
     status: () => sampleStatus(),
     stop: () => ({ pid: 99, instances: 1 }),
@@ -109,6 +110,11 @@ export async function listenAsManager(
     backend: (request) => request,
     upgrade: () => ({ pid: 99, version: '0.1.0' }),
     ...handlers,
+  };
+  const server = createControlServer(answers, {
+    version: '0.1.0',
+    refusal: () => null,
+    ...options,
   });
   await new Promise<void>((resolve) => {
     server.listen(join(runtimeDir, controlSocketName), resolve);

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a client may ask for, field by field: a request that says anything else is refused, with what is
+// wrong and what is allowed. Types are those of messages.ts.
+import { z } from 'zod';
+import type { BackendAsked, ClassAsked, StopRequest, UpgradeRequest } from './messages.ts';
+
+/** Longer than any name or path of a class. */
+const TEXT_MAX = 4096;
+
+export const nothing = body({});
+
+export const stopRequest = body({
+  force: flag(false),
+}) satisfies z.ZodType<StopRequest>;
+
+export const classAsked = body({
+  class: text(),
+  wait: flag(true),
+}) satisfies z.ZodType<ClassAsked>;
+
+export const backendAsked = body({
+  class: text(),
+  backend: text(),
+  activation: z.enum(['active', 'disabled', 'stopped'], 'must be active, disabled or stopped'),
+}) satisfies z.ZodType<BackendAsked>;
+
+export const upgradeRequest = body({
+  layoutVersion: whole(),
+}) satisfies z.ZodType<UpgradeRequest>;
+
+function body<Shape extends z.ZodRawShape>(shape: Shape) {
+  const error: z.core.$ZodErrorMap = ({ code }) =>
+    code === 'invalid_type' ? 'must be a JSON object' : undefined;
+  return z.strictObject(shape, { error });
+}
+
+function text() {
+  const expected = `must be a text of 1 to ${TEXT_MAX} characters`;
+  return z.string(expected).min(1, expected).max(TEXT_MAX, expected);
+}
+
+function flag(otherwise: boolean) {
+  return z.boolean('must be true or false').default(otherwise);
+}
+
+function whole() {
+  return z.int('must be a whole number');
+}
+
+/** What is wrong, in one line: the first thing only. */
+export function explainIssues(schema: z.ZodType, { issues }: z.ZodError): string {
+  const [issue] = issues;
+  if (issue === undefined) return 'it is wrong';
+  if (issue.code !== 'unrecognized_keys') return `${nameOf(issue.path)} ${issue.message}`;
+  const keys = issue.keys.map((key) => JSON.stringify(key.slice(0, TEXT_MAX))).join(', ');
+  const fields = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+  return `${keys} is not known here; known: ${fields.join(', ') || 'nothing'}`;
+}
+
+function nameOf(path: PropertyKey[]): string {
+  return path.length === 0 ? 'the request' : `"${path.join('.')}"`;
+}
