@@ -5,7 +5,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { holds } from '../../testing/properties.ts';
 import { ProtocolError } from '../protocol-error.ts';
-import { decodePairs, encodePairs } from './pairs.ts';
+import { encodePairs } from './pairs.ts';
+import { decodeParams } from './params.ts';
 import { Told } from './testing/told.ts';
 import { abort, begin, pairs, record, stream } from './testing/web-server.ts';
 
@@ -151,7 +152,7 @@ t.test('names and values', async (t) => {
     t,
     fc.property(any, (values) => {
       const bytes = encodePairs(values);
-      const read = [...decodePairs(bytes)];
+      const read = [...decodeParams(bytes)];
       return (
         bytes.equals(pairs(values)) && JSON.stringify(read) === JSON.stringify([...new Map(values)])
       );

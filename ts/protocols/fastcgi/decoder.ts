@@ -4,7 +4,7 @@
 import { ProtocolError } from '../protocol-error.ts';
 import { answerRecords, endWithoutOutput, getValuesResult, unknownType } from './encoder.ts';
 import { GatheredBytes } from './gathered-bytes.ts';
-import { decodePairs } from './pairs.ts';
+import { decodeParams } from './params.ts';
 import {
   BEGIN_REQUEST_BYTES,
   HEADER_BYTES,
@@ -188,7 +188,7 @@ export class FastcgiDecoder implements FastcgiServer {
         this.#begin(this.#control.take());
         return;
       case 'values':
-        this.#answerValues(decodePairs(this.#control.take()));
+        this.#answerValues(decodeParams(this.#control.take()));
         return;
       case 'params':
         this.#endParams();
@@ -223,7 +223,7 @@ export class FastcgiDecoder implements FastcgiServer {
 
   #endParams(): void {
     const id = this.#id;
-    const params = decodePairs(this.#params.take());
+    const params = decodeParams(this.#params.take());
     // An authorizer gets no body, and servers differ in whether they say that it ends.
     const isResponder = this.#role === 'responder';
     this.#phase = isResponder ? 'body' : 'ended';

@@ -9,6 +9,7 @@ export {
   stdoutHeader,
   stdoutRecords,
 } from './encoder.ts';
+export { Params, type ParamsOrder } from './params.ts';
 export { CONTENT_BYTES_MAX, type ProtocolStatus, protocolStatus } from './records.ts';
 export type {
   FastcgiEvents,

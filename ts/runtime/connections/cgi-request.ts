@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The head of a request from its CGI variables: FastCGI parameters, or the environment of a process.
 import { bodyModeOfParams } from '../../protocols/ajp13/body-mode.ts';
+import { Params, type ParamsOrder } from '../../protocols/fastcgi/params.ts';
 import { ProtocolError } from '../../protocols/protocol-error.ts';
 import type { RequestHead } from '../exchange.ts';
 import type { RequestMetadata } from '../metadata.ts';
@@ -88,20 +89,49 @@ function bodyBytesOf(
 /** Proxy is a header like others here, as nothing of this becomes the environment of a process. */
 function fieldsOf(variables: ReadonlyMap<string, string>, isChunked: boolean): string[] {
   const fields: string[] = [];
-  for (const [param, value] of variables) {
-    if (!param.startsWith('HTTP_')) continue;
-    let name = names.get(param);
-    if (name === undefined) name = learn(param);
-    if (name === null) continue;
+  const add = (name: string, value: string): void => {
     // Of a body whose length is known the coding is gone.
-    if (name === 'Transfer-Encoding' && !isChunked) continue;
-    fields.push(name, value);
-  }
+    if (isChunked || name !== 'Transfer-Encoding') fields.push(name, value);
+  };
+  if (variables instanceof Params) eachOfParams(variables, add);
+  else eachField(variables, add);
   const type = variables.get('CONTENT_TYPE') || variables.get('HTTP_CONTENT_TYPE');
   if (type) fields.push('Content-Type', type);
   const length = variables.get('CONTENT_LENGTH') || variables.get('HTTP_CONTENT_LENGTH');
   if (length) fields.push('Content-Length', length);
   return fields;
+}
+
+type Add = (name: string, value: string) => void;
+
+function eachField(variables: ReadonlyMap<string, string>, add: Add): void {
+  for (const [variable, value] of variables) {
+    const name = nameOf(variable);
+    if (name !== null) add(name, value);
+  }
+}
+
+/** Names of fields and the places of their values, which are the same as often as the order is. */
+const known = new WeakMap<ParamsOrder, readonly (readonly [name: string, place: number])[]>();
+
+function eachOfParams(params: Params, add: Add): void {
+  const { order } = params;
+  let fields = known.get(order);
+  if (fields === undefined) {
+    fields = [...order.places].flatMap(([param, place]) => {
+      const name = nameOf(param);
+      return name === null ? [] : [[name, place] as const];
+    });
+    known.set(order, fields);
+  }
+  for (const [name, place] of fields) add(name, params.valueAt(place));
+}
+
+/** null: not a header. */
+function nameOf(param: string): string | null {
+  if (!param.startsWith('HTTP_')) return null;
+  const name = names.get(param);
+  return name === undefined ? learn(param) : name;
 }
 
 function learn(param: string): string | null {

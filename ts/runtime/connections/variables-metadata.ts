@@ -5,7 +5,8 @@ import type { ProtocolName, RequestMetadata, TlsMetadata } from '../metadata.ts'
 export class VariablesMetadata implements RequestMetadata {
   readonly protocol: ProtocolName;
   readonly role: RequestMetadata['role'];
-  readonly variables: ReadonlyMap<string, string>;
+  readonly #variables: ReadonlyMap<string, string>;
+  #map: ReadonlyMap<string, string> | null = null;
 
   constructor(
     protocol: ProtocolName,
@@ -14,7 +15,13 @@ export class VariablesMetadata implements RequestMetadata {
   ) {
     this.protocol = protocol;
     this.role = role;
-    this.variables = variables;
+    this.#variables = variables;
+  }
+
+  /** A Map, for people who look at it. */
+  get variables(): ReadonlyMap<string, string> {
+    this.#map ??= this.#variables instanceof Map ? this.#variables : new Map(this.#variables);
+    return this.#map;
   }
 
   get remoteUser(): string | null {
@@ -54,11 +61,11 @@ export class VariablesMetadata implements RequestMetadata {
   }
 
   get isSecure(): boolean {
-    return isSecure(this.variables);
+    return isSecure(this.#variables);
   }
 
   get tls(): TlsMetadata | null {
-    return tlsOf(this.variables);
+    return tlsOf(this.#variables);
   }
 
   get scriptName(): string {
@@ -108,7 +115,7 @@ export class VariablesMetadata implements RequestMetadata {
 
   /** Empty is as good as missing: web servers say so of what they do not know. */
   #text(name: string): string | null {
-    return this.variables.get(name) || null;
+    return this.#variables.get(name) || null;
   }
 }
 
