@@ -32,15 +32,20 @@ const defaults = {
   workers: 1, // of nginx, and workers of pools: 2
 };
 
+/** What a program could reach that costs nothing but Node's own reading and writing. */
+const bound = { id: 'constant', label: 'constant answer', kind: 'constant' };
+
 const goals = [
   { of: 'node', to: 'http', atLeast: 1.2, aim: 1.5 },
   { of: 'fetch', to: 'http' },
+  { of: bound.id, to: 'http' },
 ];
 
 const programs = [
   { id: 'http', label: 'node:http', kind: 'http' },
   { id: 'node', label: 'runtime (req, res)', kind: 'node' },
   { id: 'fetch', label: 'runtime fetch', kind: 'fetch' },
+  bound,
   { id: 'sequential', label: 'sequential', kind: 'node', options: { model: 'sequential' } },
   {
     id: 'process-pool',

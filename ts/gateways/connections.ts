@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The FastCGI side of a gateway: connections of web servers at a listening socket, descriptor 0.
+
 import { createServer, type Server } from 'node:net';
 import type { ProtocolError } from '../protocols/protocol-error.ts';
+import { accepted } from '../serving/accepted-socket.ts';
 import {
   type ServedRequest as Exchange,
   FastcgiConnection,
@@ -31,9 +33,9 @@ export class Connections {
 
   constructor(events: ConnectionsEvents) {
     this.#events = events;
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => {
+    this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
       this.#connections.add(
-        new FastcgiConnection(socket, {
+        new FastcgiConnection(accepted(socket), {
           onRequest: (exchange) => {
             this.#running++;
             return events.onRequest(exchange);

@@ -4,6 +4,7 @@
 // the connection ends. What the bytes mean is the protocol's, in the classes that extend this one.
 import type { Socket } from 'node:net';
 import { ProtocolError } from '../protocols/protocol-error.ts';
+import { readFrom } from './accepted-socket.ts';
 
 /** Waiting to be written: beyond this send() says false. */
 const OUTPUT_BYTES_MAX = 256 << 10;
@@ -33,7 +34,7 @@ export abstract class ServerConnection {
 
   protected constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    readFrom(socket, (chunk) => this.#onData(chunk));
     socket.on('drain', () => this.#onDrain());
     socket.on('error', () => undefined); // 'close' follows
     socket.on('end', () => this.onPeerEnd());

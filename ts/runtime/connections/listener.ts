@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Signal } from '../../protocols/ajp12/types.ts';
+import { accepted } from '../../serving/accepted-socket.ts';
 import type { ServerConnection } from '../../serving/server-connection.ts';
 import type { ListenOptions, ListenProtocol } from '../options.ts';
 import { ajp12Connection } from './ajp12-connection.ts';
@@ -46,12 +47,13 @@ export async function listen(options: ListenOptions, owner: ListenerOwner): Prom
   const connect = connectionsOf(options, owner);
   const connections = new Set<ServerConnection>();
   let isStopping = false;
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  const accepting = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true };
+  const server = createServer(accepting, (socket) => {
     if (!mayConnect(socket.remoteAddress)) {
       socket.destroy();
       return;
     }
-    const connection = connect(socket, () => connections.delete(connection));
+    const connection = connect(accepted(socket), () => connections.delete(connection));
     connections.add(connection);
     if (isStopping) connection.close();
   });
