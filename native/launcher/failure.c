@@ -15,3 +15,8 @@ int fail(failure_t *failure, const char *step, int errno_value, const char *form
     va_end(arguments);
     return -1;
 }
+
+int fail_because(failure_t *failure, const char *cause) {
+    snprintf(failure->cause, sizeof(failure->cause), "%s", cause);
+    return -1;
+}

@@ -7,10 +7,14 @@ typedef struct {
     char step[16]; /* one word: bind, exec … */
     int errno_value;
     char text[512]; /* one line that names the thing at fault */
+    char cause
+        [24]; /* where more is known than step and errno say: a JourneyCause of the manager's */
 } failure_t;
 
-/* Fill `failure` and return -1. */
+/* Fill `failure`, without a cause, and return -1. */
 int fail(failure_t *failure, const char *step, int errno_value, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* Add the cause, and return -1. */
+int fail_because(failure_t *failure, const char *cause);
 
 #endif

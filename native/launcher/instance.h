@@ -42,6 +42,8 @@ struct instance {
     int link_end;        /* of a gateway: kept for the next manager while it lives; -1 = none */
     uint32_t link_inode; /* of that, to know it again; 0 = none */
     uint64_t started_ns;
+    uint64_t permitted_ns, user_found_ns; /* steps before the fork; of this launcher's instances */
+    spawn_facts_t facts;                  /* the same */
     uint64_t start_timeout_ns;
     uint64_t probe_interval_ns;
     uint64_t group_kill_ns; /* has_group: when KILL comes */

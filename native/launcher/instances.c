@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -121,12 +122,46 @@ bool instance_is_service(const instance_t *instance) {
     return instance->endpoint_id == 0;
 }
 
+static void add_step(message_t *message, const char *name, uint64_t at_ns) {
+    char step[64];
+    snprintf(step, sizeof(step), "%s=%llu", name, (unsigned long long)at_ns);
+    if (at_ns != 0)
+        message_add(message, "step", step);
+}
+
+/* What it was and when, as far as it came. */
+static void add_facts(message_t *message, const instance_t *instance) {
+    const spawn_facts_t *facts = &instance->facts;
+    add_step(message, "path", instance->permitted_ns);
+    add_step(message, "user", instance->user_found_ns);
+    add_step(message, "fork", facts->forked_ns);
+    add_step(message, "limit", facts->limited_ns);
+    add_step(message, "setuid", facts->became_ns);
+    add_step(message, "cwd", facts->entered_ns);
+    if (facts->forked_ns == 0)
+        return;
+    message_add_number(message, "uid", facts->uid);
+    message_add_number(message, "gid", facts->gid);
+    for (int i = 0; i < facts->groups_count; i++)
+        message_add_number(message, "group", facts->groups[i]);
+    for (size_t i = 0; i < LIMITS_MAX; i++) {
+        char limit[64];
+        if (facts->limits[i] == RLIM_INFINITY)
+            continue;
+        snprintf(limit, sizeof(limit), "%s=%llu", limits_name(i),
+                 (unsigned long long)facts->limits[i]);
+        message_add(message, "limit", limit);
+    }
+}
+
 static void launched(instance_t *instance) {
     close_status(instance);
     instance->state = instance_is_service(instance) ? READY : STARTING;
     message_t *message = message_begin("started");
     message_add_number(message, "id", instance->id);
     message_add_number(message, "pid", instance->group.pid);
+    add_facts(message, instance);
+    add_step(message, "exec", usher_os_now_ns());
     send_with_link(message, instance);
     if (instance->state == STARTING)
         begin_probing(instance);
@@ -139,15 +174,23 @@ static void launch_failed(instance_t *instance, const failure_t *failure) {
     instance->state = FAILED;
     instance_remove_id(instance);
     instance_remove_record(instance);
-    link_send(message_begin_failed(instance->id, failure));
+    message_t *message = message_begin_failed(instance->id, failure);
+    add_facts(message, instance);
+    link_send(message);
 }
 
 static void read_status(instance_t *instance) {
-    failure_t failure;
-    ssize_t length = read(instance->status_watch.fd, &failure, sizeof(failure));
-    if (length == (ssize_t)sizeof(failure))
-        launch_failed(instance, &failure);
-    else if (length >= 0 || (errno != EAGAIN && errno != EINTR))
+    spawn_report_t report;
+    ssize_t length;
+    while ((length = read(instance->status_watch.fd, &report, sizeof(report))) ==
+           (ssize_t)sizeof(report)) {
+        instance->facts = report.facts;
+        if (report.has_failed) {
+            launch_failed(instance, &report.failure);
+            return;
+        }
+    }
+    if (length >= 0 || (errno != EAGAIN && errno != EINTR))
         launched(instance);
 }
 
@@ -194,6 +237,8 @@ static instance_t *new_requested(const instance_request_t *request) {
         return NULL;
     instance->state = LAUNCHING;
     instance->started_ns = usher_os_now_ns();
+    instance->permitted_ns = request->permitted_ns;
+    instance->user_found_ns = request->user_found_ns;
     instance->start_timeout_ns = (uint64_t)request->start_timeout_ms * NS_PER_MS;
     if (endpoint != NULL)
         put_on(instance, endpoint);

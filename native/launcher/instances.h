@@ -21,9 +21,10 @@ typedef struct {
     const endpoint_t *endpoint; /* NULL = a service */
     const char *tag;
     spawn_program_t program;
-    int64_t start_timeout_ms; /* of what has an endpoint */
-    const char *log;          /* file for its output; NULL = none */
-    int link_end;             /* the manager's end of a gateway's link, to be copied; -1 = none */
+    uint64_t permitted_ns, user_found_ns; /* when that was done; CLOCK_MONOTONIC */
+    int64_t start_timeout_ms;             /* of what has an endpoint */
+    const char *log;                      /* file for its output; NULL = none */
+    int link_end; /* the manager's end of a gateway's link, to be copied; -1 = none */
 } instance_request_t;
 
 /* Fork it. -1: `failure` is all that is ever heard of it. 0: `started` or `failed` is sent when

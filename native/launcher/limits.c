@@ -82,3 +82,15 @@ int limits_apply(const limits_t *limits, failure_t *failure) {
     }
     return 0;
 }
+
+void limits_read(rlim_t values[LIMITS_MAX]) {
+    for (size_t i = 0; i < LIMITS_MAX; i++) {
+        struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+        getrlimit((__rlimit_resource_t)names[i].resource, &limit);
+        values[i] = limit.rlim_cur;
+    }
+}
+
+const char *limits_name(size_t index) {
+    return names[index].name;
+}

@@ -23,6 +23,9 @@ typedef struct {
 
 /* Add one; a later one of the same name replaces the earlier. -1: step "limit". */
 int limits_add(limits_t *limits, const char *text, failure_t *failure);
+/* Soft limits of this process, one of each name, as limits_name orders them. */
+void limits_read(rlim_t values[LIMITS_MAX]);
+const char *limits_name(size_t index);
 /* Set them for this process. -1: step "limit". */
 int limits_apply(const limits_t *limits, failure_t *failure);
 

@@ -68,6 +68,8 @@ message_t *message_begin_failed(int64_t id, const failure_t *failure) {
     message_add(message, "step", failure->step);
     message_add_number(message, "errno", failure->errno_value);
     message_add_text(message, "error", failure->text, strlen(failure->text));
+    if (failure->cause[0] != '\0')
+        message_add(message, "cause", failure->cause);
     return message;
 }
 

@@ -111,9 +111,11 @@ static int check_file(const rules_t *rules, const struct stat *status, failure_t
         return fail(failure, "path", EISDIR, "%s is a directory", path);
     if (!S_ISREG(status->st_mode))
         return fail(failure, "path", EACCES, "%s is not a regular file", path);
-    if ((status->st_mode & 0111) == 0)
-        return fail(failure, "path", EACCES, "%s is not executable (mode %o)", path,
-                    (unsigned)(status->st_mode & 0777));
+    if ((status->st_mode & 0111) == 0) {
+        fail(failure, "path", EACCES, "%s is not executable (mode %o)", path,
+             (unsigned)(status->st_mode & 0777));
+        return fail_because(failure, "not-executable");
+    }
     if (rules->owners && (status->st_mode & (S_ISUID | S_ISGID)) != 0)
         return fail(failure, "path", EACCES,
                     "%s is not started: its file makes who runs it somebody else (mode %04o): "

@@ -39,7 +39,12 @@
  *   start     id= endpoint=|service=1 tag= arg=… env=… cwd= [user=] [group=] [nice=] [limit=…] [log=]
  *             [setuid=1] [start_timeout_ms=]
  *             [gateway=cgi|ajp] [secret=PATH]
- *                                                       started id= pid= [+ descriptor] | failed id= step= errno= error=
+ *                                                       started id= pid= FACTS [+ descriptor] | failed id= step= errno= error=
+ *                                                       [cause=] [FACTS]
+ *             FACTS, as far as it came: step=NAME=NS … (when it was done, CLOCK_MONOTONIC: path, user,
+ *             fork, limit, setuid, cwd, exec), uid= gid= [group=…] [limit=NAME=N …]: soft limits that
+ *             the process has, those without one left out. cause: a word of JourneyCause in
+ *             ts/control/messages.ts, where the errno leaves open what was wrong
  *             endpoint: its descriptor 0, on which it speaks FastCGI
  *             service: a program that listens by itself (a servlet engine). Its descriptor 0 is
  *             /dev/null, SIGPIPE ends it as usual, nobody sees whether it is ready: `ready` is never

@@ -198,8 +198,14 @@ static int enter_folder(const spawn_program_t *program, failure_t *failure) {
     const char *folder = program->checked != NULL ? "." : program->cwd;
     if (chdir(folder) == 0)
         return 0;
-    return fail(failure, "cwd", errno, "change to directory %s as uid %u: %s", program->cwd,
-                (unsigned)geteuid(), strerror(errno));
+    int error = errno;
+    char inside[PATH_MAX], barrier[PATH_MAX];
+    bool is_told = error == EACCES &&
+                   snprintf(inside, sizeof(inside), "%s/", program->cwd) < (int)sizeof(inside) &&
+                   exec_find_barrier(inside, barrier);
+    return fail(failure, "cwd", error, "change to directory %s as uid %u: %s%s%s", program->cwd,
+                (unsigned)geteuid(), strerror(error), is_told ? ": it may not pass " : "",
+                is_told ? barrier : "");
 }
 
 /* Is what the path leads to now the file that was checked? What is left is the moment until exec,
@@ -226,7 +232,10 @@ static int check_script(const spawn_program_t *program, failure_t *failure) {
 /* Everything before exec. `*status_fd` follows the status pipe to where it is moved. The order: what
  * needs descriptors of the launcher, what needs root, becoming the user, what the user must be
  * allowed to do. */
-static int prepare(const spawn_program_t *program, int *status_fd, failure_t *failure) {
+static int prepare(const spawn_program_t *program, int *status_fd, spawn_report_t *report) {
+    failure_t *failure = &report->failure;
+    spawn_facts_t *facts = &report->facts;
+    facts->forked_ns = usher_os_now_ns();
     if (program->on_forked != NULL && program->on_forked(program->context, failure) < 0)
         return -1;
     setsid(); /* own session and group: no terminal, and one kill() reaches all of it */
@@ -240,6 +249,7 @@ static int prepare(const spawn_program_t *program, int *status_fd, failure_t *fa
     umask(022);
     if (limits_apply(&program->limits, failure) < 0)
         return -1;
+    facts->limited_ns = usher_os_now_ns();
     errno = 0;
     if (program->nice != 0 && nice(program->nice) == -1 && errno != 0)
         return fail(failure, "nice", errno, "nice %d: %s", program->nice, strerror(errno));
@@ -247,20 +257,34 @@ static int prepare(const spawn_program_t *program, int *status_fd, failure_t *fa
         return -1;
     if (!program->may_gain_privileges && usher_os_set_no_new_privs() < 0)
         return fail(failure, "setuid", errno, "forbid new privileges: %s", strerror(errno));
-    if (enter_folder(program, failure) < 0 || check_script(program, failure) < 0)
+    facts->became_ns = usher_os_now_ns();
+    if (enter_folder(program, failure) < 0)
         return -1;
-    return check_again(program, failure);
+    facts->entered_ns = usher_os_now_ns();
+    return check_script(program, failure) < 0 ? -1 : check_again(program, failure);
 }
 
-static void run(const spawn_program_t *program, int status_fd, failure_t *failure) {
-    if (prepare(program, &status_fd, failure) == 0) {
+static void tell(int status_fd, spawn_report_t *report) {
+    spawn_facts_t *facts = &report->facts;
+    facts->uid = getuid();
+    facts->gid = getgid();
+    facts->groups_count = getgroups(SPAWN_GROUPS_MAX, facts->groups); /* -1: more than that */
+    limits_read(facts->limits);
+    ssize_t written = write(status_fd, report, sizeof(*report));
+    (void)written;
+}
+
+static void run(const spawn_program_t *program, int status_fd) {
+    spawn_report_t report = {.has_failed = false};
+    if (prepare(program, &status_fd, &report) == 0) {
+        tell(status_fd, &report);
         /* execve() promises not to write to the lists; its type is older than const */
         execve(program->arguments[0], (char *const *)(uintptr_t)program->arguments,
                (char *const *)(uintptr_t)program->environment);
-        exec_fail(program->arguments[0], errno, failure);
+        exec_fail(program->arguments[0], errno, &report.failure);
     }
-    ssize_t written = write(status_fd, failure, sizeof(*failure));
-    (void)written;
+    report.has_failed = true;
+    tell(status_fd, &report);
 }
 
 /* ---- in the launcher ----------------------------------------------------------------------- */
@@ -276,7 +300,7 @@ int spawn(const spawn_program_t *program, spawned_t *spawned, failure_t *failure
     pid_t pid = fork();
     if (pid == 0) {
         close(status[0]);
-        run(program, status[1], failure);
+        run(program, status[1]);
         _exit(127);
     }
     int error = errno;

@@ -44,9 +44,29 @@ typedef struct {
     const void *context;
 } spawn_program_t;
 
+#define SPAWN_GROUPS_MAX 32 /* more are not told */
+
+/* What a program's process was, and when, on its way to exec. Times: CLOCK_MONOTONIC; 0 = it did not
+ * come so far. */
+typedef struct {
+    uint64_t forked_ns, limited_ns, became_ns, entered_ns;
+    uid_t uid;
+    gid_t gid;
+    int groups_count;
+    gid_t groups[SPAWN_GROUPS_MAX];
+    rlim_t limits[LIMITS_MAX];
+} spawn_facts_t;
+
+/* The child's words to the launcher. */
+typedef struct {
+    spawn_facts_t facts;
+    bool has_failed;
+    failure_t failure;
+} spawn_report_t;
+
 typedef struct {
     pid_t pid;
-    int status_fd; /* non-blocking: end of file = exec succeeded, or a failure_t */
+    int status_fd; /* non-blocking: spawn_report_t before exec, another one if that failed, its end */
 } spawned_t;
 
 /* What children get back after the launcher raised it for itself. */

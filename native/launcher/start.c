@@ -13,6 +13,7 @@
 #include "launcher/link.h"
 #include "launcher/permit.h"
 #include "launcher/secret.h"
+#include "os/os.h"
 
 #define START_TIMEOUT_MS 60000
 #define DAY_MS 86400000
@@ -142,11 +143,14 @@ static int add_rest(const message_t *message, instance_request_t *request, failu
 
 static int run(const message_t *message, start_t *start, failure_t *failure) {
     const char *gateway = message_text(message, "gateway");
-    if (permit_start(message, &start->checked, failure) < 0 ||
-        (gateway == NULL ? add_program(message, start, failure)
+    if (permit_start(message, &start->checked, failure) < 0)
+        return -1;
+    start->request.permitted_ns = usher_os_now_ns();
+    if ((gateway == NULL ? add_program(message, start, failure)
                          : add_gateway(message, gateway, start, failure)) < 0 ||
         add_rest(message, &start->request, failure) < 0)
         return -1;
+    start->request.user_found_ns = usher_os_now_ns();
     return instance_start(&start->request, failure);
 }
 

@@ -227,7 +227,8 @@ static void test_exec_failures(void) {
     launcher_open(&l, "run");
     bind_endpoint(&l, 1, "e1");
     const char *script = f("%s/script", l.base);
-    fails_to_start(&l, "/no/program", "cwd=/", "exec", ENOENT, "/no/program: No such file");
+    fails_to_start(&l, "/no/program", "cwd=/", "exec", ENOENT,
+                   "/no/program: the directory /no does not");
     fails_to_start(&l, "program", "cwd=/", "exec", EINVAL, "not an absolute path");
     fails_to_start(&l, "/usr", "cwd=/", "exec", EACCES, "it is a directory");
     fails_to_start(&l, "/bin/true", "cwd=/no/directory", "cwd", ENOENT, "/no/directory");
@@ -252,8 +253,9 @@ static void test_exec_failures(void) {
         make_file(f("%s/private/program", l.base), "#!/bin/sh\n", 0755);
         tell(&l, "start", "id=50", "endpoint=1", f("arg=%s/private/program", l.base), "user=nobody",
              NULL);
-        ok(strstr(field(hear(&l, "failed", 50), "error"), "a directory on the way") != NULL,
-           "a directory that the program's user cannot enter is spoken of");
+        ok(strstr(field(hear(&l, "failed", 50), "error"),
+                  f("may not pass the directory %s/private (mode 0700", l.base)) != NULL,
+           "the directory that the program's user cannot enter is named");
     } else {
         fails_to_start(&l, "/bin/true", "user=root", "user", EPERM, "only root can");
         fails_to_start(&l, "/bin/true", "group=root", "group", EPERM, "only root can");

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a class needs of the manager around it.
+import type { Journey } from '../control/messages.ts';
 import type { Channel } from '../native/native.ts';
 import type { PoolFacts } from '../policy/policy.ts';
 import type { Launcher } from '../process/launcher.ts';
 import type { EngineTools } from './engines/engines.ts';
 import type { Log } from './log.ts';
 import type { ManagedClass } from './managed-class.ts';
+import type { OomKills } from './out-of-memory.ts';
 import type { Revision } from './revision.ts';
 
 export interface ClassContext {
@@ -31,13 +33,15 @@ export interface ClassContext {
   readonly engineTools: EngineTools;
   /** A new id for the launcher. */
   nextId(): number;
+  /** Programs that the kernel killed for want of memory. */
+  oomKills(): OomKills;
   /** Events of this instance go to the class; until disown. */
   own(id: number, owner: ManagedClass): void;
   disown(id: number): void;
   /** Servers whose workers may connect to the class's instances. */
   serversOf(asker: ManagedClass): string[];
   /** What tells a restarted manager whose endpoint or instance it is. */
-  tagOf(asker: ManagedClass, revision: Revision): string;
+  tagOf(asker: ManagedClass, revision: Revision, journey?: Journey): string;
   /** The same of a servlet engine. @param run What it was started from. */
   engineTagOf(asker: ManagedClass, engine: { name: string; run: string; epoch: number }): string;
   /** May one more dynamic instance be started? Retires an idle one elsewhere when there is no room. */

@@ -8,6 +8,8 @@ import type { Endpoint, Instance } from './instance.ts';
 import { beginJourney } from './journeys.ts';
 import type { Leftovers } from './leftovers.ts';
 import type { ManagedClass } from './managed-class.ts';
+import type { OomKills } from './out-of-memory.ts';
+import { maskerOf } from './secrets.ts';
 import { newInstanceMarks } from './starter.ts';
 import { parseTag, type Tag } from './tag.ts';
 
@@ -25,12 +27,20 @@ export class Inheritance {
   #launcher: Launcher;
   #welcome: Welcome;
   #leftovers: Leftovers;
+  #oomKills: OomKills;
   /** Records of the table that kept sockets belong to, by label. */
   #classes = new Map<string, Ref>();
 
-  /** Removes the records that nothing kept belongs to. */
-  constructor(channel: Channel, launcher: Launcher, welcome: Welcome, leftovers: Leftovers) {
+  /** Removes the records that nothing kept belongs to. @param oomKills Until now. */
+  constructor(
+    channel: Channel,
+    launcher: Launcher,
+    welcome: Welcome,
+    leftovers: Leftovers,
+    oomKills: OomKills,
+  ) {
     this.#channel = channel;
+    this.#oomKills = oomKills;
     this.#leftovers = leftovers;
     this.#launcher = launcher;
     this.#welcome = welcome;
@@ -116,7 +126,8 @@ export class Inheritance {
 
   #adopt(owner: ManagedClass, tag: Tag, instance: KeptInstance, { endpoint, info }: Kept): void {
     const { config } = owner;
-    const journey = beginJourney(config);
+    const journey = beginJourney(config, maskerOf(config.env), tag.start);
+    journey.pid = instance.pid;
     const wasReady = instance.state !== 'starting';
     if (wasReady) journey.outcome = 'ready';
     // One that ended while it was being stopped needs no successor.
@@ -126,6 +137,8 @@ export class Inheritance {
     const at = info ? endpointOf(endpoint, info) : owner.shareSocket(endpoint);
     const isLinked = config.gateway === null || instance.linkFd !== null;
     const isOfToday = tag.run === runHash(config) && isLinked;
+    const agoMs = native.nowMs() - instance.startedMs;
+    journey.startedAt = new Date(Date.now() - agoMs).toISOString();
     const adopted: Instance = {
       ...at,
       id: instance.id,
@@ -133,9 +146,13 @@ export class Inheritance {
       pid: instance.pid,
       state,
       startedAtMs: instance.startedMs,
-      startedAt: new Date(Date.now() - (native.nowMs() - instance.startedMs)).toISOString(),
+      startedAt: journey.startedAt,
       journey,
+      beganMs: instance.startedMs,
+      oomKills: this.#oomKills,
+      servedBefore: 0,
       ...newInstanceMarks(),
+      hasAnswered: true,
       wasReady,
       worn: endpoint.isDetached ? 'listens on a socket that a former launcher took with it' : '',
     };

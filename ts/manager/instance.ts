@@ -2,6 +2,7 @@
 // What the manager remembers of one instance.
 import type { InstanceState, Journey } from '../control/messages.ts';
 import type { Ref } from '../native/native.ts';
+import type { OomKills } from './out-of-memory.ts';
 import type { Revision } from './revision.ts';
 
 /** Where an instance listens. */
@@ -28,6 +29,14 @@ export interface Instance extends Endpoint {
   startedAtMs: number;
   startedAt: string;
   journey: Journey;
+  /** When its start began, with its endpoint: what the steps of its journey count from. */
+  beganMs: number;
+  /** When it was started. */
+  oomKills: OomKills;
+  /** Requests that had ended at its endpoint before it was there. */
+  servedBefore: number;
+  /** Its journey tells of its first answer. */
+  hasAnswered: boolean;
   /** It was seen waiting for a connection. */
   wasReady: boolean;
   /** Why it is to be replaced though its revision is today's: "served 500 requests" …; '' = it is not. */

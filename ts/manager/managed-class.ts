@@ -6,7 +6,7 @@ import { constants } from 'node:os';
 import type { ClassStatus, Journey } from '../control/messages.ts';
 import type { Activation } from '../gateways/link.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
-import type { Exit, KeptEndpoint } from '../process/launcher.ts';
+import type { Exit, KeptEndpoint, StartFacts } from '../process/launcher.ts';
 import { type ClassConfig, runFingerprint } from './class-config.ts';
 import { ClassGateways } from './class-gateways.ts';
 import type { ClassMemory } from './class-memory.ts';
@@ -15,23 +15,30 @@ import type { ClassContext } from './context.ts';
 import type { KeptEngine } from './engines/engine.ts';
 import type { Engines } from './engines/engines.ts';
 import { Failures, type Refusal } from './failures.ts';
+import { History } from './history.ts';
 import { type Endpoint, type Instance, isServing } from './instance.ts';
 import {
+  addFacts,
+  addStep,
   describeExit,
   endBeforeReady,
   endEarly,
   hang,
   lastLine,
+  noteExit,
   roundMs as round,
+  succeed,
   timeOut,
 } from './journeys.ts';
 import { Orphans } from './orphans.ts';
+import { oomVerdict } from './out-of-memory.ts';
 import { rssBytes } from './proc.ts';
 import { PublicSockets } from './public-sockets.ts';
 import { Retirement } from './retirement.ts';
 import type { Revision } from './revision.ts';
 import { rolloutStep } from './rollout.ts';
 import { Scaling } from './scaling.ts';
+import { type Masker, maskerOf } from './secrets.ts';
 import { type FailedStart, Starter } from './starter.ts';
 import { totalsOf } from './totals.ts';
 import { Updates } from './updates.ts';
@@ -50,7 +57,6 @@ export class ManagedClass {
   readonly label: string;
   readonly server: string | null;
   readonly ref: Ref;
-  lastFailure: Journey | null = null;
   /** Left the configuration, or the manager stops: drains and ends. */
   isRetiring = false;
   /** Then what is left of a class that retires is stopped. */
@@ -73,6 +79,7 @@ export class ManagedClass {
   #isAskedFor = false;
   #load: Load;
   #report: ClassReport;
+  #history = new History();
   /** Where the instances are gateways. */
   #gateways: ClassGateways | null = null;
 
@@ -100,6 +107,17 @@ export class ManagedClass {
     this.#activeAtMs = context.now();
     this.#load = context.channel.load(ref);
     this.#publish();
+  }
+
+  get lastFailure(): Journey | null {
+    return this.#history.lastFailure;
+  }
+
+  /** Newest first: of its instances, and of those that are remembered. */
+  get journeys(): readonly Journey[] {
+    const living = this.instances.map(({ journey }) => journey);
+    const remembered = this.#history.journeys.filter((one) => !living.includes(one));
+    return [...living, ...remembered].sort((a, b) => b.startedAt.localeCompare(a.startedAt));
   }
 
   get config(): ClassConfig {
@@ -180,7 +198,7 @@ export class ManagedClass {
   /** What a former manager knew of it. */
   recall(memory: ClassMemory): void {
     if (memory.failures) this.#failures.restore(memory.failures);
-    this.lastFailure = memory.lastFailure;
+    this.#history.recall(memory.lastFailure);
     this.#gateways?.recall(memory);
     this.#failures.expire(this.#context.now());
     this.#publish();
@@ -265,6 +283,7 @@ export class ManagedClass {
     const seen = this.#sockets.isBusy();
     if (!changed && !seen && now < this.#quietUntilMs) return;
     if (changed || seen || this.isBusy) this.#refreshLoad(now);
+    if (changed) this.#noteAnswers(now);
     this.#repairHints(now);
     this.#inspect(now, changed);
     for (const instance of this.#instances.values()) this.#retirement.pass(instance);
@@ -315,24 +334,27 @@ export class ManagedClass {
     return true;
   }
 
-  onStarted(id: number, pid: number): void {
-    if (this.#engines?.onStarted(id, pid)) return;
+  onStarted(id: number, pid: number, facts: StartFacts): void {
+    if (this.#engines?.onStarted(id, pid, facts)) return;
     const instance = this.#instances.get(id);
     if (!instance) return;
     instance.pid = pid;
     const { journey } = instance;
-    journey.steps.push({ name: 'exec', ms: round(this.#context.now() - instance.startedAtMs) });
+    journey.pid = pid;
+    addFacts(journey, facts, instance.beganMs);
     this.#context.channel.setEndpoint(instance.ref, channelState(instance), pid);
-    this.#report.note('info', 'instance.started', { pid, command: journey.command }, 'was started');
+    const { id: start, command } = journey;
+    this.#report.note('info', 'instance.started', { pid, start, command }, 'was started');
   }
 
   onReady(id: number): void {
     const instance = this.#instances.get(id);
     if (!instance || instance.wasReady) return;
     instance.wasReady = true;
-    const ms = this.#context.now() - instance.startedAtMs;
-    instance.journey.steps.push({ name: 'ready', ms: round(ms) });
-    instance.journey.outcome = 'ready';
+    const now = this.#context.now();
+    const ms = now - instance.startedAtMs;
+    succeed(instance.journey, now - instance.beganMs, 'it waits for connections, or took one');
+    this.#history.succeeded(instance.journey);
     this.#scaling.noteStart(ms);
     if (this.#isCurrent(instance)) this.#updates.succeeded();
     this.#report.note(
@@ -360,12 +382,13 @@ export class ManagedClass {
     if (this.#engines?.onSnapshot(id, text)) return;
     const instance = this.#instances.get(id);
     if (!instance) return;
-    instance.journey.snapshot = text;
+    instance.journey.snapshot = this.#masker.text(text);
     this.#context.log('warn', 'instance.snapshot', { class: this.label, pid: instance.pid, text });
   }
 
-  onExited(id: number, exit: Exit): void {
-    if (this.#engines?.onExited(id, exit)) return;
+  onExited(id: number, told: Exit): void {
+    if (this.#engines?.onExited(id, told)) return;
+    const exit = { ...told, output: this.#masker.text(told.output) };
     const instance = this.#instances.get(id);
     this.#context.launcher.forget(id);
     if (!instance) return;
@@ -379,14 +402,16 @@ export class ManagedClass {
       output: lastLine(exit.output),
     };
     if (instance.timedOut) {
+      noteExit(instance.journey, exit, null); // the signal was ours
       timeOut(instance.journey, instance.revision.config.startTimeoutMs, exit.output);
       this.#afterEnd(instance, exit, { wasReady: false, couldNotStart: true });
     } else if (instance.state === 'stopping') {
       this.#report.note('info', 'instance.stopped', fields, `${how} after being asked to stop`);
       this.#closeEndpoint(instance);
     } else {
-      if (instance.wasReady) endEarly(instance.journey, exit);
-      else endBeforeReady(instance.journey, exit);
+      const oom = oomVerdict(instance.oomKills, this.#context.oomKills());
+      if (instance.wasReady) endEarly(instance.journey, exit, oom);
+      else endBeforeReady(instance.journey, exit, oom);
       const level = exit.exitCode === 0 ? 'info' : 'warn';
       this.#report.note(level, 'instance.exited', fields, how);
       this.#afterEnd(instance, exit, { wasReady: instance.wasReady, couldNotStart: false });
@@ -419,6 +444,10 @@ export class ManagedClass {
     };
   }
 
+  get #masker(): Masker {
+    return maskerOf(this.config.env);
+  }
+
   // ---- what the class looks like
 
   #refreshLoad(now: number): void {
@@ -444,6 +473,16 @@ export class ManagedClass {
     this.#context.channel.repairHints(this.ref);
   }
 
+  /** The first request that ended there is the last step of a start. */
+  #noteAnswers(now: number): void {
+    for (const instance of this.#instances.values()) {
+      if (instance.hasAnswered || !instance.wasReady) continue;
+      if (this.#context.channel.served(instance.ref) <= instance.servedBefore) continue;
+      instance.hasAnswered = true;
+      addStep(instance.journey, 'answer', now - instance.beganMs, 'the first request has ended');
+    }
+  }
+
   /** Which instances have served their time, which hang, is there a new program? */
   #inspect(now: number, changed: boolean): void {
     const { config } = this;
@@ -465,7 +504,7 @@ export class ManagedClass {
       if (this.#context.channel.hung(instance.ref) === 0) continue;
       const { requestTimeoutMs } = this.config.limits;
       hang(instance.journey, requestTimeoutMs);
-      this.lastFailure = instance.journey;
+      this.#history.failed(instance.journey);
       this.#report.note(
         'error',
         'instance.hung',
@@ -657,9 +696,7 @@ export class ManagedClass {
       own: (id) => this.#context.own(id, this),
       note: (level, event, fields, text) => this.#report.note(level, event, fields, text),
       onUp: () => this.#onEngineUp(),
-      onFailed: (journey) => {
-        this.lastFailure = journey;
-      },
+      onFailed: (journey) => this.#history.failed(journey),
     };
   }
 
@@ -690,7 +727,7 @@ export class ManagedClass {
   ): void {
     const endpoint = 'endpointId' in ended ? ended : ended.endpoint;
     const now = this.#context.now();
-    if (!how.wasReady) this.lastFailure = ended.journey;
+    if (!how.wasReady) this.#history.failed(ended.journey);
     this.#refreshLoad(now);
     if (
       !how.wasReady &&
@@ -791,7 +828,7 @@ export class ManagedClass {
 
   #fail(journey: Journey, now: number, delayMs: number): void {
     const program = this.#context.programIdentity(this.config.args[0] ?? '');
-    this.lastFailure = journey;
+    this.#history.failed(journey);
     this.#failures.fail(journey.explanation, program, now + delayMs);
     this.#report.noteFailure('class.failed', journey, delayMs, journey.explanation);
     this.#updates.fail(journey.explanation);

@@ -8,6 +8,7 @@ import type {
   BackendAsked,
   ClassAsked,
   ClassChanged,
+  Journey,
   Status,
   Stopping,
   UpgradeRequest,
@@ -29,6 +30,7 @@ import { Inheritance } from './inheritance.ts';
 import { Leftovers } from './leftovers.ts';
 import type { Log } from './log.ts';
 import { ManagedClass } from './managed-class.ts';
+import { OomCounters } from './out-of-memory.ts';
 import { DynamicPool } from './pool.ts';
 import { Programs } from './programs.ts';
 import { Refusals } from './refusals.ts';
@@ -83,6 +85,7 @@ export class Manager implements ControlHandlers {
   #inheritance: Inheritance | null = null;
   #leftovers: Leftovers;
   #damage: DamageWatch;
+  #oomCounters = new OomCounters();
   /** Of classes that a former manager knew, by label; until they are made again. */
   #memories: Map<string, string>;
   #context: ClassContext;
@@ -127,7 +130,8 @@ export class Manager implements ControlHandlers {
       own: (id, owner) => this.#owners.set(id, owner),
       disown: (id) => this.#owners.delete(id),
       serversOf: (asker) => (asker.server ? [asker.server] : [...this.#servers.byName.keys()]),
-      tagOf: (asker, revision) => this.#tagOf(asker, revision),
+      oomKills: () => this.#oomCounters.read(),
+      tagOf: (asker, revision, journey) => this.#tagOf(asker, revision, journey),
       engineTagOf: (asker, { name, run, epoch }) => {
         return JSON.stringify({ ...this.#tag(asker), run, epoch, program: '', engine: name });
       },
@@ -151,6 +155,7 @@ export class Manager implements ControlHandlers {
       this.#launcher,
       this.#welcome,
       this.#leftovers,
+      this.#oomCounters.read(),
     );
     await this.#readRegistrations();
     const answers = await this.#answersForTags();
@@ -475,12 +480,13 @@ export class Manager implements ControlHandlers {
     return created;
   }
 
-  #tagOf(asker: ManagedClass, revision: Revision): string {
+  #tagOf(asker: ManagedClass, revision: Revision, journey?: Journey): string {
     const { config, epoch, program } = revision;
-    return JSON.stringify({ ...this.#tag(asker), run: runHash(config), epoch, program });
+    const run = runHash(config);
+    return JSON.stringify({ ...this.#tag(asker), run, epoch, program, start: journey?.id });
   }
 
-  #tag(asker: ManagedClass): Omit<Tag, 'run' | 'epoch' | 'program'> {
+  #tag(asker: ManagedClass): Omit<Tag, 'run' | 'epoch' | 'program' | 'start'> {
     return {
       label: asker.label,
       key: asker.config.key,
@@ -496,7 +502,7 @@ export class Manager implements ControlHandlers {
 
   #events(): LauncherEvents {
     return {
-      onStarted: (id, pid) => this.#owners.get(id)?.onStarted(id, pid),
+      onStarted: (id, pid, facts) => this.#owners.get(id)?.onStarted(id, pid, facts),
       onReady: (id) => this.#owners.get(id)?.onReady(id),
       onOutput: (id, text) => this.#owners.get(id)?.onOutput(id, text),
       onExited: (id, exit: Exit) => {

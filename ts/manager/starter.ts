@@ -3,13 +3,15 @@
 // Every step is written into the start's journey.
 import type { Journey } from '../control/messages.ts';
 import { LauncherError } from '../process/launcher.ts';
+import type { FailedStep } from './causes.ts';
 import type { ClassContext } from './context.ts';
 import { EngineError } from './engines/engines.ts';
 import type { Endpoint, Instance } from './instance.ts';
-import { beginJourney, failStep, roundMs } from './journeys.ts';
+import { addFacts, addStep, beginJourney, failStep } from './journeys.ts';
 import type { ManagedClass } from './managed-class.ts';
 import type { PublicSockets } from './public-sockets.ts';
 import type { Revision } from './revision.ts';
+import { maskerOf } from './secrets.ts';
 
 /** What may wait in one instance's socket: as much as the kernel allows (net.core.somaxconn). */
 const BACKLOG = 4096;
@@ -54,37 +56,32 @@ export class Starter {
   ): Promise<void> {
     const { now } = this.#context;
     const beganMs = now();
-    const journey = beginJourney(revision.config);
+    const journey = beginJourney(revision.config, maskerOf(revision.config.env));
     let endpoint = reused;
     let instance: Instance | null = null;
     this.#pending += 1;
     try {
       endpoint ??= await this.#bind(revision);
-      journey.steps.push({ name: 'endpoint', ms: roundMs(now() - beganMs) });
+      addStep(journey, 'endpoint', now() - beganMs, reused ? 'the former one goes on' : 'bound');
       // Requests that come now wait in the socket for an engine that starts.
       await this.#owner.enginesUp();
-      instance = this.#instanceOf(revision, endpoint, journey, now());
+      instance = this.#instanceOf(revision, endpoint, journey, beganMs);
       this.#pending -= 1;
       onInstance(instance);
       const { linkFd } = await this.#launch(instance);
       onLink(instance, linkFd);
     } catch (error) {
       if (instance === null) this.#pending -= 1;
-      const hasStep = error instanceof LauncherError || error instanceof EngineError;
-      const step = hasStep ? error.step : 'start';
+      if (error instanceof LauncherError) addFacts(journey, error.facts, beganMs);
       const text = error instanceof Error ? error.message : String(error);
-      failStep(journey, step, roundMs(now() - beganMs), text);
+      failStep(journey, failedStepOf(error), now() - beganMs, text);
       const told = error instanceof EngineError ? error.tell(journey) : journey;
       onFailed({ revision, journey: told, endpoint }, instance);
     }
   }
 
-  #instanceOf(
-    revision: Revision,
-    endpoint: Endpoint,
-    journey: Journey,
-    startedAtMs: number,
-  ): Instance {
+  #instanceOf(revision: Revision, endpoint: Endpoint, journey: Journey, beganMs: number): Instance {
+    const { channel, now, oomKills } = this.#context;
     const { endpointId, inode, ref, linked, isShared, isDetached } = endpoint;
     return {
       ...{ endpointId, inode, ref, linked, isShared, isDetached },
@@ -92,9 +89,12 @@ export class Starter {
       revision,
       pid: 0,
       state: 'starting',
-      startedAtMs,
+      startedAtMs: now(),
       startedAt: journey.startedAt,
       journey,
+      beganMs,
+      oomKills: oomKills(),
+      servedBefore: channel.served(ref),
       ...newInstanceMarks(),
     };
   }
@@ -104,7 +104,7 @@ export class Starter {
     const { resourceLimits, logFile, allowSetuid, gateway } = instance.revision.config;
     return this.#context.launcher.start(instance.id, {
       endpointId: instance.endpointId,
-      tag: this.#context.tagOf(this.#owner, instance.revision),
+      tag: this.#context.tagOf(this.#owner, instance.revision, instance.journey),
       gateway: gateway?.name ?? null,
       secretFile: gateway?.secretFile ?? null,
       ...{
@@ -150,9 +150,18 @@ export class Starter {
   }
 }
 
+function failedStepOf(error: unknown): FailedStep {
+  if (error instanceof LauncherError) {
+    return { step: error.step, errno: error.errno, cause: error.causeWord };
+  }
+  const step = error instanceof EngineError ? error.step : 'start';
+  return { step, errno: 0, cause: '' };
+}
+
 /** Of an instance about whose end nothing is decided. */
 export function newInstanceMarks() {
   return {
+    hasAnswered: false,
     wasReady: false,
     worn: '',
     isHung: false,

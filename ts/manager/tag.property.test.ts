@@ -16,6 +16,7 @@ const tag: Tag = {
   run: 'f00',
   epoch: 0,
   program: '1:2:3',
+  start: 'k41x2mz3q',
   engine: '127.0.0.1:8009',
 };
 
@@ -30,6 +31,7 @@ const kinds: Record<keyof Tag, (value: unknown) => boolean> = {
   run: (value) => typeof value === 'string',
   epoch: (value) => Number.isSafeInteger(value),
   program: (value) => typeof value === 'string',
+  start: (value) => value === undefined || typeof value === 'string',
   engine: (value) => value === undefined || typeof value === 'string',
 };
 

@@ -17,6 +17,8 @@ export interface Tag {
   /** Of the instance's revision. */
   epoch: number;
   program: string;
+  /** Of the journey; of instances. */
+  start?: string;
   /** Address of the servlet engine that it is; none = it is an instance. */
   engine?: string;
 }
@@ -42,6 +44,7 @@ export function parseTag(text: string): Tag | null {
       typeof tag.run === 'string' &&
       Number.isSafeInteger(tag.epoch) &&
       typeof tag.program === 'string' &&
+      (tag.start === undefined || typeof tag.start === 'string') &&
       (tag.engine === undefined || typeof tag.engine === 'string');
     return complete ? (tag as Tag) : null;
   } catch {

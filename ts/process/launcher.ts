@@ -16,13 +16,38 @@ import {
 export class LauncherError extends Error {
   readonly step: string;
   readonly errno: number;
-  constructor(step: string, errno: number, message: string) {
+  /** Its own word for what was wrong; '' = none. */
+  readonly causeWord: string;
+  /** Of a start. */
+  readonly facts: StartFacts;
+  constructor(
+    step: string,
+    errno: number,
+    message: string,
+    { causeWord = '', facts = noFacts }: { causeWord?: string; facts?: StartFacts } = {},
+  ) {
     super(message);
     this.name = 'LauncherError';
     this.step = step;
     this.errno = errno;
+    this.causeWord = causeWord;
+    this.facts = facts;
   }
 }
+
+/** What a program's process was, and when, on its way to exec, as far as it came. */
+export interface StartFacts {
+  /** In their order; CLOCK_MONOTONIC. */
+  steps: readonly { name: string; atMs: number }[];
+  /** null = it was not forked. */
+  uid: number | null;
+  gid: number | null;
+  groups: readonly number[];
+  /** NAME=N: soft limits that it has. */
+  limits: readonly string[];
+}
+
+export const noFacts: StartFacts = { steps: [], uid: null, gid: null, groups: [], limits: [] };
 
 export interface KeptEndpoint {
   id: number;
@@ -57,6 +82,8 @@ export interface Exit {
   exitCode: number | null;
   exitSignal: number | null;
   livedMs: number;
+  /** The most memory it had; 0 = not known. */
+  rssBytes: number;
   /** The last 4 kB of its stdout and stderr. */
   output: string;
 }
@@ -81,7 +108,7 @@ export interface Welcome {
 
 export interface LauncherEvents {
   /** Before any other event of the instance, and before the promise of start() resolves. */
-  onStarted(id: number, pid: number): void;
+  onStarted(id: number, pid: number, facts: StartFacts): void;
   onReady(id: number): void;
   onOutput(id: number, text: string): void;
   onExited(id: number, exit: Exit): void;
@@ -494,7 +521,9 @@ export class Launcher {
     const verb = askedBy[message.verb];
     if (verb === undefined) return false;
     const id = numberOf(message, 'id');
-    if (message.verb === 'started') this.#events?.onStarted(id, numberOf(message, 'pid'));
+    if (message.verb === 'started') {
+      this.#events?.onStarted(id, numberOf(message, 'pid'), factsOf(message));
+    }
     const pending = this.#pending.get(`${verb} ${id}`);
     this.#pending.delete(`${verb} ${id}`);
     if (pending) pending.resolve({ message, descriptors });
@@ -517,7 +546,8 @@ export class Launcher {
       this.#pending.delete(`${verb} ${id}`);
       const step = textOf(message, 'step');
       const error = textOf(message, 'error');
-      pending.reject(new LauncherError(step, numberOf(message, 'errno'), `${error}`));
+      const more = { causeWord: textOf(message, 'cause'), facts: factsOf(message) };
+      pending.reject(new LauncherError(step, numberOf(message, 'errno'), error, more));
       return;
     }
     this.#endLook(id, false); // it has exited meanwhile
@@ -539,6 +569,20 @@ function programFields(spec: ServiceSpec): Record<string, FieldValue> {
   };
 }
 
+function factsOf(message: Message): StartFacts {
+  const uid = textOf(message, 'uid');
+  return {
+    steps: listOf(message, 'step').map((step) => {
+      const [name = '', ns = ''] = step.split('=');
+      return { name, atMs: Number(ns) / 1e6 };
+    }),
+    uid: uid === '' ? null : Number(uid),
+    gid: uid === '' ? null : numberOf(message, 'gid'),
+    groups: listOf(message, 'group').map(Number),
+    limits: listOf(message, 'limit'),
+  };
+}
+
 function exitOf(message: Message): Exit {
   const code = textOf(message, 'exit_code');
   const signal = textOf(message, 'exit_signal');
@@ -546,6 +590,7 @@ function exitOf(message: Message): Exit {
     exitCode: code === '' ? null : Number(code),
     exitSignal: signal === '' ? null : Number(signal),
     livedMs: numberOf(message, 'lived_ms'),
+    rssBytes: numberOf(message, 'rss_kb') * 1024,
     output: textOf(message, 'output'),
   };
 }

@@ -167,6 +167,17 @@ t.test('launcher', async (t) => {
   peer.say('started', { id: 11, pid: 4713 });
   t.same(await service, { pid: 4713 }, 'a service runs');
   t.same(events.at(-1), ['started', 11, 4713]);
+  const facts = { uid: 33, gid: 34, group: ['34', '5'], limit: ['nofile=64'] };
+  const asked = launcher.startService(13, engine);
+  peer.say('failed', {
+    ...{ id: 13, step: 'exec', errno: 2, error: 'exec /x: none', cause: 'file-missing' },
+    ...facts,
+  });
+  const error: unknown = await asked.catch((reason: unknown) => reason);
+  t.match(error, {
+    ...{ step: 'exec', causeWord: 'file-missing' },
+    facts: { uid: 33, gid: 34, groups: [34, 5], limits: ['nofile=64'], steps: [] },
+  });
   const denied = launcher.startService(12, engine);
   peer.say('failed', { id: 12, step: 'allow', errno: 1, error: 'no registration' });
   await t.rejects(denied, new LauncherError('allow', 1, 'no registration'));
@@ -193,11 +204,11 @@ t.test('launcher', async (t) => {
   const huge = launcher.start(6, { ...spec, env: ['A='.padEnd(200_000, 'x')] });
   await t.rejects(huge, /at most 131072/, 'what does not fit one packet is said');
 
-  peer.say('exited', { id: 2, exit_code: 3, lived_ms: 12, output: 'bye\n' });
+  peer.say('exited', { id: 2, exit_code: 3, lived_ms: 12, rss_kb: 5, output: 'bye\n' });
   t.same(events.at(-1), [
     'exited',
     2,
-    { exitCode: 3, exitSignal: null, livedMs: 12, output: 'bye\n' },
+    { exitCode: 3, exitSignal: null, livedMs: 12, rssBytes: 5120, output: 'bye\n' },
   ]);
   t.throws(() => peer.say('nonsense', {}), /unknown verb "nonsense"/);
 });

@@ -6,10 +6,14 @@ import type { EngineStatus, Journey } from '../../control/messages.ts';
 import type { EngineProbe, Question } from '../../gateways/ajp/engine-probe.ts';
 import type { Activation, BackendConfig, EngineView } from '../../gateways/link.ts';
 import { ENGINE_LIVED_MS, engineBackOffMs } from '../../policy/engine-back-off.ts';
-import { type Exit, LauncherError } from '../../process/launcher.ts';
+import { type Exit, LauncherError, type StartFacts } from '../../process/launcher.ts';
+import type { FailedStep } from '../causes.ts';
 import type { ClassContext } from '../context.ts';
 import {
+  addFacts,
+  addStep,
   beginJourney,
+  conclude,
   describeExit,
   endBeforeReady,
   failStep,
@@ -18,7 +22,9 @@ import {
   roundMs,
   signalName,
 } from '../journeys.ts';
+import { type OomKills, oomVerdict } from '../out-of-memory.ts';
 import { rssBytes } from '../proc.ts';
+import { Masker } from '../secrets.ts';
 import { type EnginesConfig, environmentOf, hashOf } from './engine-config.ts';
 
 const { SIGTERM, SIGKILL } = constants.signals;
@@ -112,6 +118,7 @@ export class Engine {
   #startedAtMs = 0;
   #startedAt: string | null = null;
   #journey: Journey | null = null;
+  #oomKills: OomKills = { machine: null, group: null };
   #starts = 0;
   #failures = 0;
   #notBeforeMs = 0;
@@ -165,6 +172,10 @@ export class Engine {
   isPending(nowMs: number): boolean {
     if (this.state === 'off') return !this.isBroken || nowMs >= this.#notBeforeMs;
     return this.state !== 'draining';
+  }
+
+  get #masker(): Masker {
+    return new Masker(environmentOf(this.#host.config.program, this.backend));
   }
 
   // ---- what the class says
@@ -267,17 +278,20 @@ export class Engine {
 
   // ---- what the launcher says
 
-  onStarted(pid: number): void {
+  onStarted(pid: number, facts: StartFacts): void {
     this.pid = pid;
     this.state = 'starting';
     this.#askAtMs = 0;
-    const ms = roundMs(this.#host.context.now() - this.#startedAtMs);
-    this.#journey?.steps.push({ name: 'exec', ms });
+    if (this.#journey) {
+      this.#journey.pid = pid;
+      addFacts(this.#journey, facts, this.#startedAtMs);
+    }
     const command = this.#journey?.command;
     this.#note('info', 'engine.started', 'was started', { command });
   }
 
-  onExited(exit: Exit): void {
+  onExited(told: Exit): void {
+    const exit = { ...told, output: this.#masker.text(told.output) };
     const wasUp = this.state === 'up' || this.state === 'draining';
     const wasStopped = this.state === 'stopping' && !this.#hung;
     const journey = this.#journey;
@@ -289,13 +303,15 @@ export class Engine {
       return;
     }
     if (journey) {
+      const oom = oomVerdict(this.#oomKills, this.#host.context.oomKills());
       if (this.#timedOut || this.#hung) {
-        noteExit(journey, exit);
+        noteExit(journey, exit, null); // the signal was ours
         journey.explanation = this.text;
+        conclude(journey, this.#hung ? 'hung' : 'not-ready-in-time');
       } else if (wasUp) {
-        noteExit(journey, exit);
+        noteExit(journey, exit, oom);
         journey.explanation = describeExit(exit);
-      } else endBeforeReady(journey, exit);
+      } else endBeforeReady(journey, exit, oom);
     }
     const isBroken = !wasUp && !this.#hung;
     this.#failed(journey?.explanation ?? describeExit(exit), isBroken, exit.livedMs, fields);
@@ -310,9 +326,10 @@ export class Engine {
     this.#begin(nowMs, hashOf(program, this.backend), epoch);
     this.#starts += 1;
     this.text = 'is being started';
-    const { args, user } = program;
-    const journey = beginJourney({ key: this.#host.label, args, user, gateway: null });
+    const what = { ...program, key: this.#host.label, gateway: null };
+    const journey = beginJourney(what, this.#masker);
     this.#journey = journey;
+    this.#oomKills = context.oomKills();
     try {
       const look = await probe(this.#question, ASK_TIMEOUT_MS);
       if (look.outcome === 'up' || look.outcome === 'silent') {
@@ -328,9 +345,9 @@ export class Engine {
       const env = environmentOf(program, this.backend);
       await context.launcher.startService(this.id, { ...program, env, tag });
     } catch (error) {
-      const step = error instanceof LauncherError ? error.step : 'address';
       const text = error instanceof Error ? error.message : String(error);
-      failStep(journey, step, roundMs(context.now() - nowMs), text);
+      if (error instanceof LauncherError) addFacts(journey, error.facts, nowMs);
+      failStep(journey, failedStepOf(error), context.now() - nowMs, text);
       this.#failed(journey.explanation, true, 0, {});
     }
   }
@@ -365,7 +382,7 @@ export class Engine {
   #becameUp(): void {
     const { context } = this.#host;
     const ms = roundMs(context.now() - this.#startedAtMs);
-    this.#journey?.steps.push({ name: 'ready', ms });
+    if (this.#journey) addStep(this.#journey, 'ready', ms, `it answers at ${this.name}`);
     if (this.#journey) this.#journey.outcome = 'ready';
     this.state = 'up';
     this.isBroken = false;
@@ -478,4 +495,12 @@ export class Engine {
     const own = { engine: this.name, pid: this.pid, ...fields };
     this.#host.note(level, event, own, `engine ${this.name} ${text}`);
   }
+}
+
+/** Nothing but another program at its address fails here without the launcher. */
+function failedStepOf(error: unknown): FailedStep {
+  if (error instanceof LauncherError) {
+    return { step: error.step, errno: error.errno, cause: error.causeWord };
+  }
+  return { step: 'address', errno: 0, cause: 'address-in-use' };
 }

@@ -4,7 +4,7 @@
 import type { EngineStatus, Journey } from '../../control/messages.ts';
 import type { EngineProbe } from '../../gateways/ajp/engine-probe.ts';
 import type { Activation, BackendConfig, EngineView } from '../../gateways/link.ts';
-import type { Exit } from '../../process/launcher.ts';
+import type { Exit, StartFacts } from '../../process/launcher.ts';
 import type { ClassContext } from '../context.ts';
 import { treeRssBytes } from '../proc.ts';
 import { wornBy } from '../wear.ts';
@@ -192,9 +192,9 @@ export class Engines implements EngineHost {
 
   // ---- what the launcher says; false = it is none of ours
 
-  onStarted(id: number, pid: number): boolean {
+  onStarted(id: number, pid: number, facts: StartFacts): boolean {
     const engine = this.#byId(id);
-    engine?.onStarted(pid);
+    engine?.onStarted(pid, facts);
     return engine !== undefined;
   }
 

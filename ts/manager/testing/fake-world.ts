@@ -15,12 +15,15 @@ import {
   type Exit,
   type Launcher,
   LauncherError,
+  noFacts,
   type ServiceSpec,
+  type StartFacts,
   type StartSpec,
 } from '../../process/launcher.ts';
 import { type ClassConfig, dynamicConfig, staticConfig } from '../class-config.ts';
 import type { ClassContext } from '../context.ts';
 import { ManagedClass } from '../managed-class.ts';
+import type { OomKills } from '../out-of-memory.ts';
 import { Programs } from '../programs.ts';
 
 const nothing: Load = {
@@ -67,6 +70,9 @@ export class FakeWorld {
   readonly events: string[] = [];
   /** The manager's ends of the links of gateways that are started. */
   readonly linkFds: number[] = [];
+  /** What the launcher tells of every start. */
+  facts: StartFacts = noFacts;
+  oomKills: OomKills = { machine: 0, group: 0 };
   /** Connections that wait in every socket. */
   acceptQueue = 0;
   /** At the public address. */
@@ -122,6 +128,7 @@ export class FakeWorld {
       exitCode: null,
       exitSignal: null,
       livedMs: 0,
+      rssBytes: 0,
       output: '',
       ...exit,
     });
@@ -145,6 +152,7 @@ export class FakeWorld {
         shutDown: (address) => this.shutDowns.push(address),
       },
       nextId: () => this.#nextId++,
+      oomKills: () => this.oomKills,
       own: () => undefined,
       disown: () => undefined,
       serversOf: () => ['web'],
@@ -198,14 +206,14 @@ export class FakeWorld {
         this.started.push({ id, spec });
         const failure = this.failStep;
         if (failure) throw new LauncherError(failure.step, failure.errno, failure.text);
-        this.managed.onStarted(id, 40_000 + id);
+        this.managed.onStarted(id, 40_000 + id, this.facts);
         return { linkFd: this.linkFds.shift() ?? null };
       },
       startService: async (id: number, spec: ServiceSpec) => {
         this.services.push({ id, spec });
         const failure = this.failStep;
         if (failure) throw new LauncherError(failure.step, failure.errno, failure.text);
-        this.managed.onStarted(id, 40_000 + id);
+        this.managed.onStarted(id, 40_000 + id, this.facts);
         return { pid: 40_000 + id };
       },
       signal: (id: number, signal: number) => {
