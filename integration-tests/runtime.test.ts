@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
 import { runtime, served } from './behaviours/runtime.ts';
+import { runtimeAuthorizer } from './behaviours/runtime-authorizer.ts';
 import { apachePrefork, servers } from './servers/index.ts';
 import { nothingLeft } from './servers/leftovers.ts';
 import { runProgram, runtimeProgram } from './servers/runtime-program.ts';
@@ -13,6 +14,7 @@ import { stockApache, stockNginx } from './servers/stock.ts';
 
 for (const server of servers.filter((one) => one !== apachePrefork)) {
   t.test(`${server.name}: runtime`, (t) => runtime(t, server));
+  t.test(`${server.name}: an authorizer`, (t) => runtimeAuthorizer(t, server));
 }
 
 t.test('mod_jk and mod_proxy_ajp', async (t) => {

@@ -21,9 +21,9 @@ async function answer(req, res) {
     bytes += piece.length;
     crc = crc32(piece, crc);
   }
-  const { protocol, remoteAddress, serverName, route, variables } = metadataOf(req);
+  const { protocol, remoteAddress, remoteUser, serverName, route, variables } = metadataOf(req);
   const said = {
-    ...{ protocol, remoteAddress, serverName, route, tenant: variables.get('TENANT') },
+    ...{ protocol, remoteAddress, remoteUser, serverName, route, tenant: variables.get('TENANT') },
     ...{ method: req.method, url: req.url, bytes, crc: crc.toString(16), pid: process.pid },
     some: req.headers['x-some'],
   };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// apps/runtime.mjs as one file that the servers' users may read and run.
+// Programs of usher/runtime, each as one file that the servers' users may read and run.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { build } from 'esbuild';
@@ -7,10 +7,14 @@ import { apps } from './checkout.ts';
 import { eventually } from './eventually.ts';
 import { accepts, type Site } from './site.ts';
 
-/** Its path, below the site's directory. */
-export async function runtimeProgram(site: Site, name = 'bin/runtime.mjs'): Promise<string> {
+/** Its path, below the site's directory. @param app One of apps/ */
+export async function runtimeProgram(
+  site: Site,
+  name = 'bin/runtime.mjs',
+  app = 'runtime.mjs',
+): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [`${apps}/runtime.mjs`],
+    entryPoints: [`${apps}/${app}`],
     bundle: true,
     platform: 'node',
     format: 'esm',
