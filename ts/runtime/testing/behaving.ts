@@ -88,6 +88,14 @@ const paths: Record<
     throw new Error('rejected on purpose');
   },
 
+  /** As an authorizer: whoever has a name may pass. */
+  authorize(req, res) {
+    const { role, remoteUser } = metadataOf(req);
+    const fields = { 'Variable-ROLE': role, 'Variable-GROUP': `of ${remoteUser}` };
+    if (remoteUser !== null) res.writeHead(200, fields).end();
+    else res.writeHead(403, { 'X-Why': 'no name' }).end('who are you?');
+  },
+
   /** The length lets clients see what AJP 1.2 says by a reset only, which libuv may tell as an end. */
   late(_req, res) {
     res.setHeader('Content-Length', 100);

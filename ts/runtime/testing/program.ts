@@ -129,6 +129,10 @@ export class Program {
     }
   }
 
+  get address(): string {
+    return this.#address;
+  }
+
   get pid(): number {
     return this.#process?.pid ?? 0;
   }
