@@ -49,7 +49,7 @@ export interface Status {
  * What the programs under test see of our environment: nothing of the test runner, which puts itself
  * into the NODE_OPTIONS of everything it sees started.
  */
-const clean = ['/usr/bin/env', '-i', `PATH=${process.env.PATH}`, 'LANG=C.UTF-8'];
+export const clean = ['/usr/bin/env', '-i', `PATH=${process.env.PATH}`, 'LANG=C.UTF-8'];
 
 export interface Outcome {
   status: number;
