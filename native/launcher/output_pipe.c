@@ -70,10 +70,14 @@ void output_pipe_remove(int64_t instance_id) {
 
 /* ---- draining ------------------------------------------------------------------------------ */
 
-typedef struct {
+typedef struct drain {
     int64_t instance_id;
     watch_t watch;
+    struct drain *previous, *next;
 } drain_t;
+
+/* Those that are left when the launcher ends, end with it. */
+static drain_t *drains;
 
 static void end(int64_t instance_id, int fd) {
     close(fd);
@@ -93,15 +97,23 @@ static void on_output(watch_t *watch) {
     drain_t *drain = OWNER_OF(watch, drain_t, watch);
     watch_stop(watch);
     end(drain->instance_id, watch->fd);
+    if (drain->next != NULL)
+        drain->next->previous = drain->previous;
+    *(drain->previous != NULL ? &drain->previous->next : &drains) = drain->next;
     free(drain);
 }
 
 void output_pipe_drain(int64_t instance_id, int fd) {
     drain_t *drain = is_over(fd) ? NULL : calloc(1, sizeof(*drain));
     if (drain != NULL) {
-        *drain = (drain_t){.instance_id = instance_id, .watch = {.fd = fd, .on_event = on_output}};
-        if (watch_start(&drain->watch) == 0)
+        *drain = (drain_t){
+            .instance_id = instance_id, .watch = {.fd = fd, .on_event = on_output}, .next = drains};
+        if (watch_start(&drain->watch) == 0) {
+            if (drains != NULL)
+                drains->previous = drain;
+            drains = drain;
             return;
+        }
     }
     free(drain);
     end(instance_id, fd);

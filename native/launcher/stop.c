@@ -27,7 +27,7 @@
 #define KILL_AGAIN_NS (20 * NS_PER_MS)
 #define CHILDREN_MAX 1024
 
-static enum { GOING_ON, ASKED, TERMINATING, KILLING } state;
+static enum { GOING_ON, ASKED, TERMINATING, KILLING, FINISHED } state;
 static bool remove_files;
 static int exit_code;
 static uint64_t killing_since_ns;
@@ -53,6 +53,7 @@ static void kill_children(bool with_manager) {
 }
 
 static void finish(void) {
+    state = FINISHED;
     alarm_cancel(&stop_alarm);
     if (instances_alive() == 0)
         state_clear();
@@ -78,7 +79,7 @@ static void kill_more(void) {
 }
 
 static void begin_killing(bool remove, int code) {
-    if (state == KILLING)
+    if (state >= KILLING)
         return;
     state = KILLING;
     remove_files = remove;
@@ -98,6 +99,8 @@ void stop_now(bool remove) {
 }
 
 void stop_by_force(int code) {
+    if (state == FINISHED)
+        return;
     manager_kill();
     begin_killing(!directory_has_live_server() && directory_try_finish() == 0, code);
 }

@@ -562,11 +562,22 @@ void launcher_leave(launcher_t *launcher) {
     forget_queue(launcher);
 }
 
+static int count_of(const char *text, const char *word) {
+    int count = 0;
+    while ((text = strstr(text, word)) != NULL) {
+        text += strlen(word);
+        count++;
+    }
+    return count;
+}
+
 bool launcher_close(launcher_t *launcher) {
     tell(launcher, "quit", "remove=1", NULL);
     launcher_leave(launcher);
     int status = launcher_wait(launcher, PATIENCE_MS);
-    bool passed = status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    const char *log = read_text(launcher->log);
+    bool stopped_once = count_of(log, "launcher.stopped") <= count_of(log, "launcher.started");
+    bool passed = status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 && stopped_once;
     if (!passed)
         printf("# status %d, log:\n%s\n", status, read_text(launcher->log));
     launcher_remove(launcher);
