@@ -10,10 +10,12 @@ import {
   listenAsManager,
   makeRuntimeDir,
   sampleClass,
+  sampleExplanation,
   sampleFailure,
   sampleStatus,
 } from '../control/testing/sample.ts';
 import type { Context } from './context.ts';
+import { showExplanation } from './explain-text.ts';
 import { capture, foreground, installed } from './launch.ts';
 import { runProgram } from './program.ts';
 import { showStatus } from './status-text.ts';
@@ -447,4 +449,91 @@ t.test('snapshot', async (t) => {
   t.match(await usher(['snapshot']), { exitCode: 2 });
   const file = `${t.testdir({ 'app.ts': 'export {};' })}/app.ts`;
   t.match(await usher(['snapshot', file], { capture }), { exitCode: 1, out: '' }, 'it says why');
+});
+
+t.test('explain: a class that has failed', async (t) => {
+  const explained = sampleExplanation({
+    journeys: [
+      sampleFailure({
+        startedAt: '2025-01-02T03:08:00.000Z',
+        rssBytes: 3_145_728,
+        output: 'loading\x1b[2J\ncannot open database\r\n',
+        steps: [
+          { name: 'endpoint', ms: 0.2, did: 'bound' },
+          { name: 'exec', ms: 1.4, error: 'exec /srv/broken.fcgi: none' },
+        ],
+      }),
+      sampleFailure({ id: 'k41earlier', explanation: 'exited with status 2' }),
+    ],
+  });
+  const asked: string[] = [];
+  const { runtimeDir } = await startManager(t, {
+    explain: ({ of }) => {
+      asked.push(of);
+      return explained;
+    },
+  });
+  const words = ['explain', '/srv/broken.fcgi?a b', '--runtime-dir', runtimeDir];
+  const run = await usher(words);
+  t.equal(run.exitCode, 0);
+  t.same(asked, ['/srv/broken.fcgi?a b']);
+  t.equal(
+    run.out,
+    `class     /srv/broken.fcgi (dynamic, fastcgi): failed
+requests  get 503 at once, with Retry-After: 7
+next try  in 7.0 s when it is wanted; at once: usher retry /srv/broken.fcgi
+
+start k41x2mz3q, 5.0 s ago: failed (exited-with-error)
+  what       exited with status 3 30 ms after its start
+  hint       Read its last lines of output.
+  command    /srv/broken.fcgi --fast
+  user       www-data (33), group www-data (33)
+  directory  /srv
+  limits     nofile=1024
+  memory     3.0 MB at most
+  steps      endpoint  0.2 ms  +0.2 ms  bound
+             exec      1.4 ms  +1.2 ms  failed: exec /srv/broken.fcgi: none
+  output     | loading\ufffd[2J
+             | cannot open database
+  variables  PATH=/usr/bin:/bin
+             DB_PASSWORD=***
+
+earlier
+  k41earlier  4.0 min ago  exited-with-error  exited with status 2
+
+One of them: usher explain ID
+`.replace('4.0 min', '4 min'),
+  );
+  t.same(JSON.parse((await usher([...words, '--json'])).out), explained);
+});
+
+t.test('explain: a class that is well, and one start', async (t) => {
+  const { cause: _, ...start } = sampleFailure({ outcome: 'ready', explanation: '', hint: '' });
+  const well = sampleExplanation({
+    ...{ state: 'ready', ready: 2, now: 'are served by 2 instances', nextTryAt: null },
+    journeys: [sampleFailure({ id: 'k41failed' }), { ...start, cause: null }],
+  });
+  const text = showExplanation(well, now);
+  t.match(text, 'requests  are served by 2 instances\n');
+  t.notMatch(text, 'next try');
+  t.match(
+    text,
+    /start k41x2mz3q, 4 min ago: it became ready, pid 4243\n {2}command/,
+    'it comes first',
+  );
+  t.match(text, /earlier\n {2}k41failed /);
+  const one = showExplanation({ ...well, id: 'k41failed', journeys: [sampleFailure()] }, now);
+  t.match(one, /^\nstart k41x2mz3q/, 'of one start nothing about the class');
+  t.match(showExplanation({ ...well, journeys: [] }, now), 'no start of it is remembered');
+});
+
+t.test('explain: nobody is called that', async (t) => {
+  const { runtimeDir } = await startManager(t, {
+    explain: () => {
+      throw new ControlError(404, 'unknown', 'no class is called "x"; classes: hello');
+    },
+  });
+  const run = await usher(['explain', 'x', '--runtime-dir', runtimeDir]);
+  t.equal(run.exitCode, 1);
+  t.match(run.err, 'classes: hello');
 });

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { NoManagerError } from '../control/client.ts';
 import { addBackend } from './commands/backend.ts';
 import { addConfigCheck } from './commands/config-check.ts';
+import { addExplain } from './commands/explain.ts';
 import { addJserv } from './commands/jserv.ts';
 import { addRestart } from './commands/restart.ts';
 import { addRetry } from './commands/retry.ts';
@@ -17,7 +18,7 @@ import { type Context, exitCodes, SilentExit, UsageError } from './context.ts';
 import { installed } from './launch.ts';
 
 const commands = [
-  ...[addStatus, addRestart, addRetry, addBackend, addStop, addUpgrade, addRun],
+  ...[addStatus, addExplain, addRestart, addRetry, addBackend, addStop, addUpgrade, addRun],
   ...[addConfigCheck, addJserv, addSnapshot],
 ];
 

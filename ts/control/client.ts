@@ -8,6 +8,7 @@ import type {
   ClassAsked,
   ClassChanged,
   ErrorBody,
+  Explanation,
   Pong,
   Status,
   Stopping,
@@ -62,6 +63,11 @@ export class ControlClient {
 
   status(): Promise<Status> {
     return this.#ask<Status>('GET', '/v1/status');
+  }
+
+  /** @param of A class, or the id of a start. */
+  explain(of: string): Promise<Explanation> {
+    return this.#ask<Explanation>('GET', `/v1/explain?${new URLSearchParams({ of })}`);
   }
 
   stop(request: StopRequest): Promise<Stopping> {

@@ -218,6 +218,11 @@ export interface JourneyStep {
   error?: string;
 }
 
+export interface ExplainAsked {
+  /** Name or path of a class, as configured or as status shows it; or the id of a start. */
+  of: string;
+}
+
 /** Starts of one class, or the one that was asked for. */
 export interface Explanation {
   schema: 1;

@@ -2,7 +2,13 @@
 // What a client may ask for, field by field: a request that says anything else is refused, with what is
 // wrong and what is allowed. Types are those of messages.ts.
 import { z } from 'zod';
-import type { BackendAsked, ClassAsked, StopRequest, UpgradeRequest } from './messages.ts';
+import type {
+  BackendAsked,
+  ClassAsked,
+  ExplainAsked,
+  StopRequest,
+  UpgradeRequest,
+} from './messages.ts';
 
 /** Longer than any name or path of a class. */
 const TEXT_MAX = 4096;
@@ -23,6 +29,10 @@ export const backendAsked = body({
   backend: text(),
   activation: z.enum(['active', 'disabled', 'stopped'], 'must be active, disabled or stopped'),
 }) satisfies z.ZodType<BackendAsked>;
+
+export const explainAsked = body({
+  of: text(),
+}) satisfies z.ZodType<ExplainAsked>;
 
 export const upgradeRequest = body({
   layoutVersion: whole(),

@@ -11,6 +11,8 @@ import {
   type ClassAsked,
   type ClassChanged,
   type ErrorBody,
+  type ExplainAsked,
+  type Explanation,
   type Pong,
   type Status,
   type Stopping,
@@ -22,6 +24,7 @@ import {
 import {
   backendAsked,
   classAsked,
+  explainAsked,
   explainIssues,
   nothing,
   stopRequest,
@@ -40,6 +43,8 @@ const REQUEST_MS = 30_000;
 export interface ControlHandlers {
   ping(): Pong;
   status(): Status | Promise<Status>;
+  /** Fails with "unknown", or "ambiguous". */
+  explain(request: ExplainAsked): Explanation;
   /** Resolves when stopping has begun, not when it is done. */
   stop(request: StopRequest): Stopping | Promise<Stopping>;
   /** Replaces every instance, new ones first. Resolves when no old one is left; fails with
@@ -95,6 +100,7 @@ function route<Schema extends z.ZodType>(
 const routes: Route[] = [
   route('GET', '/v1/ping', nothing, (handlers) => handlers.ping()),
   route('GET', '/v1/status', nothing, (handlers) => handlers.status()),
+  route('GET', '/v1/explain', explainAsked, (handlers, request) => handlers.explain(request)),
   route('POST', '/v1/stop', stopRequest, (handlers, request) => handlers.stop(request)),
   route('POST', '/v1/restart', classAsked, (handlers, request) => handlers.restart(request)),
   route('POST', '/v1/retry', classAsked, (handlers, request) => handlers.retry(request)),

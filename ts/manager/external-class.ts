@@ -52,6 +52,9 @@ export class ExternalClass {
   readonly ref: Ref;
   config: ClassConfig;
   isRetiring = false;
+  /** Nothing of it is started here. */
+  readonly journeys = [];
+  readonly refusal = null;
   #channel: Channel;
   #log: Log;
   #outside: Outside;

@@ -120,6 +120,15 @@ export class ManagedClass {
     return [...living, ...remembered].sort((a, b) => b.startedAt.localeCompare(a.startedAt));
   }
 
+  /** What requests are told, and for how long; null = the class has not failed. */
+  get refusal(): (Refusal & { leftMs: number }) | null {
+    const { untilMs } = this.#failures;
+    if (untilMs === null) return null;
+    const now = this.#context.now();
+    const leftMs = Math.max(0, untilMs - now);
+    return { ...this.#failures.refusal(this.label, now), leftMs };
+  }
+
   get config(): ClassConfig {
     return this.#revision.config;
   }

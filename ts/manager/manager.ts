@@ -8,6 +8,8 @@ import type {
   BackendAsked,
   ClassAsked,
   ClassChanged,
+  ExplainAsked,
+  Explanation,
   Journey,
   Status,
   Stopping,
@@ -24,6 +26,7 @@ import type { ClassContext } from './context.ts';
 import { DamageWatch } from './damage.ts';
 import { desiredClasses } from './desired.ts';
 import { type DynamicAnswer, type Refusal, resolveDynamic } from './dynamic.ts';
+import { explain } from './explain.ts';
 import { ExternalClass } from './external-class.ts';
 import { isGone } from './gone.ts';
 import { Inheritance } from './inheritance.ts';
@@ -195,6 +198,11 @@ export class Manager implements ControlHandlers {
       servers: this.#servers.status(),
       classes: [...this.#classes.values()].map((one) => one.status()),
     };
+  }
+
+  explain({ of }: ExplainAsked): Explanation {
+    const classes = [...this.#classes.values()].filter((one) => !one.isRetiring);
+    return explain(classes, of, new Date());
   }
 
   stop(request: { force: boolean }): Stopping {

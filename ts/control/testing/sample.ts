@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { controlSocketName } from '../client.ts';
-import type { ClassStatus, Journey, Status } from '../messages.ts';
+import type { ClassStatus, Explanation, Journey, Status } from '../messages.ts';
 import { type ControlHandlers, type ControlOptions, createControlServer } from '../server.ts';
 
 export function sampleClass(changes: Partial<ClassStatus> = {}): ClassStatus {
@@ -69,6 +69,22 @@ export function sampleFailure(changes: Partial<Journey> = {}): Journey {
   };
 }
 
+export function sampleExplanation(changes: Partial<Explanation> = {}): Explanation {
+  return {
+    schema: 1,
+    class: '/srv/broken.fcgi',
+    kind: 'dynamic',
+    protocol: 'fastcgi',
+    state: 'failed',
+    ready: 0,
+    now: 'get 503 at once, with Retry-After: 7',
+    nextTryAt: '2025-01-02T03:08:12.000Z',
+    id: null,
+    journeys: [sampleFailure()],
+    ...changes,
+  };
+}
+
 export function sampleStatus(changes: Partial<Status> = {}): Status {
   return {
     schema: 1,
@@ -104,6 +120,7 @@ export async function listenAsManager(
   const answers: ControlHandlers = {
     ping: () => ({ pid: 99, version: '0.1.0' }),
     status: () => sampleStatus(),
+    explain: () => sampleExplanation(),
     stop: () => ({ pid: 99, instances: 1 }),
     restart: async (request) => ({ class: request.class, pids: [201], replaced: [200] }),
     retry: async (request) => ({ class: request.class, pids: [201], replaced: [] }),
