@@ -2,16 +2,19 @@
 // What a web server tells in CGI variables. Each is looked at when somebody asks for it.
 import type { ProtocolName, RequestMetadata, TlsMetadata } from '../metadata.ts';
 
+type Variables = ReadonlyMap<string, string>;
+
 export class VariablesMetadata implements RequestMetadata {
   readonly protocol: ProtocolName;
   readonly role: RequestMetadata['role'];
-  readonly #variables: ReadonlyMap<string, string>;
-  #map: ReadonlyMap<string, string> | null = null;
+  #variables: Variables | (() => Variables);
+  #map: Variables | null = null;
 
+  /** @param variables or what gives them, called once, when somebody asks for one */
   constructor(
     protocol: ProtocolName,
     role: RequestMetadata['role'],
-    variables: ReadonlyMap<string, string>,
+    variables: Variables | (() => Variables),
   ) {
     this.protocol = protocol;
     this.role = role;
@@ -19,9 +22,16 @@ export class VariablesMetadata implements RequestMetadata {
   }
 
   /** A Map, for people who look at it. */
-  get variables(): ReadonlyMap<string, string> {
-    this.#map ??= this.#variables instanceof Map ? this.#variables : new Map(this.#variables);
+  get variables(): Variables {
+    const told = this.told;
+    this.#map ??= told instanceof Map ? told : new Map(told);
     return this.#map;
+  }
+
+  /** The same, as they came. */
+  get told(): Variables {
+    if (typeof this.#variables === 'function') this.#variables = this.#variables();
+    return this.#variables;
   }
 
   get remoteUser(): string | null {
@@ -61,11 +71,11 @@ export class VariablesMetadata implements RequestMetadata {
   }
 
   get isSecure(): boolean {
-    return isSecure(this.#variables);
+    return isSecure(this.told);
   }
 
   get tls(): TlsMetadata | null {
-    return tlsOf(this.#variables);
+    return tlsOf(this.told);
   }
 
   get scriptName(): string {
@@ -115,7 +125,7 @@ export class VariablesMetadata implements RequestMetadata {
 
   /** Empty is as good as missing: web servers say so of what they do not know. */
   #text(name: string): string | null {
-    return this.#variables.get(name) || null;
+    return this.told.get(name) || null;
   }
 }
 

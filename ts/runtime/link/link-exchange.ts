@@ -2,6 +2,7 @@
 // The worker's end of a request: what handlers answer is sent to the master.
 import { ProtocolError } from '../../protocols/protocol-error.ts';
 import { Exchange, type FieldList, type RequestHead } from '../exchange.ts';
+import type { AnswerHead } from './head-texts.ts';
 import type { MasterMessage, WorkerLink } from './messages.ts';
 import { Grants, SendWindow } from './send-window.ts';
 
@@ -38,6 +39,8 @@ export class LinkExchange extends Exchange {
   #isDelivering = false;
   readonly #grants: Grants;
 
+  /** Given, and not sent yet: it goes with what comes next. */
+  #heldHead: AnswerHead | null = null;
   readonly #window: SendWindow;
   #isDrainOwed = false;
   #isEnding = false;
@@ -102,25 +105,32 @@ export class LinkExchange extends Exchange {
 
   protected override sendHead(status: number, reason: string, fields: FieldList): void {
     checkHead(status, reason, fields);
-    this.#link.send({ type: 'head', id: this.#id, status, reason, fields });
+    this.#heldHead = { status, reason, fields };
   }
 
   protected override sendBody(bytes: Buffer): boolean {
+    this.#sendHeld();
     this.#window.push(bytes);
     this.#isDrainOwed ||= this.#window.isFull;
     return !this.#window.isFull;
   }
 
   protected override sendNow(): void {
+    this.#sendHeld();
     this.#link.send({ type: 'flush', id: this.#id });
   }
 
   protected override sendEnd(last: Buffer | null): void {
     if (this.#window.isEmpty && (last === null || last.length <= this.#window.room)) {
-      this.#link.send({ type: 'end', id: this.#id, last });
+      const id = this.#id;
+      const head = this.#heldHead;
+      this.#link.send(
+        head === null ? { type: 'end', id, last } : { type: 'answer', id, ...head, last },
+      );
       this.#done();
       return;
     }
+    this.#sendHeld();
     this.#isEnding = true;
     if (last !== null) this.#window.push(last);
     this.#endWhenSent();
@@ -130,6 +140,13 @@ export class LinkExchange extends Exchange {
     this.#window.clear();
     this.#link.send({ type: 'break', id: this.#id });
     this.#done();
+  }
+
+  #sendHeld(): void {
+    const head = this.#heldHead;
+    if (head === null) return;
+    this.#heldHead = null;
+    this.#link.send({ type: 'head', id: this.#id, ...head });
   }
 
   #onGrant(bytes: number): void {

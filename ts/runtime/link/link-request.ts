@@ -14,7 +14,7 @@ export interface LinkRequestEvents {
 
 export class LinkRequest implements ExchangeListener {
   readonly exchange: Exchange;
-  readonly #id: number;
+  readonly id: number;
   readonly #link: MasterLink;
   readonly #events: LinkRequestEvents;
   readonly #window: SendWindow;
@@ -25,7 +25,7 @@ export class LinkRequest implements ExchangeListener {
 
   constructor(exchange: Exchange, id: number, link: MasterLink, events: LinkRequestEvents) {
     this.exchange = exchange;
-    this.#id = id;
+    this.id = id;
     this.#link = link;
     this.#events = events;
     this.#window = new SendWindow((bytes) => link.send({ type: 'body', id, bytes }));
@@ -34,7 +34,7 @@ export class LinkRequest implements ExchangeListener {
 
   start(): void {
     const { head } = this.exchange;
-    this.#link.send({ type: 'request', id: this.#id, head });
+    this.#link.send({ type: 'request', id: this.id, head });
     this.exchange.open(this);
     // Nobody needs to be told of the end of no body.
     if (head.bodyBytes === 0) this.#isBodyEndSent = true;
@@ -46,6 +46,12 @@ export class LinkRequest implements ExchangeListener {
     switch (message.type) {
       case 'head':
         this.#begin(message.status, message.reason, message.fields);
+        return;
+      case 'answer':
+        this.#finish(() => {
+          this.#begin(message.status, message.reason, message.fields);
+          this.exchange.end(message.last ?? undefined);
+        });
         return;
       case 'body':
         if (!this.exchange.write(message.bytes)) this.#grants.hold();
@@ -100,7 +106,7 @@ export class LinkRequest implements ExchangeListener {
     if (this.#isAborted) return;
     this.#isAborted = true;
     this.#window.clear();
-    this.#link.send({ type: 'abort', id: this.#id, reason: reason.message });
+    this.#link.send({ type: 'abort', id: this.id, reason: reason.message });
     this.#events.onAbortSent();
   }
 
@@ -131,7 +137,7 @@ export class LinkRequest implements ExchangeListener {
   #endBody(): void {
     if (!this.#isBodyWhole || this.#isBodyEndSent || !this.#window.isEmpty) return;
     this.#isBodyEndSent = true;
-    this.#link.send({ type: 'body-end', id: this.#id });
+    this.#link.send({ type: 'body-end', id: this.id });
   }
 
   #finish(answer: () => void): void {

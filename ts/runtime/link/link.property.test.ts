@@ -2,6 +2,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { holds } from '../../testing/properties.ts';
+import { VariablesMetadata } from '../connections/variables-metadata.ts';
+import type { RequestMetadata } from '../metadata.ts';
 import { metadata } from '../models/testing/recorded-exchange.ts';
 import { encode, FrameDecoder, fromMaster, fromWorker, type Message } from './frames.ts';
 
@@ -12,18 +14,29 @@ const latin = fc
   .array(fc.nat(255), { maxLength: 20 })
   .map((codes) => String.fromCharCode(...codes));
 
+/** Some as long as a length of one byte cannot say. */
+const longer = fc.tuple(latin, fc.nat(40)).map(([some, times]) => some.repeat(times));
+const variables = fc.array(fc.tuple(latin, longer)).map((pairs) => new Map(pairs));
+const wholeMetadata: fc.Arbitrary<RequestMetadata> = fc.record({
+  ...(Object.fromEntries(
+    Object.entries(metadata).map(([key, value]) => [key, fc.constant(value)]),
+  ) as { [K in keyof typeof metadata]: fc.Arbitrary<(typeof metadata)[K]> }),
+  remoteUser: fc.option(longer),
+  remotePort: fc.option(fc.nat(65535)),
+  tls: fc.option(fc.constant(metadata.tls)),
+  variables,
+});
+
 const head = fc.record({
   method: fc.constantFrom('GET', 'POST'),
   url: latin,
   httpVersion: fc.constantFrom('1.0', '1.1', '2.0'),
-  fields: fc.array(latin, { maxLength: 6 }),
+  fields: fc.array(longer, { maxLength: 6 }),
   bodyBytes: fc.option(fc.nat()),
-  metadata: fc.record({
-    ...(Object.fromEntries(
-      Object.entries(metadata).map(([key, value]) => [key, fc.constant(value)]),
-    ) as { [K in keyof typeof metadata]: fc.Arbitrary<(typeof metadata)[K]> }),
-    variables: fc.array(fc.tuple(latin, latin)).map((pairs) => new Map(pairs)),
-  }),
+  metadata: fc.oneof(
+    wholeMetadata,
+    variables.map((some) => new VariablesMetadata('fastcgi', 'responder', some)),
+  ),
 });
 
 const masterMessage: fc.Arbitrary<Message> = fc.oneof(
@@ -45,6 +58,19 @@ const workerMessage: fc.Arbitrary<Message> = fc.oneof(
     status: fc.integer({ min: 200, max: 999 }),
     reason: latin,
     fields: fc.array(latin, { maxLength: 6 }),
+  }),
+  fc.record({
+    type: fc.constant('answer' as const),
+    id,
+    status: fc.integer({ min: 200, max: 999 }),
+    reason: latin,
+    fields: fc.array(longer, { maxLength: 6 }),
+    last: fc.option(
+      fc.oneof(
+        bytes.filter((some) => some.length > 0),
+        fc.constant(Buffer.alloc(20_000, 'x')),
+      ),
+    ),
   }),
   fc.record({ type: fc.constant('body' as const), id, bytes }),
   fc.record({ type: fc.constantFrom('flush' as const, 'break' as const, 'over' as const), id }),
@@ -104,5 +130,8 @@ function isSame(a: unknown, b: unknown): boolean {
 }
 
 function plain(value: unknown): string {
-  return JSON.stringify(value, (_key, part) => (part instanceof Map ? [...part] : part));
+  return JSON.stringify(value, (_key, part) => {
+    if (part instanceof VariablesMetadata) return [part.protocol, part.role, [...part.variables]];
+    return part instanceof Map ? [...part] : part;
+  });
 }

@@ -5,6 +5,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { MessageChannel } from 'node:worker_threads';
 import t, { type Test } from 'tap';
+import { VariablesMetadata } from '../connections/variables-metadata.ts';
 import type { Exchange, ExchangeListener } from '../exchange.ts';
 import { RecordedExchange } from '../models/testing/recorded-exchange.ts';
 import { eventually } from '../models/testing/world.ts';
@@ -112,6 +113,43 @@ for (const [kind, makePair] of kinds) {
     t.match(exchange, { status: 201, fields: ['X', '\xe9'], text: 'one two', flushes: 1 });
     t.same(exchange.lines, ['a line']);
     t.ok(ends.isDone && ends.isWorkerDone);
+  });
+
+  t.test(`${kind}: a request without a body and a small answer are a message each`, async (t) => {
+    const [master, worker] = await makePair(t);
+    const types: string[] = [];
+    const send = worker.send.bind(worker);
+    worker.send = (message) => {
+      types.push(message.type);
+      send(message);
+    };
+    const variables = new Map([['REMOTE_USER', 'fran\xe7ois']]);
+    const metadata = new VariablesMetadata('fastcgi', 'responder', variables);
+    const exchange = new RecordedExchange('/', [], { metadata });
+    let user: string | null = null;
+    const ends = new Ends([master, worker], exchange, (remote) => {
+      user = remote.head.metadata.remoteUser;
+      remote.begin(404, 'Gone', ['X', 'y']);
+      remote.end(Buffer.from('whole'));
+      return {};
+    });
+    await exchange.whenOver;
+    t.same(types, ['answer']);
+    t.equal(user, 'fran\xe7ois');
+    t.same([...ends.answering!.head.metadata.variables], [...variables]);
+    t.match(exchange, { status: 404, fields: ['X', 'y'], text: 'whole' });
+  });
+
+  t.test(`${kind}: an answer that breaks off before anything of it was sent`, async (t) => {
+    const exchange = new RecordedExchange('/');
+    const ends = new Ends(await makePair(t), exchange, (remote) => {
+      remote.begin(200, '', []);
+      remote.breakOff();
+      return {};
+    });
+    await exchange.whenOver;
+    t.ok(exchange.isBroken && ends.isDone && ends.isWorkerDone);
+    t.equal(exchange.status, 0);
   });
 
   t.test(`${kind}: a body that nobody reads stays where it is, beyond a window`, async (t) => {

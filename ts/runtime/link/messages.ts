@@ -25,6 +25,15 @@ export type WorkerMessage =
   /** The worker cannot start; it ends. */
   | { type: 'failed'; reason: string }
   | { type: 'head'; id: number; status: number; reason: string; fields: FieldList }
+  /** Head and end together: an answer of which nothing was sent before. */
+  | {
+      type: 'answer';
+      id: number;
+      status: number;
+      reason: string;
+      fields: FieldList;
+      last: Buffer | null;
+    }
   | { type: 'body'; id: number; bytes: Buffer }
   | { type: 'flush'; id: number }
   | { type: 'end'; id: number; last: Buffer | null }
@@ -36,6 +45,16 @@ export type WorkerMessage =
   | { type: 'pong' }
   /** After its answers to what it has: it wants another one in its place. */
   | { type: 'retire'; reason: string };
+
+/**
+ * Nothing follows that should go with it: a request without a body. Or its handler may go on to compute, or
+ * to exit: the end of an answer.
+ */
+export function isUrgent(message: MasterMessage | WorkerMessage): boolean {
+  const { type } = message;
+  if (type === 'request') return message.head.bodyBytes === 0;
+  return type === 'answer' || type === 'end' || type === 'flush';
+}
 
 export interface Link<Sent, Received> {
   send(message: Sent): void;

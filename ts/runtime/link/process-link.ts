@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A link over a stream: the socketpair between master and worker process. What is sent in one turn of the
-// event loop goes out in one write, an answer's end at once: its handler may go on to compute, or to exit.
+// event loop goes out in one write, what is urgent at once.
 import type { Duplex } from 'node:stream';
 import { encode, FrameDecoder, fromMaster, fromWorker, type Message } from './frames.ts';
-import type { Link, MasterLink, WorkerLink } from './messages.ts';
+import { isUrgent, type Link, type MasterLink, type WorkerLink } from './messages.ts';
 
 /** Pieces that together are no more than this are copied into one. */
-const COPIED_BYTES_MAX = 8 << 10;
+const COPIED_BYTES_MAX = 16 << 10;
 /** What waits for the end of the turn, at most. */
 const BATCH_BYTES_MAX = 128 << 10;
 
@@ -40,13 +40,13 @@ class StreamLink implements Link<Message, Message> {
 
   send(message: Message): void {
     if (!this.#isOpen || this.#isEnding) return;
-    if (this.#batch.length === 0) process.nextTick(this.#flush);
+    const wasEmpty = this.#batch.length === 0;
     for (const bytes of encode(message)) {
       this.#batch.push(bytes);
       this.#batchBytes += bytes.length;
     }
-    const isUrgent = message.type === 'end' || message.type === 'flush';
-    if (isUrgent || this.#batchBytes > BATCH_BYTES_MAX) this.#write();
+    if (isUrgent(message) || this.#batchBytes > BATCH_BYTES_MAX) this.#write();
+    else if (wasEmpty) process.nextTick(this.#flush);
   }
 
   close(): void {

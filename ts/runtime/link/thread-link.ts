@@ -1,61 +1,96 @@
 // SPDX-License-Identifier: Apache-2.0
-// A link over a MessagePort: the same messages, those of one turn of the event loop in one list, an
-// answer's end at once.
+// A link over a MessagePort: messages as packets of plain values, those of one turn of the event loop in one
+// list, what is urgent at once. Texts are the cheapest to hand over: heads are one, and small bodies as well.
 import type { MessagePort, TransferListItem } from 'node:worker_threads';
 import type { Message } from './frames.ts';
-import type { Link, MasterLink, WorkerLink } from './messages.ts';
-import { type PlainHead, plainHead, restoredHead } from './plain-metadata.ts';
+import { answerText, readAnswer, readRequest, requestText } from './head-texts.ts';
+import { isUrgent, type Link, type MasterLink, type WorkerLink } from './messages.ts';
+import { TextReader } from './texts.ts';
 
 /** What waits for the end of the turn, at most. */
 const BATCH_BYTES_MAX = 128 << 10;
+/** Bodies up to this go as texts: as bytes they would cost a buffer more, which is handed over. */
+const TEXT_BYTES_MAX = 16 << 10;
 
-/** What a message becomes under way: bytes of its own, metadata as data. */
-type Plain = Record<string, unknown> & { type: Message['type'] };
+type Bytes = string | Uint8Array<ArrayBuffer>;
+
+/** Of messages that are not plain values by themselves. */
+type Packet =
+  | Exclude<Message, { type: 'request' | 'answer' | 'body' | 'end' }>
+  | { type: 'request'; id: number; head: string }
+  | { type: 'answer'; id: number; head: string; last: Bytes | null }
+  | { type: 'body'; id: number; bytes: Bytes }
+  | { type: 'end'; id: number; last: Bytes | null };
 
 /**
  * A copy that is nobody else's, and can be handed over. Cloning would copy as well, and more: all of the
  * buffer that the bytes are a part of, be it Buffer's pool; and handing over that one would take it from
  * whoever has another part.
  */
-function ownBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(bytes);
+function packBytes(bytes: Buffer, handedOver: TransferListItem[]): Bytes {
+  if (bytes.length <= TEXT_BYTES_MAX) return bytes.toString('latin1');
+  const own = new Uint8Array(bytes);
+  handedOver.push(own.buffer);
+  return own;
 }
 
-function asBuffer(bytes: Uint8Array<ArrayBuffer>): Buffer {
+function unpackBytes(bytes: Bytes): Buffer {
+  if (typeof bytes === 'string') return Buffer.from(bytes, 'latin1');
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
-function flatten(message: Message, handedOver: TransferListItem[]): Plain {
-  if (message.type === 'request') return { ...message, head: plainHead(message.head) };
-  if (message.type === 'body') {
-    const bytes = ownBytes(message.bytes);
-    handedOver.push(bytes.buffer);
-    return { ...message, bytes };
-  }
-  if (message.type === 'end' && message.last !== null) {
-    const last = ownBytes(message.last);
-    handedOver.push(last.buffer);
-    return { ...message, last };
-  }
-  return message;
+function packLast(last: Buffer | null, handedOver: TransferListItem[]): Bytes | null {
+  return last === null ? null : packBytes(last, handedOver);
 }
 
-function restore(plain: Plain): Message {
-  const { type, bytes, last, head } = plain;
-  if (type === 'request') return { ...plain, head: restoredHead(head as PlainHead) } as Message;
-  if (type === 'body')
-    return { ...plain, bytes: asBuffer(bytes as Uint8Array<ArrayBuffer>) } as Message;
-  if (type === 'end' && last !== null) {
-    return { ...plain, last: asBuffer(last as Uint8Array<ArrayBuffer>) } as Message;
+function unpackLast(last: Bytes | null): Buffer | null {
+  return last === null ? null : unpackBytes(last);
+}
+
+function pack(message: Message, handedOver: TransferListItem[]): Packet {
+  switch (message.type) {
+    case 'request':
+      return { type: 'request', id: message.id, head: requestText(message.head) };
+    case 'answer': {
+      const { id, last } = message;
+      return { type: 'answer', id, head: answerText(message), last: packLast(last, handedOver) };
+    }
+    case 'body':
+      return { type: 'body', id: message.id, bytes: packBytes(message.bytes, handedOver) };
+    case 'end': {
+      const { id, last } = message;
+      return { type: 'end', id, last: packLast(last, handedOver) };
+    }
+    default:
+      return message;
   }
-  return plain as unknown as Message;
+}
+
+function unpack(packet: Packet): Message {
+  switch (packet.type) {
+    case 'request':
+      return { type: 'request', id: packet.id, head: readRequest(new TextReader(packet.head)) };
+    case 'answer': {
+      const { id, head, last } = packet;
+      const { status, reason, fields } = readAnswer(new TextReader(head));
+      return { type: 'answer', id, status, reason, fields, last: unpackLast(last) };
+    }
+    case 'body':
+      return { type: 'body', id: packet.id, bytes: unpackBytes(packet.bytes) };
+    case 'end': {
+      const { id, last } = packet;
+      return { type: 'end', id, last: unpackLast(last) };
+    }
+    default:
+      return packet;
+  }
 }
 
 class PortLink implements Link<Message, Message> {
   onMessage: (message: Message) => void = () => undefined;
   onClose: (error: Error | null) => void = () => undefined;
   readonly #port: MessagePort;
-  #batch: Plain[] = [];
+  #batch: Packet[] = [];
   #handedOver: TransferListItem[] = [];
   #batchBytes = 0;
   #isOpen = true;
@@ -64,19 +99,19 @@ class PortLink implements Link<Message, Message> {
 
   constructor(port: MessagePort) {
     this.#port = port;
-    port.on('message', (batch: Plain[]) => {
-      for (const plain of batch) if (this.#isOpen) this.onMessage(restore(plain));
+    port.on('message', (batch: Packet[]) => {
+      for (const packet of batch) if (this.#isOpen) this.onMessage(unpack(packet));
     });
     port.on('close', () => this.#closed());
   }
 
   send(message: Message): void {
     if (!this.#isOpen || this.#isEnding) return;
-    if (this.#batch.length === 0) process.nextTick(this.#flush);
-    this.#batch.push(flatten(message, this.#handedOver));
+    const wasEmpty = this.#batch.length === 0;
+    this.#batch.push(pack(message, this.#handedOver));
     if (message.type === 'body') this.#batchBytes += message.bytes.length;
-    const isUrgent = message.type === 'end' || message.type === 'flush';
-    if (isUrgent || this.#batchBytes > BATCH_BYTES_MAX) this.#post();
+    if (isUrgent(message) || this.#batchBytes > BATCH_BYTES_MAX) this.#post();
+    else if (wasEmpty) process.nextTick(this.#flush);
   }
 
   close(): void {
@@ -91,8 +126,12 @@ class PortLink implements Link<Message, Message> {
     const batch = this.#batch;
     const handedOver = this.#handedOver;
     this.#batch = [];
-    this.#handedOver = [];
     this.#batchBytes = 0;
+    if (handedOver.length === 0) {
+      this.#port.postMessage(batch);
+      return;
+    }
+    this.#handedOver = [];
     this.#port.postMessage(batch, handedOver);
   }
 

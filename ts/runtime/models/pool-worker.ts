@@ -46,7 +46,8 @@ export class PoolWorker {
   readonly #rules: PoolRules;
   readonly #clock: Clock;
   readonly #events: PoolWorkerEvents;
-  readonly #requests = new Map<number, LinkRequest>();
+  /** Mostly one. Not a Map, for the reason in jobs.ts. */
+  readonly #requests: LinkRequest[] = [];
   #state: PoolWorkerState = 'starting';
   #lastId = 0;
   /** Nothing comes from it, and nothing gets there. */
@@ -82,7 +83,7 @@ export class PoolWorker {
   }
 
   get running(): number {
-    return this.#requests.size;
+    return this.#requests.length;
   }
 
   /** Starting, or takes requests. */
@@ -92,11 +93,11 @@ export class PoolWorker {
   }
 
   get isFull(): boolean {
-    return this.#requests.size >= this.#rules.requestsAtATime;
+    return this.#requests.length >= this.#rules.requestsAtATime;
   }
 
   get isIdle(): boolean {
-    return this.#state === 'ready' && this.#requests.size === 0;
+    return this.#state === 'ready' && this.#requests.length === 0;
   }
 
   /** Its end, whichever it is, was to be expected. */
@@ -122,9 +123,9 @@ export class PoolWorker {
     const id = ++this.#lastId;
     const request = new LinkRequest(exchange, id, this.#handle.link, {
       onAbortSent: () => this.#ping(),
-      onDone: () => this.#done(id),
+      onDone: () => this.#done(request),
     });
-    this.#requests.set(id, request);
+    this.#requests.push(request);
     if (id >= this.#rules.requestsPerLife) this.#state = 'retiring';
     request.start();
     return request;
@@ -137,7 +138,7 @@ export class PoolWorker {
   retire(stopMs: number): void {
     if (this.#isCut) return; // its end follows
     if (this.#state === 'starting' || this.#state === 'ready') this.#state = 'retiring';
-    if (this.#state === 'retiring' && this.#requests.size === 0) this.#stop(stopMs);
+    if (this.#state === 'retiring' && this.#requests.length === 0) this.#stop(stopMs);
   }
 
   /** @param how as the end of a sentence */
@@ -186,14 +187,16 @@ export class PoolWorker {
         return;
       default:
         // What was under way when a request ended has none any more.
-        this.#requests.get(message.id)?.take(message);
+        this.#requests.find(({ id }) => id === message.id)?.take(message);
     }
   }
 
-  #done(id: number): void {
-    if (!this.#requests.delete(id)) return;
+  #done(request: LinkRequest): void {
+    const at = this.#requests.indexOf(request);
+    if (at === -1) return;
+    this.#requests.splice(at, 1);
     this.served++;
-    if (this.#requests.size === 0) this.idleSinceMs = this.#clock.now();
+    if (this.#requests.length === 0) this.idleSinceMs = this.#clock.now();
     this.#events.onFree(this);
   }
 
@@ -241,7 +244,7 @@ export class PoolWorker {
     this.#cancelPing();
     this.#state = 'ended';
     const text = this.#reason ?? (this.#wasReady ? how : `${how} before it took requests`);
-    for (const request of this.#requests.values()) {
+    for (const request of this.#requests) {
       const { method, url } = request.exchange.head;
       request.lose({
         status: 502,
@@ -249,7 +252,7 @@ export class PoolWorker {
         log: `${method} ${url}: ${name} ${text}`,
       });
     }
-    this.#requests.clear();
+    this.#requests.length = 0;
     this.#events.onEnd(this, text);
   }
 }

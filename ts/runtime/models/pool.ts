@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests for workers, and workers for requests: all that pools have in common. PoolRules makes the models.
 import type { Exchange, Refusal } from '../exchange.ts';
-import type { LinkRequest } from '../link/link-request.ts';
 import { type Clock, realClock } from './clock.ts';
+import { Job, JobList } from './jobs.ts';
 import type { Model, ModelCounts } from './model.ts';
 import type { PoolRules } from './pool-rules.ts';
 import { CUT_MS, PoolWorker, type PoolWorkerEvents } from './pool-worker.ts';
@@ -13,13 +13,6 @@ export interface PoolSurroundings {
   clock?: Clock;
   /** A line for whoever runs the program. */
   log: (line: string) => void;
-}
-
-interface Job {
-  exchange: Exchange;
-  /** null = waits. */
-  request: LinkRequest | null;
-  cancelDeadline: (() => void) | null;
 }
 
 interface Promised {
@@ -33,9 +26,8 @@ export class Pool implements Model {
   readonly #clock: Clock;
   readonly #log: (line: string) => void;
   readonly #workers = new Set<PoolWorker>();
-  /** In the order of their arrival. */
-  readonly #waiting = new Set<Job>();
-  readonly #running = new Set<Job>();
+  readonly #waiting = new JobList();
+  readonly #running = new JobList();
   readonly #failures = new StartFailures();
   readonly #events: PoolWorkerEvents;
   #started: Promised | null = null;
@@ -85,7 +77,7 @@ export class Pool implements Model {
       exchange.refuse(busy(`${atOnce} requests are running (maxProcesses): refused`));
       return;
     }
-    const job: Job = { exchange, request: null, cancelDeadline: null };
+    const job = new Job(exchange);
     this.#waiting.add(job);
     exchange.onOver = () => this.#onOver(job);
     if (deadlineMs > 0) {
@@ -120,7 +112,7 @@ export class Pool implements Model {
     this.#settle([this.#started ?? [], this.#replaced.splice(0)].flat(), 'the pool is stopping');
     this.#started = null;
     const cancelBreak = this.#clock.after(stopMs, () => {
-      for (const { exchange } of [...this.#waiting, ...this.#running]) {
+      for (const exchange of [...this.#waiting.exchanges(), ...this.#running.exchanges()]) {
         exchange.giveUp(stopping(exchange));
       }
       this.#arrange();
@@ -195,11 +187,11 @@ export class Pool implements Model {
   #onOver(job: Job): void {
     job.cancelDeadline?.();
     if (job.request === null) {
-      this.#waiting.delete(job);
+      this.#waiting.remove(job);
       if (this.#stopAtMs !== null) this.#arrange();
       return;
     }
-    this.#running.delete(job);
+    this.#running.remove(job);
     job.request.onOver();
   }
 
@@ -232,10 +224,10 @@ export class Pool implements Model {
   }
 
   #dispatch(): void {
-    for (const job of this.#waiting) {
+    for (let job = this.#waiting.first; job !== null; job = this.#waiting.first) {
       const worker = this.#freeWorker();
       if (worker === null) return;
-      this.#waiting.delete(job);
+      this.#waiting.remove(job);
       this.#running.add(job);
       job.request = worker.run(job.exchange);
     }
@@ -299,7 +291,7 @@ export class Pool implements Model {
     if (this.#waiting.size === 0 || reason === null) return;
     const waitMs = this.#failures.waitMs(this.#clock.now());
     if (waitMs === 0 || this.#has((w) => w.state === 'starting' || w.state === 'ready')) return;
-    for (const { exchange } of this.#waiting) {
+    for (const exchange of this.#waiting.exchanges()) {
       exchange.refuse({
         status: 503,
         reason: 'The program cannot be started at the moment.',
