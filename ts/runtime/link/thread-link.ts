@@ -99,8 +99,9 @@ class PortLink implements Link<Message, Message> {
 
   constructor(port: MessagePort) {
     this.#port = port;
-    port.on('message', (batch: Packet[]) => {
-      for (const packet of batch) if (this.#isOpen) this.onMessage(unpack(packet));
+    port.on('message', (packets: Packet | Packet[]) => {
+      if (!Array.isArray(packets)) this.#receive(packets);
+      else for (const packet of packets) this.#receive(packet);
     });
     port.on('close', () => this.#closed());
   }
@@ -127,12 +128,17 @@ class PortLink implements Link<Message, Message> {
     const handedOver = this.#handedOver;
     this.#batch = [];
     this.#batchBytes = 0;
+    const packets = batch.length === 1 ? batch[0] : batch;
     if (handedOver.length === 0) {
-      this.#port.postMessage(batch);
+      this.#port.postMessage(packets);
       return;
     }
     this.#handedOver = [];
-    this.#port.postMessage(batch, handedOver);
+    this.#port.postMessage(packets, handedOver);
+  }
+
+  #receive(packet: Packet): void {
+    if (this.#isOpen) this.onMessage(unpack(packet));
   }
 
   #closed(): void {

@@ -254,8 +254,9 @@ export class Pool implements Model {
 
   /** Who is to be replaced goes on until others are ready. */
   #retireOutdated(): void {
-    const outdated = [...this.#workers].filter((w) => w.outdatedBy !== null && w.state === 'ready');
-    if (outdated.length === 0 && this.#replaced.length === 0) return;
+    const isOutdated = (w: PoolWorker) => w.outdatedBy !== null && w.state === 'ready';
+    if (!this.#has(isOutdated) && this.#replaced.length === 0) return;
+    const outdated = [...this.#workers].filter(isOutdated);
     const ready = this.#count((worker) => worker.isMember && worker.state === 'ready');
     let surplus = outdated.length + ready - Math.max(ready, this.#wanted());
     outdated.sort((a, b) => a.running - b.running);
@@ -305,10 +306,10 @@ export class Pool implements Model {
   #shrink(): void {
     this.#cancelShrink?.();
     this.#cancelShrink = null;
-    const { idleMs } = this.#rules;
-    const now = this.#clock.now();
     let surplus = this.#count((worker) => worker.isMember) - this.#wanted();
     if (surplus <= 0 || this.#stopAtMs !== null) return;
+    const { idleMs } = this.#rules;
+    const now = this.#clock.now();
     const idle = [...this.#workers].filter((w) => w.isMember && w.isIdle);
     idle.sort((a, b) => a.idleSinceMs - b.idleSinceMs);
     for (const worker of idle) {
