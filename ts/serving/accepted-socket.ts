@@ -3,6 +3,7 @@
 // needed: for small requests that is an eighth of a program's time. `onread` spares it, but only a socket
 // that is made by hand can have it, so that one takes over what the server has accepted.
 import { type Server, Socket, type SocketConstructorOpts } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 const READ_BYTES = 64 << 10;
 
@@ -17,10 +18,10 @@ interface Internals {
 
 type Take = (bytes: Buffer) => void;
 
-class AcceptedSocket extends Socket {
+class SharingSocket extends Socket {
   onBytes: Take = () => undefined;
 
-  constructor(handle: object, server: Server) {
+  constructor(options: SocketConstructorOpts | { handle: object; allowHalfOpen: boolean }) {
     const onread = {
       buffer: shared,
       callback: (length: number) => {
@@ -30,8 +31,7 @@ class AcceptedSocket extends Socket {
         return true;
       },
     };
-    super({ handle, allowHalfOpen: true, onread } as SocketConstructorOpts);
-    (this as unknown as Internals)._server = server; // which counts its connections
+    super({ ...options, onread } as SocketConstructorOpts);
   }
 }
 
@@ -45,12 +45,28 @@ export function accepted(given: Socket): Socket {
   if (!handle || !server) return given; // a Node that has changed, or who was there has gone
   inner._handle = null;
   inner._server = null;
-  return new AcceptedSocket(handle, server);
+  const socket = new SharingSocket({ handle, allowHalfOpen: true });
+  (socket as unknown as Internals)._server = server; // which counts its connections
+  return socket;
+}
+
+/** What takes the place of a pipe to a program that was started. @param given Nobody has touched it yet. */
+export function piped(given: Duplex): Duplex {
+  const inner = given as unknown as Internals;
+  const { _handle: handle } = inner;
+  if (!handle) return given;
+  inner._handle = null;
+  return new SharingSocket({ handle, allowHalfOpen: false });
+}
+
+/** A descriptor that was inherited. */
+export function inherited(fd: number): Socket {
+  return new SharingSocket({ fd, readable: true, writable: true });
 }
 
 /** Any socket. @param take Gets bytes that nobody writes to again. */
-export function readFrom(socket: Socket, take: Take): void {
-  if (socket instanceof AcceptedSocket) socket.onBytes = take;
+export function readFrom(socket: Duplex, take: Take): void {
+  if (socket instanceof SharingSocket) socket.onBytes = take;
   else socket.on('data', take);
   socket.resume();
 }

@@ -9,7 +9,8 @@ export {
   stdoutHeader,
   stdoutRecords,
 } from './encoder.ts';
-export { Params, type ParamsOrder } from './params.ts';
+export { encodePairs } from './pairs.ts';
+export { decodeParams, Params, type ParamsOrder } from './params.ts';
 export { CONTENT_BYTES_MAX, type ProtocolStatus, protocolStatus } from './records.ts';
 export type {
   FastcgiEvents,

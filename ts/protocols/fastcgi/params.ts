@@ -134,13 +134,14 @@ export function decodeParams(bytes: Buffer): Params {
 
 export class Params implements ReadonlyMap<string, string> {
   readonly order: ParamsOrder;
-  readonly #text: string;
-  /** Where values begin and end in the text. */
+  /** As they came, bytes as Latin-1 characters: decodeParams() reads them again. */
+  readonly encoded: string;
+  /** Where in it values begin and end. */
   readonly #spans: readonly number[];
 
   constructor(text: string, spans: readonly number[], order: ParamsOrder) {
     this.order = order;
-    this.#text = text;
+    this.encoded = text;
     this.#spans = spans;
   }
 
@@ -159,7 +160,7 @@ export class Params implements ReadonlyMap<string, string> {
 
   /** @param place Of order.names. */
   valueAt(place: number): string {
-    return this.#text.slice(this.#spans[2 * place], this.#spans[2 * place + 1]);
+    return this.encoded.slice(this.#spans[2 * place], this.#spans[2 * place + 1]);
   }
 
   forEach(call: (value: string, name: string, params: ReadonlyMap<string, string>) => void): void {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import t from 'tap';
-import { plainMetadata } from '../link/plain-metadata.ts';
+import { readRequest, requestText } from '../link/head-texts.ts';
+import { TextReader } from '../link/texts.ts';
+import type { RequestMetadata } from '../metadata.ts';
 import { PlacedMetadata } from './placed-metadata.ts';
 import { metadataOf } from './request-metadata.ts';
 import { type Handler, type HandlerStyle, servletOf } from './servlet-of.ts';
@@ -137,8 +139,11 @@ t.test('by path', async (t) => {
 t.test('all else is told as the web server has it', async (t) => {
   const variables = new Map([['A', 'b']]);
   const more = { remoteUser: 'anna', route: 'r1', zone: 'z', isSecure: true, variables };
-  const { metadata } = new MemoryExchange({ metadata: more }).head;
-  const given = plainMetadata(metadata);
+  const { head } = new MemoryExchange({ metadata: more });
+  const { metadata } = head;
+  const plain = (some: RequestMetadata): RequestMetadata =>
+    readRequest(new TextReader(requestText({ ...head, metadata: some }))).metadata;
+  const given = plain(metadata);
   const own = { scriptName: '/s', pathInfo: '/p', servlet: 'cart' };
-  t.same(plainMetadata(new PlacedMetadata(metadata, '/s', '/p', 'cart')), { ...given, ...own });
+  t.same(plain(new PlacedMetadata(metadata, '/s', '/p', 'cart')), { ...given, ...own });
 });

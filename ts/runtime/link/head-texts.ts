@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Heads of requests and answers as texts. Of metadata that is made of CGI variables only these are told, and
 // read when somebody asks; other connections' metadata is told whole.
+import { decodeParams, encodePairs, Params } from '../../protocols/fastcgi/index.ts';
 import { VariablesMetadata } from '../connections/variables-metadata.ts';
 import type { FieldList, RequestHead } from '../exchange.ts';
 import type { ProtocolName, RequestMetadata, TlsMetadata } from '../metadata.ts';
@@ -32,9 +33,8 @@ export function requestText(head: RequestHead): string {
   const { method, url, httpVersion, fields, bodyBytes, metadata } = head;
   const texts: Texts = [method, url, httpVersion, textOf(bodyBytes), `${fields.length}`, ...fields];
   texts.push(metadata.protocol, metadata.role);
-  if (metadata instanceof VariablesMetadata) texts.push(BY_VARIABLES);
+  if (metadata instanceof VariablesMetadata) texts.push(BY_VARIABLES, encoded(metadata.told));
   else addAll(texts, metadata);
-  for (const [name, value] of metadata.variables) texts.push(name, value);
   return joinTexts(texts);
 }
 
@@ -54,8 +54,16 @@ function readMetadata(reader: TextReader): RequestMetadata {
   const protocol = reader.text() as ProtocolName;
   const role = reader.text() as RequestMetadata['role'];
   if (reader.text() === WHOLE) return readAll(protocol, role, reader);
-  const rest = reader.rest();
-  return new VariablesMetadata(protocol, role, () => readVariables(rest()));
+  const variables = reader.text();
+  return new VariablesMetadata(protocol, role, () =>
+    decodeParams(Buffer.from(variables, 'latin1')),
+  );
+}
+
+/** As FastCGI has them, which is how most have come. */
+function encoded(variables: ReadonlyMap<string, string>): string {
+  if (variables instanceof Params) return variables.encoded;
+  return encodePairs(variables).toString('latin1');
 }
 
 function readVariables(reader: TextReader): ReadonlyMap<string, string> {
@@ -88,6 +96,7 @@ function addAll(texts: Texts, metadata: RequestMetadata): void {
     metadata.zone,
     metadata.servlet,
   );
+  for (const [name, value] of metadata.variables) texts.push(name, value);
 }
 
 function readAll(

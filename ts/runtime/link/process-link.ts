@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A link over a stream: the socketpair between master and worker process. What is sent in one turn of the
 // event loop goes out in one write, what is urgent at once.
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { readFrom } from '../../serving/accepted-socket.ts';
 import { encode, FrameDecoder, fromMaster, fromWorker, type Message } from './frames.ts';
 import { isUrgent, type Link, type MasterLink, type WorkerLink } from './messages.ts';
 
@@ -28,6 +28,7 @@ class StreamLink implements Link<Message, Message> {
     this.#decoder = new FrameDecoder(allowed, (message) => {
       if (this.#isOpen) this.onMessage(message);
     });
+    readFrom(stream, (chunk) => this.#onData(chunk));
     stream.on('end', () => {
       if (this.#decoder.isInside) this.#error ??= new Error('the link ended within a message');
       this.close();
@@ -72,8 +73,7 @@ class StreamLink implements Link<Message, Message> {
     this.#stream.uncork();
   }
 
-  /** @param chunk nobody writes to it again */
-  receive(chunk: Buffer): void {
+  #onData(chunk: Buffer): void {
     if (!this.#isOpen) return;
     try {
       this.#decoder.push(chunk);
@@ -93,32 +93,12 @@ class StreamLink implements Link<Message, Message> {
   }
 }
 
-function linkOver(stream: Duplex, allowed: ReadonlySet<Message['type']>): StreamLink {
-  const link = new StreamLink(stream, allowed);
-  stream.on('data', (chunk: Buffer) => link.receive(chunk));
-  return link;
-}
-
 /** @param stream Nobody else reads or writes it. */
 export function processMasterLink(stream: Duplex): MasterLink {
-  return linkOver(stream, fromWorker) as unknown as MasterLink;
+  return new StreamLink(stream, fromWorker) as unknown as MasterLink;
 }
 
 /** @param stream Nobody else reads or writes it. */
 export function processWorkerLink(stream: Duplex): WorkerLink {
-  return linkOver(stream, fromMaster) as unknown as WorkerLink;
-}
-
-const READ_BYTES = 64 << 10;
-
-/** Over a descriptor that the master has left: what is read comes without a stream's queue in between. */
-export function inheritedWorkerLink(fd: number): WorkerLink {
-  const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
-  const callback = (length: number) => {
-    link.receive(Buffer.from(buffer.subarray(0, length)));
-    return true;
-  };
-  const socket = new Socket({ fd, readable: true, writable: true, onread: { buffer, callback } });
-  const link = new StreamLink(socket, fromMaster);
-  return link as unknown as WorkerLink;
+  return new StreamLink(stream, fromMaster) as unknown as WorkerLink;
 }

@@ -25,25 +25,17 @@ function fourCharacters(n: number): string {
   return String.fromCharCode(n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255);
 }
 
-/** Reads a joined list, from `at` on. What does not fit is a ProtocolError. */
+/** Reads a joined list. What does not fit is a ProtocolError. */
 export class TextReader {
   readonly #joined: string;
-  #at: number;
+  #at = 0;
 
-  constructor(joined: string, at = 0) {
+  constructor(joined: string) {
     this.#joined = joined;
-    this.#at = at;
   }
 
   get isAtEnd(): boolean {
     return this.#at >= this.#joined.length;
-  }
-
-  /** What is not read yet, for a reader that may come later. */
-  rest(): () => TextReader {
-    const joined = this.#joined;
-    const at = this.#at;
-    return () => new TextReader(joined, at);
   }
 
   next(): string | null {

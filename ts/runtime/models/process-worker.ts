@@ -2,6 +2,7 @@
 // A worker process: the same program file again, with the link as its descriptor 3.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import type { Duplex } from 'node:stream';
+import { piped } from '../../serving/accepted-socket.ts';
 import { processMasterLink } from '../link/process-link.ts';
 import { snapshotArguments, withoutSnapshot } from '../snapshot/snapshot.ts';
 import { deadWorker, type WorkerHandle } from './worker-handle.ts';
@@ -62,14 +63,15 @@ export function startProcess(program: Program, usesSnapshot = false): WorkerHand
     return deadWorker('process', `could not be started: ${(error as Error).message}`);
   }
   const { pid } = child;
-  const stream = child.stdio?.[LINK_FD] as Duplex | null | undefined;
-  if (pid === undefined || !stream) {
-    stream?.destroy();
+  const pipe = child.stdio?.[LINK_FD] as Duplex | null | undefined;
+  if (pid === undefined || !pipe) {
+    pipe?.destroy();
     const failure = new Promise<string>((resolve) => {
       child.once('error', (error) => resolve(`could not be started: ${error.message}`));
     });
     return { ...deadWorker('process', ''), exited: failure };
   }
+  const stream = piped(pipe);
   return {
     name: `process ${pid}`,
     link: processMasterLink(stream),

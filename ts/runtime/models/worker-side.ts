@@ -2,13 +2,14 @@
 // What a worker does: requests of its link to the servlet, hooks, its end.
 import { getHeapStatistics } from 'node:v8';
 import { isMainThread, workerData } from 'node:worker_threads';
+import { inherited } from '../../serving/accepted-socket.ts';
 import { cutBackground, finishBackground } from '../background.ts';
 import type { Servlet } from '../exchange.ts';
 import { whenIdle } from '../guards/idle.ts';
 import { Wear } from '../guards/wear.ts';
 import { LinkExchange } from '../link/link-exchange.ts';
 import type { MasterMessage, WorkerLink } from '../link/messages.ts';
-import { inheritedWorkerLink } from '../link/process-link.ts';
+import { processWorkerLink } from '../link/process-link.ts';
 import { threadWorkerLink } from '../link/thread-link.ts';
 import { logLine } from '../log-line.ts';
 import type { Hooks, ServeSettings } from '../options.ts';
@@ -73,7 +74,7 @@ export function startWorkerSide(
   // The master leads: a signal to all of the process group is its business.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
     process.on(signal, () => undefined);
-  const link = inheritedWorkerLink(LINK_FD);
+  const link = processWorkerLink(inherited(LINK_FD));
   runWorker({ ...common, link, usedBytes: () => process.memoryUsage.rss() });
 }
 
