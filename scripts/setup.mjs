@@ -9,13 +9,16 @@ import { createHash } from 'node:crypto';
 import {
   closeSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { build } from './build.mjs';
 import { isMain, root, run } from './run.mjs';
@@ -61,6 +64,7 @@ const groups = {
     'tomcat10-common',
     'libapache2-mod-jk',
     'openssl',
+    'postgresql',
   ],
   bench: [
     ...base,
@@ -139,31 +143,54 @@ async function aptGet(title, args) {
 }
 
 /**
- * Debian starts a server as soon as it is installed; a second web server on port 80 is not what a
- * checkout should bring. Its own switch for this is policy-rc.d; one that exists is left alone.
+ * What Debian does by itself with a server that it installs, and a checkout should not bring, is switched
+ * off by files: a second web server on port 80, a cluster of databases that nobody has asked for.
  */
-async function withoutStartingServices(action) {
-  const policy = '/usr/sbin/policy-rc.d';
-  const mark =
-    '#!/bin/sh\n# Placed by the setup of Usher while apt-get runs; may be removed.\nexit 101\n';
-  const isOurs = !existsSync(policy) || readFileSync(policy, 'utf8') === mark;
-  const remove = () => rmSync(policy, { force: true });
-  const interrupted = () => process.exit(130);
-  if (isOurs) {
-    writeFileSync(policy, mark, { mode: 0o755 });
-    process.on('exit', remove);
-    process.on('SIGINT', interrupted);
-    process.on('SIGTERM', interrupted);
+const mark = '# Placed by the setup of Usher while apt-get runs; may be removed.\n';
+const switches = [
+  { path: '/usr/sbin/policy-rc.d', mode: 0o755, text: `#!/bin/sh\n${mark}exit 101\n` },
+  {
+    path: '/etc/postgresql-common/createcluster.d/usher.conf',
+    mode: 0o644,
+    text: `${mark}create_main_cluster = false\n`,
+  },
+];
+
+/** A file that exists and is none of ours is left alone. @returns how to remove it again */
+function placeSwitch({ path, mode, text }) {
+  if (existsSync(path) && readFileSync(path, 'utf8') !== text) return () => undefined;
+  const firstMade = mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text, { mode });
+  return () => {
+    rmSync(path, { force: true });
+    if (firstMade !== undefined) removeEmpty(dirname(path), firstMade);
+  };
+}
+
+/** `directory` and those above it, up to `highest`, as far as nobody has put anything there. */
+function removeEmpty(directory, highest) {
+  try {
+    rmdirSync(directory);
+    if (directory !== highest) removeEmpty(dirname(directory), highest);
+  } catch (error) {
+    if (error.code !== 'ENOTEMPTY') throw error;
   }
+}
+
+async function withServersSwitchedOff(action) {
+  const removers = switches.map(placeSwitch);
+  const remove = () => removers.forEach((removeOne) => void removeOne());
+  const interrupted = () => process.exit(130);
+  process.on('exit', remove);
+  process.on('SIGINT', interrupted);
+  process.on('SIGTERM', interrupted);
   try {
     await action();
   } finally {
-    if (isOurs) {
-      remove();
-      process.off('exit', remove);
-      process.off('SIGINT', interrupted);
-      process.off('SIGTERM', interrupted);
-    }
+    remove();
+    process.off('exit', remove);
+    process.off('SIGINT', interrupted);
+    process.off('SIGTERM', interrupted);
   }
 }
 
@@ -181,7 +208,7 @@ export async function installPackages(purpose) {
   }
   console.error(`setup: installing ${missing.length} Debian packages: ${missing.join(' ')}`);
   await aptGet('package lists', ['update']);
-  await withoutStartingServices(() => aptGet('Debian packages', install));
+  await withServersSwitchedOff(() => aptGet('Debian packages', install));
 
   const servers = missing.filter((name) => name === 'nginx' || name === 'fcgiwrap');
   if (servers.length > 0 && existsSync('/run/systemd/system')) {
