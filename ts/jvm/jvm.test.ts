@@ -141,11 +141,19 @@ t.test('servlets of zones; stop by a signal of AJP', async (t) => {
      export const init = ({ greeting: given }) => { greeting = given; };
      export default (req, res) => res.end(greeting + ' ' + process.pid);`,
   );
-  writeFileSync(`${root}/servlets/web.mjs`, `export default () => new Response('fetched');`);
+  const usher = `import { metadataOf } from ${JSON.stringify(runtime)};`; // not the engine's own copy
+  writeFileSync(
+    `${root}/servlets/web.mjs`,
+    `${usher} export default (request) => new Response('fetched ' + metadataOf(request).servlet);`,
+  );
+  writeFileSync(
+    `${root}/servlets/node.mjs`,
+    `${usher} export default (req, res) => res.end('for ' + metadataOf(req).zone);`,
+  );
   writeFileSync(
     `${root}/root.properties`,
     'repositories=./servlets\nservlet.hello.code=hello\nservlet.hello.initArgs=greeting=Hi\n' +
-      'servlet.web.code=web.mjs\n',
+      'servlet.web.code=web.mjs\nservlet.node.code=node.mjs\n',
   );
   const port = await freePort();
   const file = properties(
@@ -155,7 +163,8 @@ t.test('servlets of zones; stop by a signal of AJP', async (t) => {
   const jvm = new Jvm(t, port, ['org.apache.jserv.JServ', file]);
   t.match(await jvm.ask({ zone: 'root', servlet: 'hello' }), /^200 Hi \d+$/);
   t.notMatch(await jvm.ask({ zone: 'root', servlet: 'hello' }), ` ${jvm.child.pid}`, 'a worker');
-  t.equal(await jvm.ask({ uri: '/servlets/web' }), '200 fetched', 'as mod_jk asks');
+  t.equal(await jvm.ask({ uri: '/servlets/web' }), '200 fetched web', 'as mod_jk asks');
+  t.equal(await jvm.ask({ zone: 'root', servlet: 'node' }), '200 for root');
   t.match(await jvm.ask({ zone: 'root', servlet: 'nobody' }), /^404 /);
 
   const stranger = net.connect({ host: '127.0.0.1', port });

@@ -3,21 +3,22 @@
 import { IncomingMessage } from 'node:http';
 import type { RequestMetadata } from '../metadata.ts';
 
-/** Of an IncomingMessage of ours: own property, since frameworks change its prototype. */
-export const METADATA: unique symbol = Symbol('usher.metadata');
+/** An own property of each request of ours, since frameworks change prototypes; the same in every copy of
+ * this library, since servlets may have another one than the engine that runs them. */
+export const METADATA: unique symbol = Symbol.for('usher.metadata');
 
-const ofRequests = new WeakMap<Request, RequestMetadata>();
+interface Told {
+  [METADATA]?: RequestMetadata;
+}
 
 export function remember(request: Request, metadata: RequestMetadata): void {
-  ofRequests.set(request, metadata);
+  Object.defineProperty(request, METADATA, { value: metadata });
 }
 
 /** @throws TypeError when it is not a request that serve() gave to a handler */
 export function metadataOf(request: IncomingMessage | Request): RequestMetadata {
-  const found =
-    request instanceof IncomingMessage
-      ? (request as IncomingMessage & { [METADATA]?: RequestMetadata })[METADATA]
-      : ofRequests.get(request);
+  const isRequest = request instanceof IncomingMessage || request instanceof Request;
+  const found = isRequest ? (request as Told)[METADATA] : undefined;
   if (found !== undefined) return found;
   throw new TypeError(
     'metadataOf: allowed are the http.IncomingMessage (of Express: req, of Fastify: request.raw) and the' +
