@@ -195,8 +195,8 @@ async function lostUnnoticed(t: Test, running: Running): Promise<void> {
   const processes = holders(running);
   for (const pid of processes) signal(pid, 'SIGSTOP');
   const before = (await database.sessions()).map(({ pid }) => pid);
-  for (const backend of before) await database.terminate(backend);
   const asked = Array.from({ length: workers }, () => balances(program));
+  for (const backend of before) await database.terminate(backend);
   for (const pid of processes) signal(pid, 'SIGCONT');
   for (const answer of await Promise.all(asked)) t.same(answer, { ann: 70, bob: 130 });
   t.same(holders(running), processes, 'in the same processes');
