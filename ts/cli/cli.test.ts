@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Command lines against a sample manager on a real socket.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { controlSocketName } from '../control/client.ts';
@@ -536,4 +536,48 @@ t.test('explain: nobody is called that', async (t) => {
   const run = await usher(['explain', 'x', '--runtime-dir', runtimeDir]);
   t.equal(run.exitCode, 1);
   t.match(run.err, 'classes: hello');
+});
+
+t.test('migrate', async (t) => {
+  const dir = t.testdir({
+    'nginx.conf': 'events {}\nhttp { server { location / { fastcgi_pass 10.0.0.1:9000; } } }\n',
+    'httpd.conf': 'JkWorkerProperty worker.a.secret=hush-hush\nJkMount /* a\n',
+    'broken.conf': 'http {\n',
+    start: 'spawn-fcgi -p 9000 -- /bin/app\n',
+  });
+  const file = (name: string): string => join(dir, name);
+  const run = await usher(['migrate', file('nginx.conf')]);
+  t.match(run, { exitCode: 0, out: /usher_pass app-10\.0\.0\.1-9000;/ });
+  t.match(run.err, /nginx\.conf:2: fastcgi_pass 10\.0\.0\.1:9000;\n {4}CHANGED .*\n {4}taken/);
+
+  const json = JSON.parse(
+    (await usher(['migrate', file('nginx.conf'), '--to', 'apache', '--json'])).out,
+  );
+  t.match(json, { from: 'nginx', to: 'apache', configuration: /ExternalAppClass/ });
+  t.match(json.lines[0], { file: file('nginx.conf'), line: 2 });
+
+  const output = file('new.conf');
+  const secrets = ['--output', output, '--secrets', dir];
+  const hidden = await usher(['migrate', file('httpd.conf'), ...secrets]);
+  t.match(hidden, { exitCode: 0, out: '' });
+  t.equal(readFileSync(file('a.secret'), 'utf8'), 'hush-hush\n');
+  t.equal(statSync(file('a.secret')).mode & 0o777, 0o600);
+  t.notMatch(hidden.err + readFileSync(output, 'utf8'), /hush-hush/);
+  t.match(await usher(['migrate', file('httpd.conf'), ...secrets]), { exitCode: 1, err: /EEXIST/ });
+
+  t.match(
+    (await usher(['migrate', file('start')])).out,
+    /usher_app app command=\/bin\/app processes=1;/,
+  );
+  t.match(await usher(['migrate', file('broken.conf')]), {
+    exitCode: 1,
+    err: /broken\.conf:1: the block is not closed/,
+  });
+  t.match(await usher(['migrate', file('none')]), { exitCode: 1, err: /ENOENT/ });
+  t.match(await usher(['migrate', file('nginx.conf'), '--output', file('nginx.conf')]), {
+    exitCode: 2,
+    err: /it would replace what is read/,
+  });
+  t.match(await usher(['migrate']), { exitCode: 2 });
+  t.match(await usher(['migrate', file('nginx.conf'), '--to', 'iis']), { exitCode: 2 });
 });

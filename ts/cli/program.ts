@@ -7,6 +7,7 @@ import { addBackend } from './commands/backend.ts';
 import { addConfigCheck } from './commands/config-check.ts';
 import { addExplain } from './commands/explain.ts';
 import { addJserv } from './commands/jserv.ts';
+import { addMigrate } from './commands/migrate.ts';
 import { addRestart } from './commands/restart.ts';
 import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
@@ -19,7 +20,7 @@ import { installed } from './launch.ts';
 
 const commands = [
   ...[addStatus, addExplain, addRestart, addRetry, addBackend, addStop, addUpgrade, addRun],
-  ...[addConfigCheck, addJserv, addSnapshot],
+  ...[addConfigCheck, addJserv, addMigrate, addSnapshot],
 ];
 
 /**
