@@ -135,6 +135,17 @@ Napi::Value Peer(const Napi::CallbackInfo &info) {
     return result;
 }
 
+/* `to` becomes another descriptor of what `from` is; what it was is closed in the same moment. */
+Napi::Value DuplicateTo(const Napi::CallbackInfo &info) {
+    Arguments arguments(info);
+    const int from = arguments.Next("from").Descriptor();
+    const int to = arguments.Next("to").Descriptor();
+    if (dup2(from, to) < 0) {
+        throw MakeSystemError(info.Env(), "duplicateTo", errno);
+    }
+    return info.Env().Undefined();
+}
+
 } // namespace
 
 Napi::Object Export(Napi::Env env, Napi::Object exports) {
@@ -152,6 +163,7 @@ Napi::Object Export(Napi::Env env, Napi::Object exports) {
     exports.Set("connections", Napi::Function::New<Connections>(env, "connections"));
     exports.Set("isLocked", Napi::Function::New<IsLocked>(env, "isLocked"));
     exports.Set("isQuiet", Napi::Function::New<IsQuiet>(env, "isQuiet"));
+    exports.Set("duplicateTo", Napi::Function::New<DuplicateTo>(env, "duplicateTo"));
     exports.Set("peer", Napi::Function::New<Peer>(env, "peer"));
     return exports;
 }

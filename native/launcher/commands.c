@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "launcher/directory.h"
 #include "launcher/endpoints.h"
@@ -18,6 +19,7 @@
 #include "launcher/loop.h"
 #include "launcher/manager.h"
 #include "launcher/memory.h"
+#include "launcher/own_log.h"
 #include "launcher/permit.h"
 #include "launcher/spawn.h"
 #include "launcher/start.h"
@@ -272,6 +274,31 @@ void commands_reset(void) {
     directory_resume();
 }
 
+static void run_reopen(const message_t *message, int64_t id) {
+    (void)message;
+    failure_t failure;
+    int reopened = own_log_reopen(&failure);
+    if (reopened < 0) {
+        refuse(id, &failure);
+        return;
+    }
+    message_t *answer = message_begin("reopened");
+    message_add_number(answer, "id", id);
+    if (own_log_path() != NULL)
+        message_add(answer, "path", own_log_path());
+    link_send_with(answer, (int[]){reopened > 0 ? STDERR_FILENO : -1, -1});
+}
+
+static void run_config(const message_t *message, int64_t id) {
+    (void)message;
+    failure_t failure;
+    int fd = manager_reread_config(&failure);
+    if (fd < 0)
+        refuse(id, &failure);
+    else
+        answer_with("configured", id, (int[]){fd, -1}, 1);
+}
+
 static void run_ready(const message_t *message, int64_t id) {
     (void)message, (void)id;
     manager_is_ready();
@@ -315,6 +342,8 @@ static const struct {
     {"resolve", run_resolve, true},
     {"identify", run_identify, true},
     {"remember", run_remember, false},
+    {"reopen", run_reopen, true},
+    {"config", run_config, true},
     {"ready", run_ready, false},
     {"finish", run_finish, false},
     {"resume", run_resume, false},

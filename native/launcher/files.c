@@ -30,6 +30,11 @@ static int fail_channel(const usher_error_t *error, failure_t *failure) {
     return fail(failure, "channel", error->errno_value, "%.400s", error->text);
 }
 
+/* O_NONBLOCK: not to wait for a FIFO's writer. */
+int files_open_config(const char *config) {
+    return open(config, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
 int files_open_channel(const char *config, int *descriptors, failure_t *failure) {
     usher_error_t error;
     descriptors[2] = -1;
@@ -38,8 +43,7 @@ int files_open_channel(const char *config, int *descriptors, failure_t *failure)
         return fail_channel(&error, failure);
     if (config == NULL)
         return 0;
-    /* O_NONBLOCK: not to wait for a FIFO's writer */
-    descriptors[2] = open(config, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    descriptors[2] = files_open_config(config);
     if (descriptors[2] < 0)
         log_error("config.unreadable", "config", config, "error", strerror(errno), NULL);
     return 0;

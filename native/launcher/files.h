@@ -12,6 +12,8 @@
 #include "launcher/failure.h"
 #include "launcher/link.h"
 
+/* For reading; -1 with errno. */
+int files_open_config(const char *config);
 /* Table and places of the channel, made where they are missing, and the configuration, NULL = none:
  * opened into descriptors[0 … 2], -1 where there is no configuration or it cannot be read. */
 int files_open_channel(const char *config, int *descriptors, failure_t *failure);

@@ -171,7 +171,7 @@ static void send_waiting(void) {
     }
 }
 
-void link_count_dropped(size_t bytes) {
+static void count_dropped(size_t bytes) {
     if (link_watch.fd < 0)
         return;
     dropped_bytes += bytes;
@@ -183,7 +183,7 @@ void link_send_output(const message_t *message, size_t bytes) {
     if (link_watch.fd < 0)
         return;
     if (waiting_first != NULL || send_packet(message->bytes, message->length, no_descriptors) < 0)
-        link_count_dropped(bytes);
+        count_dropped(bytes);
 }
 
 static void on_dropped_due(alarm_t *alarm) {

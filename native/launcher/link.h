@@ -33,7 +33,5 @@ void link_send_with(const message_t *message, const int *descriptors);
 void link_end_greeting(void);
 /* Send a message of `bytes` of output, or count them as dropped. */
 void link_send_output(const message_t *message, size_t bytes);
-/* Output that was not even offered. */
-void link_count_dropped(size_t bytes);
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * The file that gets what a program writes (-log), opened as the program's user and shared by all
  * instances that name it. Begun anew when it was renamed away. A file that cannot be opened or
- * written costs its lines and one line in the launcher's own log; it stops nobody.
+ * written, or would fill the disk, costs its lines and one line in the launcher's own log, with how
+ * many bytes when it goes on; it stops nobody.
  */
 #ifndef USHER_LAUNCHER_LOG_FILE_H
 #define USHER_LAUNCHER_LOG_FILE_H

@@ -156,6 +156,7 @@ int loop_open(void (*on_signal)(int signal)) {
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR1);
     if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
         return -1;
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);

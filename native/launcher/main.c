@@ -25,6 +25,7 @@
 #include "launcher/manager.h"
 #include "launcher/notify.h"
 #include "launcher/options.h"
+#include "launcher/own_log.h"
 #include "launcher/permit.h"
 #include "launcher/self.h"
 #include "launcher/spawn.h"
@@ -69,18 +70,6 @@ static void raise_file_limit(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int open_log(failure_t *failure) {
-    if (options.log == NULL)
-        return 0;
-    int fd = open(options.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0)
-        return fail(failure, "log", errno, "open the log %s: %s", options.log, strerror(errno));
-    dup2(fd, STDOUT_FILENO);
-    dup2(fd, STDERR_FILENO);
-    close(fd);
-    return 0;
-}
-
 /* ---- children ------------------------------------------------------------------------------ */
 
 static void reap(pid_t pid) {
@@ -105,13 +94,12 @@ static void reap_all(void) {
 }
 
 static void on_signal(int number) {
-    failure_t failure;
     if (number == SIGCHLD)
         reap_all();
-    else if (number != SIGHUP || options.mode == MODE_RUN)
+    else if (number == SIGUSR1 || (number == SIGHUP && options.mode != MODE_RUN))
+        own_log_rotate();
+    else
         stop_on_signal();
-    else if (open_log(&failure) < 0) /* it has been moved away: begin a new one */
-        log_error("log.failed", "error", failure.text, NULL);
 }
 
 /* ---- the manager's life -------------------------------------------------------------------- */
@@ -156,7 +144,7 @@ static int prepare(failure_t *failure) {
         .on_died = on_manager_died,
         .on_gave_up = on_manager_given_up,
     };
-    if (open_log(failure) < 0)
+    if (own_log_open(&options, failure) < 0)
         return -1;
     if (options.mode != MODE_RUN)
         setsid(); /* fails harmlessly where we lead a group already */

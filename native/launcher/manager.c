@@ -24,6 +24,7 @@
 #include "launcher/manager_user.h"
 #include "launcher/memory.h"
 #include "launcher/notify.h"
+#include "launcher/own_log.h"
 #include "launcher/permit.h"
 #include "launcher/proc.h"
 #include "launcher/snapshot.h"
@@ -114,8 +115,8 @@ static void greet(void) {
         message_add(message, "manager_user", user.name);
     if (options->config != NULL)
         message_add(message, "config", options->config);
-    if (options->log != NULL)
-        message_add(message, "log", options->log);
+    if (own_log_path() != NULL)
+        message_add(message, "log", own_log_path());
     message_add(message, "mode", mode_name(options->mode));
     send_hello(message);
     endpoints_list();
@@ -225,6 +226,17 @@ void manager_start(void) {
     log_info("manager.started", "pid", decimal(pid).text, NULL);
     greet();
     watchdog_begin(STARTING_MAY_TAKE * (uint64_t)options->watchdog_ms * NS_PER_MS);
+}
+
+int manager_reread_config(failure_t *failure) {
+    if (options->config == NULL)
+        return fail(failure, "config", ENOENT, "there is no usher.conf");
+    if (permit_read_config(options, failure) < 0)
+        return -1;
+    int fd = files_open_config(options->config);
+    return fd >= 0
+               ? fd
+               : fail(failure, "config", errno, "open %s: %s", options->config, strerror(errno));
 }
 
 static void on_restart_due(alarm_t *alarm) {

@@ -20,6 +20,8 @@ typedef struct {
     void (*on_gave_up)(void);
 } manager_events_t;
 
+/* What may be started is what usher.conf says now. A descriptor for reading it; -1. */
+int manager_reread_config(failure_t *failure);
 /* Bind <runtime>/control.sock, on which every life of the manager listens. */
 int manager_open(const launch_options_t *options, const manager_events_t *events,
                  failure_t *failure);

@@ -12,6 +12,7 @@
 #define READ_BYTES 32768
 #define READ_AT_END_BYTES (1u << 20) /* a descendant may go on writing for ever */
 #define PASSED_ON_PER_S (256u << 10) /* of one program; the rest is dropped */
+#define DROPPED_REPORT_NS NS_PER_S
 #define UNFINISHED_LINE_NS (500 * NS_PER_MS)
 
 /* ---- the last bytes ------------------------------------------------------------------------ */
@@ -50,6 +51,27 @@ void output_restore(output_t *output, const char *bytes, size_t length) {
 
 /* ---- passing on ---------------------------------------------------------------------------- */
 
+static void tell_dropped(output_t *output) {
+    alarm_cancel(&output->dropped_alarm);
+    if (output->dropped_bytes == 0)
+        return;
+    message_t *message = message_begin("dropped");
+    message_add_number(message, "id", output->instance_id);
+    message_add_number(message, "bytes", (int64_t)output->dropped_bytes);
+    link_send(message);
+    output->dropped_bytes = 0;
+}
+
+static void on_dropped_due(alarm_t *alarm) {
+    tell_dropped(OWNER_OF(alarm, output_t, dropped_alarm));
+}
+
+static void count_dropped(output_t *output, size_t bytes) {
+    output->dropped_bytes += bytes;
+    if (output->dropped_alarm.place == 0)
+        alarm_set(&output->dropped_alarm, usher_os_now_ns() + DROPPED_REPORT_NS);
+}
+
 static void pass_on(output_t *output, const char *bytes, size_t length) {
     if (output->log != NULL)
         log_file_write(output->log, bytes, length);
@@ -59,7 +81,7 @@ static void pass_on(output_t *output, const char *bytes, size_t length) {
         output->second_bytes = 0;
     }
     if (output->second_bytes + length > PASSED_ON_PER_S) {
-        link_count_dropped(length);
+        count_dropped(output, length);
         return;
     }
     output->second_bytes += length;
@@ -120,6 +142,7 @@ static int let_go(output_t *output) {
     if (fd < 0)
         return -1;
     pass_on_line(output);
+    tell_dropped(output);
     watch_stop(&output->watch);
     output->watch.fd = -1;
     log_file_close(output->log);
@@ -154,6 +177,7 @@ int output_open(output_t *output, int64_t instance_id, int fd) {
     output->watch.fd = fd;
     output->watch.on_event = on_output;
     output->line_alarm.on_due = on_line_due;
+    output->dropped_alarm.on_due = on_dropped_due;
     return watch_start(&output->watch);
 }
 
@@ -162,6 +186,7 @@ void output_finish(output_t *output) {
     while (output->watch.fd >= 0 && total < READ_AT_END_BYTES && (length = read_some(output)) > 0)
         total += length;
     pass_on_line(output);
+    tell_dropped(output);
 }
 
 void output_close(output_t *output) {

@@ -23,7 +23,9 @@ typedef struct {
     alarm_t line_alarm;
     uint64_t second_ns;  /* when the second began … */
     size_t second_bytes; /* … in which this much was passed on */
-    size_t kept_end;     /* bytes ever written to `kept`: a ring */
+    alarm_t dropped_alarm;
+    size_t dropped_bytes; /* not passed on, and the manager was not told yet */
+    size_t kept_end;      /* bytes ever written to `kept`: a ring */
     size_t line_length;
     char kept[USHER_OUTPUT_KEPT];
     char line[OUTPUT_LINE_MAX]; /* the unfinished last line */

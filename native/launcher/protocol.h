@@ -81,6 +81,11 @@
  *             path without symbolic links; steps of a failure: missing (404), path (403)
  *   identify  id= path=                                 identified id= identity= [real=]
  *             identity: what changes with the file (device, inode, time of change, size); empty: no file
+ *   reopen    id=                                       reopened id= [path=] [+ descriptor] | failed …
+ *             begins launcher's and manager's log anew, which somebody has moved away: the new file,
+ *             for stdout and stderr; without a descriptor the log is no file of ours
+ *   config    id=                                       configured id= + descriptor: usher.conf, for reading | failed …
+ *             what may be started is what it says now
  *   finish    first=1                                   last-look             exclusive lock held
  *   resume                                              (none; lock given back: a server came after all)
  *   quit      remove=0|1                                (none; ends everything, exits; remove=1: the runtime directory too)
@@ -94,8 +99,9 @@
  *   output    id= text=              lines of stdout and stderr, whole where possible
  *   exited    id= exit_code= | exit_signal= | exit_unknown=1  lived_ms= rss_kb= output=   output: the last 4 kB;
  *             unknown: it was a former launcher's child
- *   dropped   bytes=                 output not passed on: the manager did not read, or a program
- *                                    wrote more than 256 kB in a second
+ *   dropped   bytes= [id=]           output not passed on: the manager did not read, or the program
+ *                                    id wrote more than 256 kB in a second
+ *   log       + descriptor           the launcher was asked by a signal to begin the log anew
  *   terminate                        asked by a signal to end everything: answer with `quit` within 20 s
  */
 #ifndef USHER_LAUNCHER_PROTOCOL_H

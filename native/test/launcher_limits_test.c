@@ -188,6 +188,21 @@ static void test_log_full(void) {
     umount2(folder, MNT_DETACH);
 }
 
+static void test_log_flood(void) {
+    char log[160];
+    snprintf(log, sizeof(log), "%s/flood.log", l.base);
+    int id = start_shell("head -c 60000000 /dev/zero | tr '\\0' '\\n'; echo end", f("log=%s", log),
+                         NULL);
+    hear(&l, "exited", id);
+    struct stat status;
+    ok(stat(log, &status) == 0 && status.st_size >= 1 << 20 && status.st_size < 40 << 20,
+       "a program that writes without end does not fill the disk");
+    ok(comes_true(strstr(launcher_says(), "more than 1 MB a second") != NULL, PATIENCE_MS) &&
+           comes_true(strstr(launcher_says(), "\"lost_bytes\":") != NULL, PATIENCE_MS),
+       "and that is said, with what was lost");
+    unlink(log);
+}
+
 /* A launcher that is root opens the file as the program's user. */
 static void test_log_user(void) {
     if (!is_root())
@@ -270,6 +285,7 @@ static void suite(void) {
     test_log();
     test_log_failures();
     test_log_full();
+    test_log_flood();
     test_log_user();
     test_log_shared();
     test_snapshot();

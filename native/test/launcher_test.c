@@ -602,6 +602,20 @@ static void test_log(void) {
                          "\"verb\":\"say \\\"what\\\"\\u0001 \\\\\"") != NULL,
                   PATIENCE_MS),
        "text in it is escaped");
+    rename(in_runtime(&l, "usher.log"), in_runtime(&l, "channel/old.log"));
+    tell(&l, "reopen", "id=77", NULL);
+    const packet_t *reopened = hear(&l, "reopened", 77);
+    is_str(field(reopened, "path"), log, "the manager can ask for that");
+    struct stat told, there;
+    int fd = take_descriptor(reopened);
+    ok(fd >= 0 && fstat(fd, &told) == 0 && stat(in_runtime(&l, "usher.log"), &there) == 0 &&
+           told.st_ino == there.st_ino,
+       "and gets the new file");
+    kill(l.pid, SIGUSR1);
+    close(fd);
+    fd = take_descriptor(hear(&l, "log", 0));
+    ok(fd >= 0, "on a signal it gets it unasked");
+    close(fd);
     ok(launcher_close(&l), "the launcher ends");
 }
 

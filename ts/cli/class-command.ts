@@ -5,7 +5,7 @@ import { ControlClient } from '../control/client.ts';
 import type { ClassAsked, ClassChanged } from '../control/messages.ts';
 import type { Context } from './context.ts';
 import { type CommonOptions, withCommonOptions } from './options.ts';
-import { findRuntimeDir } from './runtime-dir.ts';
+import { chooseManager } from './runtime-dir.ts';
 import { printable } from './units.ts';
 
 interface ClassOptions extends CommonOptions {
@@ -30,7 +30,7 @@ export function addClassCommand(program: Command, context: Context, command: Cla
     .option('--no-wait', 'return when it has begun')
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 120)
     .action(async (name: string, options: ClassOptions) => {
-      const client = new ControlClient(findRuntimeDir(options.runtimeDir, context));
+      const client = new ControlClient(chooseManager(options.runtimeDir, context));
       const request = { class: name, wait: options.wait };
       const changed = await command.ask(client, request, options.timeout * 1000);
       if (options.json) context.out(`${JSON.stringify({ ...changed, isDone: options.wait })}\n`);

@@ -17,37 +17,9 @@ import {
 import type { Context } from './context.ts';
 import { showExplanation } from './explain-text.ts';
 import { capture, foreground, installed } from './launch.ts';
-import { runProgram } from './program.ts';
 import { showStatus } from './status-text.ts';
+import { now, usher } from './testing/usher.ts';
 import { printable, showBytes, showDuration } from './units.ts';
-
-const now = new Date('2025-01-02T03:08:05.000Z');
-
-interface Run {
-  exitCode: number;
-  out: string;
-  err: string;
-}
-
-async function usher(words: string[], changes: Partial<Context> = {}): Promise<Run> {
-  const run: Run = { exitCode: -1, out: '', err: '' };
-  run.exitCode = await runProgram(words, {
-    out: (text) => {
-      run.out += text;
-    },
-    err: (text) => {
-      run.err += text;
-    },
-    env: {},
-    uid: 0,
-    now: () => now,
-    exists: () => true,
-    foreground: async () => ({ exitCode: 0 }),
-    capture: async () => ({ exitCode: 0, output: '{"classes":0}' }),
-    ...changes,
-  });
-  return run;
-}
 
 async function startManager(t: Test, handlers: Partial<ControlHandlers> = {}) {
   const runtimeDir = makeRuntimeDir(t);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What commands need from the world, handed in so that tests can run them in one process.
+import type { ServerStatus } from '../control/messages.ts';
 import type { Ending } from './launch.ts';
+import type { ManagerFound } from './managers.ts';
+import type { Terminal } from './terminal.ts';
+import type { MasterFound } from './web-server.ts';
 
 export interface Context {
   /** Standard output and error. */
@@ -11,6 +15,12 @@ export interface Context {
   uid: number;
   now(): Date;
   exists(path: string): boolean;
+  /** That run on this host. */
+  managers(): ManagerFound[];
+  /** Of a registered web server; null = it was not found. */
+  findMaster(runtimeDir: string, server: ServerStatus): MasterFound | null;
+  /** Standard output; null = it is no terminal. */
+  terminal: Terminal | null;
   /** Runs a program in the foreground, signals passed on, until it ends. */
   foreground(program: string, args: string[]): Promise<Ending>;
   /** Runs a program and keeps its standard output. */

@@ -7,20 +7,26 @@ import { addBackend } from './commands/backend.ts';
 import { addConfigCheck } from './commands/config-check.ts';
 import { addExplain } from './commands/explain.ts';
 import { addJserv } from './commands/jserv.ts';
+import { addLogs } from './commands/logs.ts';
 import { addMigrate } from './commands/migrate.ts';
+import { addReload } from './commands/reload.ts';
+import { addReopenLogs } from './commands/reopen-logs.ts';
 import { addRestart } from './commands/restart.ts';
 import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
+import { addScale } from './commands/scale.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStatus } from './commands/status.ts';
 import { addStop } from './commands/stop.ts';
+import { addTop } from './commands/top.ts';
 import { addUpgrade } from './commands/upgrade.ts';
 import { type Context, exitCodes, SilentExit, UsageError } from './context.ts';
 import { installed } from './launch.ts';
 
 const commands = [
-  ...[addStatus, addExplain, addRestart, addRetry, addBackend, addStop, addUpgrade, addRun],
-  ...[addConfigCheck, addJserv, addMigrate, addSnapshot],
+  ...[addStatus, addExplain, addTop, addLogs, addRestart, addRetry, addScale, addBackend],
+  ...[addReload, addReopenLogs, addStop, addUpgrade, addRun],
+  ...[addConfigCheck, addMigrate, addJserv, addSnapshot],
 ];
 
 /**
@@ -50,7 +56,12 @@ function report(error: unknown, context: Context): number {
   }
   context.err(`usher: ${error instanceof Error ? error.message : String(error)}\n`);
   if (error instanceof UsageError) return exitCodes.usage;
-  return error instanceof NoManagerError ? exitCodes.noManager : exitCodes.failed;
+  if (!(error instanceof NoManagerError)) return exitCodes.failed;
+  context.err(
+    'usher: a manager is started by its web server, by "usher run FILE" or by systemd; ' +
+      'if it is elsewhere: --runtime-dir DIR\n',
+  );
+  return exitCodes.noManager;
 }
 
 function packageVersion(): string {

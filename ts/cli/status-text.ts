@@ -10,11 +10,12 @@ import type {
   ServerStatus,
   Status,
 } from '../control/messages.ts';
+import { type Paint, paintState, plain } from './paint.ts';
 import { printable, showBytes, showDuration, showSince, showTable } from './units.ts';
 
 const outputLinesMax = 10;
 
-export function showStatus(status: Status, now: Date): string {
+export function showStatus(status: Status, now: Date, paint: Paint = plain): string {
   const { manager, servers, classes } = status;
   const lines = [
     `manager   pid ${manager.pid}, version ${manager.version}, up ${showSince(manager.startedAt, now)}`,
@@ -23,7 +24,7 @@ export function showStatus(status: Status, now: Date): string {
     ...indent(showTable(servers.map(serverRow))),
     '',
     `classes   ${classes.length === 0 ? 'none' : ''}`.trimEnd(),
-    ...indent(showClasses(classes, now)),
+    ...indent(showClasses(classes, now, paint)),
   ];
   return `${lines.join('\n')}\n`;
 }
@@ -38,7 +39,7 @@ function serverRow(server: ServerStatus): string[] {
   ];
 }
 
-function showClasses(classes: ClassStatus[], now: Date): string[] {
+function showClasses(classes: ClassStatus[], now: Date, paint: Paint): string[] {
   if (classes.length === 0) return [];
   const head = [
     'NAME',
@@ -52,19 +53,23 @@ function showClasses(classes: ClassStatus[], now: Date): string[] {
     'FAILED',
     'REFUSED',
   ];
-  const table = showTable([head, ...classes.map(classRow)], [3, 4, 5, 6, 7, 8, 9]);
-  const [headLine = '', ...rows] = table;
-  return [headLine, ...rows.flatMap((row, i) => [row, ...showDetails(classes[i], now)])];
+  const rows = classes.map((one) => classRow(one, paint));
+  const table = showTable(
+    [head.map((word) => paint('bold', word)), ...rows],
+    [3, 4, 5, 6, 7, 8, 9],
+  );
+  const [headLine = '', ...lines] = table;
+  return [headLine, ...lines.flatMap((row, i) => [row, ...showDetails(classes[i], now, paint)])];
 }
 
-function classRow(one: ClassStatus): string[] {
+function classRow(one: ClassStatus, paint: Paint): string[] {
   const isExternal = one.kind === 'external';
   return [
     printable(one.name),
     one.kind,
-    one.state,
+    paintState(paint, one.state),
     isExternal ? '-' : String(one.instances.length),
-    isExternal ? '-' : String(one.wanted),
+    isExternal ? '-' : showWanted(one),
     String(one.inFlight),
     String(one.waiting),
     String(one.totals.finished),
@@ -73,20 +78,26 @@ function classRow(one: ClassStatus): string[] {
   ];
 }
 
-function showDetails(one: ClassStatus | undefined, now: Date): string[] {
+/** "3"; "3!" where `usher scale` said so. */
+export function showWanted({ wanted, scaledTo }: ClassStatus): string {
+  return scaledTo === null ? String(wanted) : `${wanted}!`;
+}
+
+/** What stands below a class: instances, backends, and why it failed. */
+export function showDetails(one: ClassStatus | undefined, now: Date, paint: Paint): string[] {
   if (one === undefined) return [];
   const backends = one.backends.map((backend) => backendRow(backend, now));
   return indent([
-    ...showTable(one.instances.map((instance) => instanceRow(instance, now))),
+    ...showTable(one.instances.map((instance) => instanceRow(instance, now, paint))),
     ...showTable(backends),
     ...(one.lastFailure === null ? [] : showFailure(one.lastFailure, now)),
   ]);
 }
 
-function instanceRow(instance: InstanceStatus, now: Date): string[] {
+function instanceRow(instance: InstanceStatus, now: Date, paint: Paint): string[] {
   return [
     `pid ${instance.pid}`,
-    instance.state,
+    paintState(paint, instance.state),
     `up ${showSince(instance.startedAt, now)}`,
     count(instance.requests, 'request'),
     showBytes(instance.rssBytes),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numbers, times and tables for people.
+import { widthOf } from './paint.ts';
 
 /** "0.2 ms", "31 ms", "4.0 s", "12 min", "3 h", "5 d". */
 export function showDuration(ms: number): string {
@@ -41,13 +42,14 @@ export function printable(text: string): string {
 export function showTable(rows: string[][], right: number[] = []): string[] {
   const widths: number[] = [];
   for (const row of rows) {
-    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, widthOf(cell));
   }
   return rows.map((row) =>
     row
-      .map((cell, i) =>
-        right.includes(i) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0),
-      )
+      .map((cell, i) => {
+        const padding = ' '.repeat((widths[i] ?? 0) - widthOf(cell));
+        return right.includes(i) ? padding + cell : cell + padding;
+      })
       .join('  ')
       .trimEnd(),
   );

@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // The clients' end of the control socket. Used by the command line and the dashboard.
-import { request as httpRequest } from 'node:http';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type {
-  BackendAsked,
-  ClassAsked,
-  ClassChanged,
-  ErrorBody,
-  Explanation,
-  Pong,
-  Status,
-  Stopping,
-  StopRequest,
-  UpgradeRequest,
-  Upgrading,
+import {
+  apiHeader,
+  apiVersion,
+  type BackendAsked,
+  type ClassAsked,
+  type ClassChanged,
+  type ClassOutput,
+  type ErrorBody,
+  type Explanation,
+  type LogsAsked,
+  type LogsReopened,
+  type Pong,
+  type Reloaded,
+  type ScaleAsked,
+  type Status,
+  type Stopping,
+  type StopRequest,
+  statusSchema,
+  type UpgradeRequest,
+  type Upgrading,
+  versionHeader,
 } from './messages.ts';
 
 export const controlSocketName = 'control.sock';
@@ -33,7 +43,7 @@ export class NoManagerError extends Error {
 /** The manager answered with an error, not in time, or not as a manager does. */
 export class RequestFailedError extends Error {
   override name = 'RequestFailedError';
-  /** The manager's own code, else "timeout", "forbidden" or "broken". */
+  /** The manager's own code, else "timeout", "forbidden", "version" or "broken". */
   readonly code: string;
 
   constructor(code: string, message: string, options?: ErrorOptions) {
@@ -44,6 +54,7 @@ export class RequestFailedError extends Error {
 
 interface Answer {
   httpStatus: number;
+  headers: IncomingHttpHeaders;
   text: string;
 }
 
@@ -61,8 +72,32 @@ export class ControlClient {
     return this.#ask<Pong>('GET', '/v1/ping', undefined, timeoutMs);
   }
 
-  status(): Promise<Status> {
-    return this.#ask<Status>('GET', '/v1/status');
+  async status(): Promise<Status> {
+    const status = await this.#ask<Status>('GET', '/v1/status');
+    if (status.schema === statusSchema) return status;
+    const text = `its status has schema ${status.schema}, ours ${statusSchema}`;
+    throw new RequestFailedError('version', `${this.socketPath}: another version: ${text}`);
+  }
+
+  /** Resolves when so many instances are ready. @param timeoutMs How long that may take. */
+  scale(request: ScaleAsked, timeoutMs: number): Promise<ClassChanged> {
+    return this.#ask<ClassChanged>('POST', '/v1/scale', request, timeoutMs);
+  }
+
+  reload(): Promise<Reloaded> {
+    return this.#ask<Reloaded>('POST', '/v1/reload');
+  }
+
+  /** What programs of a class wrote last. */
+  logs(request: LogsAsked): Promise<ClassOutput> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(request)) query.set(name, String(value));
+    const timeoutMs = this.#timeoutMs + request.waitMs;
+    return this.#ask<ClassOutput>('GET', `/v1/logs?${query}`, undefined, timeoutMs);
+  }
+
+  reopenLogs(): Promise<LogsReopened> {
+    return this.#ask<LogsReopened>('POST', '/v1/reopen-logs');
   }
 
   /** @param of A class, or the id of a start. */
@@ -143,12 +178,29 @@ export class ControlClient {
     body?: object,
     timeoutMs = this.#timeoutMs,
   ): Promise<Result> {
-    const { httpStatus, text } = await this.#exchange(method, path, body, timeoutMs);
+    const { httpStatus, headers, text } = await this.#exchange(method, path, body, timeoutMs);
     const parsed = this.#parse(text);
     if (httpStatus === 200) return parsed as Result;
     const error = (parsed as Partial<ErrorBody> | null)?.error;
     if (error === undefined) throw this.#broken(`status ${httpStatus}`);
+    const isMisunderstood = error.code === 'not-found' || error.code === 'bad-request';
+    const difference = isMisunderstood ? this.#difference(headers) : null;
+    if (difference !== null) throw new RequestFailedError('version', difference);
     throw new RequestFailedError(error.code, error.message);
+  }
+
+  /** What to do about a manager that speaks another version than we do; null = it does not. */
+  #difference(headers: IncomingHttpHeaders): string | null {
+    const api = Number(headers[apiHeader] ?? 1); // the first one did not say
+    if (api === apiVersion) return null;
+    const version = String(headers[versionHeader] ?? '0.1.0 or older');
+    const versions = `version ${version}, control API ${api}; this usher speaks ${apiVersion}`;
+    const what = `the manager at ${this.socketPath} is ${api < apiVersion ? 'older' : 'newer'}`;
+    const advice =
+      api < apiVersion
+        ? 'replace it by what is installed: usher upgrade'
+        : 'use the usher that was installed with it';
+    return `${what} (${versions}) and does not understand this; ${advice}`;
   }
 
   #parse(text: string): unknown {
@@ -182,7 +234,7 @@ export class ControlClient {
         response.on('error', fail);
         response.on('end', () => {
           const text = Buffer.concat(chunks).toString('utf8');
-          resolve({ httpStatus: response.statusCode ?? 0, text });
+          resolve({ httpStatus: response.statusCode ?? 0, headers: response.headers, text });
         });
       });
       request.end(body === undefined ? undefined : JSON.stringify(body));
@@ -195,14 +247,25 @@ export class ControlClient {
       return new NoManagerError(this.socketPath, { cause: error });
     }
     if (code === 'EACCES') {
-      const message = `no permission to use ${this.socketPath}: be its owner or root`;
+      const owner = this.#owner();
+      const whose = owner === null ? '' : `, which belongs to user ${owner}`;
+      const message = `no permission to use ${this.socketPath}${whose}: be that user or root`;
       return new RequestFailedError('forbidden', message, { cause: error });
     }
     if (error.name === 'AbortError' || error.name === 'TimeoutError') {
-      const message = `${this.socketPath} gave no answer within ${timeoutMs / 1000} s`;
+      const message = `${this.socketPath} gave no answer within ${timeoutMs / 1000} s: the manager is busy or stopped; requests are served all the same`;
       return new RequestFailedError('timeout', message, { cause: error });
     }
     return this.#broken(error.message, error);
+  }
+
+  /** null = that cannot be seen either. */
+  #owner(): number | null {
+    try {
+      return statSync(dirname(this.socketPath)).uid;
+    } catch {
+      return null;
+    }
   }
 
   #broken(what: string, cause?: unknown): RequestFailedError {

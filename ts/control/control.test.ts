@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { refuseOthers } from '../manager/control-peers.ts';
 import { ControlClient, controlSocketName, NoManagerError, RequestFailedError } from './client.ts';
-import type { StopRequest } from './messages.ts';
+import { apiHeader, type StopRequest, versionHeader } from './messages.ts';
 import { bodyBytesMax, ControlError, type ControlHandlers, connectionsMax } from './server.ts';
 import { listenAsManager, makeRuntimeDir, sampleStatus } from './testing/sample.ts';
 
@@ -153,7 +153,7 @@ t.test('a manager that hangs', async (t) => {
   const client = new ControlClient(runtimeDir, { timeoutMs: 50 });
   await t.rejects(client.status(), {
     code: 'timeout',
-    message: `${client.socketPath} gave no answer within 0.05 s`,
+    message: /gave no answer within 0.05 s: the manager is busy or stopped/,
   });
 });
 
@@ -246,4 +246,34 @@ t.test('a body without an end is cut off', async (t) => {
   more();
   await closed;
   t.match(await client.ping(), { pid: 99 });
+});
+
+t.test('a manager of another version', async (t) => {
+  const answers: [string, Record<string, string>, number, RegExp][] = [
+    ['older', {}, 404, /is older \(version 0.1.0 or older, control API 1; .* usher upgrade$/],
+    [
+      'newer',
+      { [apiHeader]: '99', [versionHeader]: '9.9.9' },
+      400,
+      /newer \(version 9.9.9, control API 99;/,
+    ],
+  ];
+  for (const [title, headers, status, message] of answers) {
+    await t.test(title, async (t) => {
+      const client = new ControlClient(makeRuntimeDir(t));
+      const code = status === 404 ? 'not-found' : 'bad-request';
+      const server = createHttpServer((_, response) => {
+        response.writeHead(status, headers);
+        response.end(JSON.stringify({ error: { code, message: 'no' } }));
+      }).listen(client.socketPath);
+      t.teardown(() => server.close());
+      await t.rejects(client.reopenLogs(), { code: 'version', message });
+    });
+  }
+  const client = new ControlClient(makeRuntimeDir(t));
+  const status = { ...sampleStatus(), schema: 2 };
+  const server = createHttpServer((_, response) => response.end(JSON.stringify(status)));
+  server.listen(client.socketPath);
+  t.teardown(() => server.close());
+  await t.rejects(client.status(), { code: 'version', message: /its status has schema 2, ours 1/ });
 });

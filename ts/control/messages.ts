@@ -20,6 +20,8 @@ export interface ManagerStatus {
   pid: number;
   version: string;
   startedAt: string;
+  /** Its own usher.conf; null = it has none. */
+  configuration: string | null;
 }
 
 export interface ServerStatus {
@@ -53,6 +55,12 @@ export interface ClassStatus {
   state: ClassState;
   /** Instances the policy wants now. */
   wanted: number;
+  /** Instances that `usher scale` asked for; null = as configured. */
+  scaledTo: number | null;
+  /** file:line of its directive; '' = it has none. */
+  source: string;
+  /** Changes with any of its options. */
+  options: string;
   /** Requests at its endpoints now. */
   inFlight: number;
   /** Requests waiting for a place now. */
@@ -260,6 +268,18 @@ export interface ClassAsked {
   wait: boolean;
 }
 
+export interface ScaleAsked extends ClassAsked {
+  /** So many from now on; null = as configured. */
+  instances: number | null;
+}
+
+/** The manager's own usher.conf and all registrations have been read. */
+export interface Reloaded {
+  configuration: string | null;
+  /** Classes now, with what changes with any of their options. */
+  classes: { name: string; options: string }[];
+}
+
 /** For all gateways of the class. */
 export interface BackendAsked {
   class: string;
@@ -275,6 +295,44 @@ export interface ClassChanged {
   pids: number[];
   /** Of instances that were there before and are not any more. */
   replaced: number[];
+}
+
+export interface LogsAsked {
+  class: string;
+  /** Only lines with higher numbers. */
+  after: number;
+  /** The newest so many at most. */
+  lines: number;
+  /** Where there is none yet, the answer may come so much later. */
+  waitMs: number;
+}
+
+/** What programs of a class wrote last, as far as the manager keeps it. */
+export interface ClassOutput {
+  class: string;
+  lines: OutputLine[];
+  /** Older lines are in the log only … */
+  since: string;
+  /** … this file, where it is one, … */
+  log: string | null;
+  /** … and those of -log. */
+  files: string[];
+}
+
+export interface OutputLine {
+  /** Grows with every line of every class. */
+  id: number;
+  at: string;
+  /** 0 = the manager itself says it. */
+  pid: number;
+  text: string;
+  /** The line stands for so many bytes that the program wrote too fast. */
+  droppedBytes?: number;
+}
+
+export interface LogsReopened {
+  /** The file; null = the log is no file of ours. */
+  log: string | null;
 }
 
 /** The manager has begun to stop; the control socket disappears when all has ended. */

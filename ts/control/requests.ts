@@ -6,12 +6,16 @@ import type {
   BackendAsked,
   ClassAsked,
   ExplainAsked,
+  LogsAsked,
+  ScaleAsked,
   StopRequest,
   UpgradeRequest,
 } from './messages.ts';
 
 /** Longer than any name or path of a class. */
 const TEXT_MAX = 4096;
+/** So long may an answer be held back until there is something to say. */
+export const WAIT_MS_MAX = 25_000;
 
 export const nothing = body({});
 
@@ -23,6 +27,15 @@ export const classAsked = body({
   class: text(),
   wait: flag(true),
 }) satisfies z.ZodType<ClassAsked>;
+
+export const scaleAsked = body({
+  class: text(),
+  instances: z
+    .int('must be a whole number, or null')
+    .min(1, 'must be 1 or more: with none, requests would wait for ever')
+    .nullable(),
+  wait: flag(true),
+}) satisfies z.ZodType<ScaleAsked>;
 
 export const backendAsked = body({
   class: text(),
@@ -38,6 +51,14 @@ export const upgradeRequest = body({
   layoutVersion: whole(),
 }) satisfies z.ZodType<UpgradeRequest>;
 
+/** Follows a question mark: texts. */
+export const logsAsked = body({
+  class: text(),
+  after: numberText(0, Number.MAX_SAFE_INTEGER, 0),
+  lines: numberText(1, 1000, 1000),
+  waitMs: numberText(0, WAIT_MS_MAX, 0),
+}) satisfies z.ZodType<LogsAsked>;
+
 function body<Shape extends z.ZodRawShape>(shape: Shape) {
   const error: z.core.$ZodErrorMap = ({ code }) =>
     code === 'invalid_type' ? 'must be a JSON object' : undefined;
@@ -51,6 +72,16 @@ function text() {
 
 function flag(otherwise: boolean) {
   return z.boolean('must be true or false').default(otherwise);
+}
+
+function numberText(least: number, most: number, otherwise: number) {
+  const expected = `must be a whole number from ${least} to ${most}`;
+  return z
+    .string(expected)
+    .regex(/^\d{1,16}$/, expected)
+    .transform(Number)
+    .refine((number) => number >= least && number <= most, expected)
+    .default(otherwise);
 }
 
 function whole() {

@@ -24,6 +24,13 @@ async function listen(t: Test): Promise<string> {
 const method = fc.constantFrom('GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS', 'PATCH');
 const path = fc.oneof(
   fc.constantFrom('/v1/ping', '/v1/status', '/v1/stop', '/v1/restart', '/v1/retry', '/v1/upgrade'),
+  fc.constantFrom('/v1/scale', '/v1/reload', '/v1/reopen-logs', '/v1/backend', '/v1/logs'),
+  fc
+    .record(
+      { class: fc.string(), lines: fc.string(), after: fc.string(), waitMs: fc.constant('0') },
+      { requiredKeys: [] },
+    )
+    .map((query) => `/v1/logs?${new URLSearchParams(query)}`),
   fc.constantFrom('/', '/v1', '/v1/stop/', '/v1/stop?x=1', '//', '/v1/../v1/ping', '*'),
   fc.webPath().map((path) => `/${path}`),
 );
@@ -100,6 +107,9 @@ t.test('no field that nobody knows is taken', async (t) => {
     ['/v1/retry', { class: 'app' }],
     ['/v1/backend', { class: 'app', backend: 'a:1', activation: 'active' }],
     ['/v1/upgrade', { layoutVersion: 1 }],
+    ['/v1/scale', { class: 'app', instances: 3, wait: true }],
+    ['/v1/reload', {}],
+    ['/v1/reopen-logs', {}],
   ];
   const change = fc.record({
     asked: fc.constantFrom(...valid),

@@ -10,10 +10,15 @@ import {
   type BackendAsked,
   type ClassAsked,
   type ClassChanged,
+  type ClassOutput,
   type ErrorBody,
   type ExplainAsked,
   type Explanation,
+  type LogsAsked,
+  type LogsReopened,
   type Pong,
+  type Reloaded,
+  type ScaleAsked,
   type Status,
   type Stopping,
   type StopRequest,
@@ -26,7 +31,9 @@ import {
   classAsked,
   explainAsked,
   explainIssues,
+  logsAsked,
   nothing,
+  scaleAsked,
   stopRequest,
   upgradeRequest,
 } from './requests.ts';
@@ -52,8 +59,16 @@ export interface ControlHandlers {
   restart(request: ClassAsked): Promise<ClassChanged>;
   /** Tries a failed class now. Resolves when an instance is ready; fails with "retry-failed". */
   retry(request: ClassAsked): Promise<ClassChanged>;
+  /** Has so many instances from now on. Resolves when that is so; fails with "scale-failed". */
+  scale(request: ScaleAsked): Promise<ClassChanged>;
+  /** Reads usher.conf and the registrations now; fails with "config" when that is wrong: all stays. */
+  reload(): Promise<Reloaded>;
   /** Changes who among a class's backends gets requests; fails with "no-such-backend". */
   backend(request: BackendAsked): BackendAsked;
+  /** What programs of a class wrote last. */
+  logs(request: LogsAsked): Promise<ClassOutput>;
+  /** Begins the log anew, which somebody has moved away. */
+  reopenLogs(): Promise<LogsReopened>;
   /** Begins to replace launcher and manager by what is installed now; instances stay. Fails with
    * "layout" when that could not read the channel. */
   upgrade(request: UpgradeRequest): Upgrading;
@@ -104,7 +119,11 @@ const routes: Route[] = [
   route('POST', '/v1/stop', stopRequest, (handlers, request) => handlers.stop(request)),
   route('POST', '/v1/restart', classAsked, (handlers, request) => handlers.restart(request)),
   route('POST', '/v1/retry', classAsked, (handlers, request) => handlers.retry(request)),
+  route('POST', '/v1/scale', scaleAsked, (handlers, request) => handlers.scale(request)),
+  route('POST', '/v1/reload', nothing, (handlers) => handlers.reload()),
   route('POST', '/v1/backend', backendAsked, (handlers, request) => handlers.backend(request)),
+  route('GET', '/v1/logs', logsAsked, (handlers, request) => handlers.logs(request)),
+  route('POST', '/v1/reopen-logs', nothing, (handlers) => handlers.reopenLogs()),
   route('POST', '/v1/upgrade', upgradeRequest, (handlers, request) => handlers.upgrade(request)),
 ];
 

@@ -204,6 +204,17 @@ export function externalConfig(
 }
 
 /** Equal texts = the same class: what two servers may share. */
+/** A short text that changes with any option. */
+export function optionsHash(config: ClassConfig): string {
+  const known = optionHashes.get(config);
+  if (known !== undefined) return known;
+  const hash = createHash('sha256').update(fingerprint(config)).digest('hex').slice(0, 12);
+  optionHashes.set(config, hash);
+  return hash;
+}
+
+const optionHashes = new WeakMap<ClassConfig, string>();
+
 export function fingerprint(config: ClassConfig): string {
   return JSON.stringify({ ...config, source: '' });
 }

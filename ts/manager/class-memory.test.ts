@@ -6,12 +6,24 @@ import { Failures } from './failures.ts';
 t.test('a class that has failed stays so under the next manager', async (t) => {
   const before = new Failures();
   t.equal(
-    formatMemory({ failures: before.save(), lastFailure: null, activations: [], engines: [] }),
+    formatMemory({
+      failures: before.save(),
+      lastFailure: null,
+      scaledTo: null,
+      activations: [],
+      engines: [],
+    }),
     '',
   );
   before.fail('no such table', '1.2.3', 9_000);
   const memory = parseMemory(
-    formatMemory({ failures: before.save(), lastFailure: null, activations: [], engines: [] }),
+    formatMemory({
+      failures: before.save(),
+      lastFailure: null,
+      scaledTo: null,
+      activations: [],
+      engines: [],
+    }),
   );
   const after = new Failures();
   if (memory?.failures) after.restore(memory.failures);
@@ -22,6 +34,14 @@ t.test('a class that has failed stays so under the next manager', async (t) => {
   t.match(after.refusal('app', 8_000), { reason: /no such table/, retryAfterS: 1 });
   after.expire(9_000);
   t.ok(after.mayStart(9_000));
+});
+
+t.test('how many instances were asked for', async (t) => {
+  const memory = { failures: null, lastFailure: null, activations: [], engines: [] };
+  t.same(parseMemory(formatMemory({ ...memory, scaledTo: 3 })), { ...memory, scaledTo: 3 });
+  const former = JSON.stringify(memory);
+  t.same(parseMemory(former), { ...memory, scaledTo: null }, 'of a version that did not know it');
+  t.equal(parseMemory(JSON.stringify({ ...memory, scaledTo: 0 })), null);
 });
 
 t.test('what another version wrote is not believed', async (t) => {

@@ -9,6 +9,8 @@ import type { SavedFailures } from './failures.ts';
 export interface ClassMemory {
   failures: SavedFailures | null;
   lastFailure: Journey | null;
+  /** Instances that an administrator wants; null = as configured. */
+  scaledTo: number | null;
   /** Of backends, where administrators changed them. */
   activations: readonly (readonly [name: string, activation: Activation])[];
   /** Servlet engines that have failed. */
@@ -17,8 +19,8 @@ export interface ClassMemory {
 
 /** '' when there is nothing to be kept. A journey's snapshot, which can be long, is in the log only. */
 export function formatMemory(memory: ClassMemory): string {
-  const { failures, lastFailure, activations, engines } = memory;
-  const isEmpty = activations.length === 0 && engines.length === 0;
+  const { failures, lastFailure, scaledTo, activations, engines } = memory;
+  const isEmpty = activations.length === 0 && engines.length === 0 && scaledTo === null;
   if (failures === null && lastFailure === null && isEmpty) return '';
   const { snapshot: _, ...journey } = lastFailure ?? {};
   return JSON.stringify({ ...memory, lastFailure: lastFailure && journey });
@@ -28,13 +30,18 @@ export function formatMemory(memory: ClassMemory): string {
 export function parseMemory(text: string): ClassMemory | null {
   try {
     const memory = JSON.parse(text) as Partial<ClassMemory>;
-    const { failures, lastFailure, activations, engines } = memory;
+    const { failures, lastFailure, scaledTo = null, activations, engines } = memory;
+    if (!isScale(scaledTo)) return null;
     if (!isSaved(failures) || !isJourney(lastFailure)) return null;
     if (!areActivations(activations) || !areEngines(engines)) return null;
-    return { failures, lastFailure, activations, engines };
+    return { failures, lastFailure, scaledTo, activations, engines };
   } catch {
     return null; // not JSON
   }
+}
+
+function isScale(value: unknown): value is number | null {
+  return value === null || (Number.isSafeInteger(value) && (value as number) > 0);
 }
 
 function areActivations(value: unknown): value is ClassMemory['activations'] {

@@ -8,12 +8,15 @@ import type { EngineTools } from './engines/engines.ts';
 import type { Log } from './log.ts';
 import type { ManagedClass } from './managed-class.ts';
 import type { OomKills } from './out-of-memory.ts';
+import type { OutputSource } from './program-output.ts';
 import type { Revision } from './revision.ts';
 
 export interface ClassContext {
   readonly channel: Channel;
   readonly launcher: Launcher;
   readonly log: Log;
+  /** What a program of the class wrote. */
+  output(source: OutputSource, text: string): void;
   /** CLOCK_MONOTONIC, ms. */
   now(): number;
   /** Connections waiting in accept() of the listening socket with this inode. */

@@ -14,7 +14,7 @@ import { readHost, type Target, unixTarget } from './backends-address.ts';
 import { Health } from './backends-health.ts';
 import { HostName, type Resolve, resolveName } from './backends-names.ts';
 import { createProbe, type Probe } from './backends-probe.ts';
-import type { ClassConfig } from './class-config.ts';
+import { type ClassConfig, optionsHash } from './class-config.ts';
 import type { Level, Log } from './log.ts';
 import { totalsOf } from './totals.ts';
 
@@ -130,6 +130,9 @@ export class ExternalClass {
       protocol: 'fastcgi',
       state: this.isRetiring ? 'removed' : this.#state,
       wanted: 0,
+      scaledTo: null,
+      source: this.config.source,
+      options: optionsHash(this.config),
       inFlight: load.inFlight,
       waiting: load.waiting,
       instances: [],

@@ -53,6 +53,12 @@ try {
   log('error', 'config.invalid', { text: error.message });
   process.exit(EXIT_CONFIG);
 }
+// Without a handler Node would open its debugger.
+process.on('SIGUSR1', () => {
+  manager.reopenLogs().catch((error: Error) => {
+    log('error', 'log.failed', { text: error.message });
+  });
+});
 if (welcome.controlFd >= 0) {
   const refusal = refuseOthers(welcome);
   createControlServer(manager, { version, refusal }).listen({ fd: welcome.controlFd });

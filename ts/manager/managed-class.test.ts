@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap';
 import type { ClassConfig } from './class-config.ts';
+import { parseMemory } from './class-memory.ts';
 import { FakeWorld } from './testing/fake-world.ts';
 
 t.test('a static class', async (t) => {
@@ -444,4 +445,41 @@ t.test('a drain does not wait for a request that is only counted', async (t) => 
   t.same(world.signals, [], 'it is looked at now and then');
   await world.pass(1_000);
   t.same(world.signals, [[id, 15]], 'one without a connection is stopped, whatever is counted');
+});
+
+t.test('usher scale', async (t) => {
+  const world = FakeWorld.static({ processes: 1 });
+  await world.pass();
+  await world.ready();
+  t.equal(world.managed.status().wanted, 1);
+  const scaled = world.managed.scale(3);
+  for (let i = 0; i < 4; i++) {
+    await world.pass();
+    for (const { id } of world.started) world.managed.onReady(id);
+  }
+  await world.pass();
+  await scaled;
+  t.match(world.managed.status(), { wanted: 3, scaledTo: 3 });
+  t.equal(world.managed.processes.length, 3);
+
+  const memory = parseMemory(world.memories.get('app') ?? '');
+  t.equal(memory?.scaledTo, 3, 'the next manager is told');
+  const next = FakeWorld.static({ processes: 1 });
+  if (memory) next.managed.recall(memory);
+  await next.pass();
+  t.equal(next.started.length, 3, 'and starts so many');
+
+  await world.managed.scale(null);
+  await world.pass();
+  t.match(world.managed.status(), { wanted: 1, scaledTo: null });
+  t.equal(world.memories.get('app'), '', 'nothing is remembered any more');
+});
+
+t.test('usher scale of a program that cannot start', async (t) => {
+  const world = FakeWorld.static({ processes: 0, maxClassProcesses: 4 });
+  await world.pass();
+  world.failStep = { step: 'exec', errno: 2, text: 'no such file' };
+  const failed = t.rejects(world.managed.scale(2), { message: /no such file/ });
+  for (let i = 0; i < 10; i++) await world.pass(1_000);
+  await failed;
 });

@@ -7,7 +7,7 @@ import type { ClassStatus, Journey } from '../control/messages.ts';
 import type { Activation } from '../gateways/link.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
 import type { Exit, KeptEndpoint, StartFacts } from '../process/launcher.ts';
-import { type ClassConfig, runFingerprint } from './class-config.ts';
+import { type ClassConfig, optionsHash, runFingerprint } from './class-config.ts';
 import { ClassGateways } from './class-gateways.ts';
 import type { ClassMemory } from './class-memory.ts';
 import { ClassReport } from './class-report.ts';
@@ -78,6 +78,8 @@ export class ManagedClass {
   #quietUntilMs = 0;
   #isAskedFor = false;
   #load: Load;
+  /** So many instances, whatever the policy thinks: an administrator said so. null = as configured. */
+  #scaledTo: number | null = null;
   #report: ClassReport;
   #history = new History();
   /** Where the instances are gateways. */
@@ -204,8 +206,25 @@ export class ManagedClass {
     return done;
   }
 
+  /** Have so many instances from now on, null: as configured. Resolves when that is so, rejects when
+   * one cannot start. */
+  scale(instances: number | null): Promise<void> {
+    this.#scaledTo = instances;
+    const text = instances === null ? 'is scaled as configured again' : `is to have ${instances}`;
+    this.#report.note('info', 'class.scaled', { instances }, text);
+    if (instances === null) {
+      this.pass(true);
+      return Promise.resolve();
+    }
+    this.#forgetFailures();
+    const done = this.#updates.wait('scaled');
+    this.pass(true);
+    return done;
+  }
+
   /** What a former manager knew of it. */
   recall(memory: ClassMemory): void {
+    this.#scaledTo = memory.scaledTo;
     if (memory.failures) this.#failures.restore(memory.failures);
     this.#history.recall(memory.lastFailure);
     this.#gateways?.recall(memory);
@@ -381,10 +400,7 @@ export class ManagedClass {
   onOutput(id: number, text: string): void {
     if (this.#engines?.onOutput(id, text)) return;
     const pid = this.#instances.get(id)?.pid ?? 0;
-    for (const line of text.split('\n')) {
-      if (line === '') continue;
-      this.#context.log('info', 'instance.output', { class: this.label, pid, line });
-    }
+    this.#context.output({ class: this.label, pid }, text);
   }
 
   onSnapshot(id: number, text: string): void {
@@ -437,6 +453,9 @@ export class ManagedClass {
       protocol: this.config.protocol,
       state: this.isRetiring ? 'removed' : this.#state(),
       wanted: this.#scaling.wanted,
+      scaledTo: this.#scaledTo,
+      source: this.config.source,
+      options: optionsHash(this.config),
       inFlight,
       waiting,
       instances: this.processes.map((instance) => ({
@@ -569,7 +588,7 @@ export class ManagedClass {
   #passSockets(now: number): void {
     const { config } = this;
     this.#sockets.tidy(this.#instances.values());
-    if (config.min === 0) {
+    if (this.#bounds.min === 0) {
       this.#sockets.open(
         config,
         () => this.#context.tagOf(this, this.#revision),
@@ -585,7 +604,7 @@ export class ManagedClass {
   #decide(now: number): void {
     const serving = this.#serving();
     this.#scaling.decide(
-      this.config,
+      { ...this.config, ...this.#bounds },
       {
         ready: count(serving, 'ready'),
         starting: count(serving, 'starting') + this.#starter.pending + this.#failures.delayed,
@@ -603,6 +622,11 @@ export class ManagedClass {
     this.#failures.limitDelayed(
       this.#scaling.wanted - this.#serving().length - this.#starter.pending,
     );
+  }
+
+  get #bounds(): { min: number; max: number } {
+    const { min, max } = this.config;
+    return this.#scaledTo === null ? { min, max } : { min: this.#scaledTo, max: this.#scaledTo };
   }
 
   #scale(serving: readonly Instance[], now: number): void {
@@ -784,7 +808,7 @@ export class ManagedClass {
 
   /** Requests wait for the class, or it is to have more instances in any case. */
   #isWanted(): boolean {
-    return this.#load.waiting > 0 || this.#serving().length < this.config.min;
+    return this.#load.waiting > 0 || this.#serving().length < this.#bounds.min;
   }
 
   /** Sockets of instances that ended: those with requests in them get the next instance. */
@@ -885,7 +909,9 @@ export class ManagedClass {
   #settleUpdates(): void {
     const stillOld = this.instances.some((instance) => instance.revision !== this.#revision);
     const starting = this.#starter.pending > 0 || count(this.#serving(), 'starting') > 0;
-    if (count(this.#serving(), 'ready') > 0) this.#updates.reached('ready');
+    const ready = count(this.#serving(), 'ready');
+    if (ready > 0) this.#updates.reached('ready');
+    if (ready === this.#scaledTo && this.#instances.size === ready) this.#updates.reached('scaled');
     if (stillOld || starting) return;
     if (this.#updates.done())
       this.#report.note('info', 'class.updated', {}, 'has new instances only');
@@ -919,7 +945,8 @@ export class ManagedClass {
   #remember(): void {
     const failures = this.#failures.save();
     const behind = this.#gateways?.memory ?? { activations: [], engines: [] };
-    this.#report.remember({ failures, lastFailure: this.lastFailure, ...behind });
+    const { lastFailure } = this;
+    this.#report.remember({ failures, lastFailure, scaledTo: this.#scaledTo, ...behind });
   }
 }
 

@@ -8,9 +8,14 @@ import type {
   BackendAsked,
   ClassAsked,
   ClassChanged,
+  ClassOutput,
   ExplainAsked,
   Explanation,
   Journey,
+  LogsAsked,
+  LogsReopened,
+  Reloaded,
+  ScaleAsked,
   Status,
   Stopping,
   UpgradeRequest,
@@ -20,7 +25,7 @@ import { ControlError, type ControlHandlers } from '../control/server.ts';
 import { probeEngine, shutDownEngine } from '../gateways/ajp/engine-probe.ts';
 import { type Channel, native } from '../native/native.ts';
 import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
-import { type ClassConfig, fingerprint, runHash } from './class-config.ts';
+import { type ClassConfig, fingerprint, optionsHash, runHash } from './class-config.ts';
 import { parseMemory } from './class-memory.ts';
 import type { ClassContext } from './context.ts';
 import { DamageWatch } from './damage.ts';
@@ -35,6 +40,7 @@ import type { Log } from './log.ts';
 import { ManagedClass } from './managed-class.ts';
 import { OomCounters } from './out-of-memory.ts';
 import { DynamicPool } from './pool.ts';
+import { ProgramOutput } from './program-output.ts';
 import { Programs } from './programs.ts';
 import { Refusals } from './refusals.ts';
 import type { Revision } from './revision.ts';
@@ -92,6 +98,7 @@ export class Manager implements ControlHandlers {
   /** Of classes that a former manager knew, by label; until they are made again. */
   #memories: Map<string, string>;
   #context: ClassContext;
+  #output: ProgramOutput;
   /** Paths of start requests that the launcher is looking at, and what came of it. */
   #asking = new Set<string>();
   /** Registrations read so far: an answer to an older question does not count. */
@@ -114,6 +121,7 @@ export class Manager implements ControlHandlers {
       this.#registered += 1;
       if (this.#isRunning && !this.#stopping) this.#sync();
     });
+    this.#output = new ProgramOutput(log, native.nowMs);
     this.#leftovers = new Leftovers(launcher);
     this.#damage = new DamageWatch(channel, log);
     this.#memories = new Map(welcome.memories);
@@ -123,6 +131,7 @@ export class Manager implements ControlHandlers {
       channel,
       launcher,
       log,
+      output: (source, text) => this.#output.add(source, text),
       now: native.nowMs,
       acceptQueue: native.acceptQueue,
       connections: native.connections,
@@ -194,7 +203,12 @@ export class Manager implements ControlHandlers {
   status(): Status {
     return {
       schema: 1,
-      manager: { pid: process.pid, version: this.#version, startedAt: this.#startedAt },
+      manager: {
+        pid: process.pid,
+        version: this.#version,
+        startedAt: this.#startedAt,
+        configuration: this.#welcome.config,
+      },
       servers: this.#servers.status(),
       classes: [...this.#classes.values()].map((one) => one.status()),
     };
@@ -212,11 +226,43 @@ export class Manager implements ControlHandlers {
   }
 
   restart(request: ClassAsked): Promise<ClassChanged> {
-    return this.#change(request, 'restart');
+    return this.#change(request, 'restart', (one) => one.restart());
   }
 
   retry(request: ClassAsked): Promise<ClassChanged> {
-    return this.#change(request, 'retry');
+    return this.#change(request, 'retry', (one) => one.retry());
+  }
+
+  scale(request: ScaleAsked): Promise<ClassChanged> {
+    const most = native.limits.classEndpointsMax ?? 0;
+    if ((request.instances ?? 1) > most) {
+      throw new ControlError(409, 'too-many', `a class has at most ${most} instances`);
+    }
+    return this.#change(request, 'scale', (one) => one.scale(request.instances));
+  }
+
+  async reload(): Promise<Reloaded> {
+    if (this.#stopping) throw new ControlError(409, 'stopping', 'everything is being stopped');
+    if (this.#welcome.config !== null) await this.#rereadConfig(this.#welcome.config);
+    await this.#servers.refresh(native.nowMs());
+    this.#sync();
+    const living = [...this.#classes.values()].filter((one) => !one.isRetiring);
+    return {
+      configuration: this.#welcome.config,
+      classes: living.map(({ label, config }) => ({ name: label, options: optionsHash(config) })),
+    };
+  }
+
+  async #rereadConfig(path: string): Promise<void> {
+    try {
+      const fd = await this.#launcher.config();
+      const text = readFileSync(fd, 'utf8');
+      closeSync(fd);
+      this.#own = parseDialect(text, path, native);
+    } catch (error) {
+      throw new ControlError(409, 'config', messageOf(error));
+    }
+    this.#log('info', 'config.read', { path, classes: this.#own.classes.length });
   }
 
   backend(request: BackendAsked): BackendAsked {
@@ -228,6 +274,40 @@ export class Manager implements ControlHandlers {
       .map((one) => one.name);
     const text = `class "${name}" has no backend "${backend}"; known: ${names.join(', ') || 'none'}`;
     throw new ControlError(404, 'no-such-backend', text);
+  }
+
+  async logs({ class: name, after, lines, waitMs }: LogsAsked): Promise<ClassOutput> {
+    const deadline = native.nowMs() + waitMs;
+    for (;;) {
+      const classes = this.#classesNamed(name);
+      const found = classes.flatMap(({ label }) => this.#output.read(label, after, lines));
+      const leftMs = deadline - native.nowMs();
+      if (found.length === 0 && leftMs > 0) {
+        await this.#output.next(leftMs);
+        continue;
+      }
+      const since = classes.map(({ label }) => this.#output.since(label)).sort();
+      return {
+        class: name,
+        lines: found.sort((a, b) => a.id - b.id).slice(-lines),
+        since: since.at(-1) ?? this.#startedAt,
+        log: this.#welcome.log,
+        files: [...new Set(classes.flatMap(({ config }) => config.logFile ?? []))],
+      };
+    }
+  }
+
+  async reopenLogs(): Promise<LogsReopened> {
+    const { path, fd } = await this.#launcher.reopenLog();
+    if (fd !== null) this.#beginLog(fd);
+    return { log: path };
+  }
+
+  /** Log and errors of ours go there from now on; no line meets a moment without a file. */
+  #beginLog(fd: number): void {
+    for (const to of [1, 2]) native.duplicateTo(fd, to);
+    closeSync(fd);
+    this.#log('info', 'log.reopened', { path: this.#welcome.log });
   }
 
   /** After the answer has left: nothing of ours is sent once the launcher has been told. */
@@ -244,11 +324,12 @@ export class Manager implements ControlHandlers {
 
   async #change(
     { class: name, wait }: ClassAsked,
-    what: 'restart' | 'retry',
+    what: 'restart' | 'retry' | 'scale',
+    change: (one: ManagedClass) => Promise<void>,
   ): Promise<ClassChanged> {
     const classes = this.#classesNamed(name);
     const before = new Set(classes.flatMap(pidsOf));
-    const changes = Promise.allSettled(classes.map((one) => one[what]()));
+    const changes = Promise.allSettled(classes.map(change));
     const results = wait ? await changes : [];
     const failed = results.find((result) => result.status === 'rejected');
     if (failed) throw new ControlError(409, `${what}-failed`, messageOf(failed.reason));
@@ -282,6 +363,7 @@ export class Manager implements ControlHandlers {
     if (now - this.#settledMs >= SETTLE_MS) {
       this.#settledMs = now;
       if (this.#servers.settle(now) && !this.#stopping) this.#sync();
+      this.#output.tell();
       this.#damage.look(this.#servers.byName.values(), now);
     }
     const indices = new Set(this.#channel.changed());
@@ -364,6 +446,7 @@ export class Manager implements ControlHandlers {
       if (one instanceof ManagedClass) this.#launcher.remember(label, '');
       this.#classes.delete(label);
       this.#askers.delete(label);
+      this.#output.forget(label);
       removed = true;
     }
     if (removed && !this.#stopping) this.#sync();
@@ -521,7 +604,12 @@ export class Manager implements ControlHandlers {
           this.#launcher.forget(id);
         }
       },
-      onDropped: (bytes) => this.#log('warn', 'output.dropped', { bytes }),
+      onDropped: (bytes, id) => {
+        const label = id === null ? undefined : this.#owners.get(id)?.label;
+        if (label !== undefined) this.#output.dropped(label, bytes);
+        else this.#log('warn', 'output.dropped', { bytes });
+      },
+      onLog: (fd) => this.#beginLog(fd),
       onTerminate: () => this.#beginStop('the launcher was asked to terminate', STOP_DRAIN_MS),
       onLastLook: () => void this.#onLastLook(),
       onSnapshot: (id, text) => this.#owners.get(id)?.onSnapshot(id, text),

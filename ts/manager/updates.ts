@@ -4,8 +4,9 @@
 import { backOffMs } from '../policy/restart.ts';
 import type { Revision } from './revision.ts';
 
-/** What somebody waits for: that no old instance is left, or that any instance is ready. */
-export type Awaited = 'updated' | 'ready';
+/** What somebody waits for: that no old instance is left, that any instance is ready, or as many as an
+ * administrator wants. */
+export type Awaited = 'updated' | 'ready' | 'scaled';
 
 interface Waiter {
   what: Awaited;

@@ -652,5 +652,7 @@ t.test('what waits in a socket', async (t) => {
   t.equal(native.isQuiet(4_000_000), false, 'no descriptor');
   t.throws(() => native.isQuiet(-1), { message: /^fd: expected/ });
   t.same(native.peer(fd), { pid: process.pid, uid: process.geteuid?.() });
+  native.duplicateTo(fd, fd);
+  t.throws(() => native.duplicateTo(4_000_000, fd), { code: 'ERR_USHER_SYSTEM', errno: 9 });
   t.throws(() => native.peer(4_000_000), { code: 'ERR_USHER_SYSTEM', errno: 9 });
 });

@@ -233,6 +233,8 @@ export interface Native {
   isLocked(path: string): boolean;
   /** Is there nothing to be read from a connected socket just now, not even its end or an error? */
   isQuiet(fd: number): boolean;
+  /** `to` becomes another descriptor of what `from` is: dup2. */
+  duplicateTo(from: number, to: number): void;
   /** Process and user that connected to, or made, the other end of a connected UNIX socket. */
   peer(fd: number): { pid: number; uid: number };
 }

@@ -92,6 +92,8 @@ export interface Welcome {
   runtimeDir: string;
   mode: 'embedded' | 'external' | 'run';
   config: string | null;
+  /** Path of the log; null = it is no file of ours. */
+  log: string | null;
   /** Descriptors, ours to close: the listening control socket; table and places of the channel; the
    * configuration file. -1 = none. */
   controlFd: number;
@@ -112,7 +114,10 @@ export interface LauncherEvents {
   onReady(id: number): void;
   onOutput(id: number, text: string): void;
   onExited(id: number, exit: Exit): void;
-  onDropped(bytes: number): void;
+  /** @param id Of the program that wrote too much; null = the manager did not keep up. */
+  onDropped(bytes: number, id: number | null): void;
+  /** The log was begun anew. @param fd The new file, ours to close. */
+  onLog(fd: number): void;
   onTerminate(): void;
   /** The exclusive lock on the runtime directory is ours. */
   onLastLook(): void;
@@ -171,6 +176,8 @@ const askedBy: Readonly<Record<string, string>> = {
   attached: 'attach',
   resolved: 'resolve',
   identified: 'identify',
+  reopened: 'reopen',
+  configured: 'config',
 };
 
 export type OpenLink = (
@@ -181,7 +188,7 @@ export type OpenLink = (
 export class Launcher {
   #link: LauncherLink;
   #events: LauncherEvents | null = null;
-  #early: Message[] = [];
+  #early: Answer[] = [];
   #pending = new Map<string, Pending>();
   #looks = new Map<number, (idle: boolean) => void>();
   #backlog: Buffer[] = [];
@@ -221,7 +228,7 @@ export class Launcher {
   /** Events that came before are delivered now, in order. */
   subscribe(events: LauncherEvents): void {
     this.#events = events;
-    for (const message of this.#early.splice(0)) this.#dispatch(message);
+    for (const answer of this.#early.splice(0)) this.#dispatch(answer);
   }
 
   ready(): void {
@@ -374,6 +381,20 @@ export class Launcher {
     return textOf(message, 'identity');
   }
 
+  /** Has the log begun anew, which somebody has moved away. `fd`: the new file, the caller's to close;
+   * null = the log is no file of ours. Rejects with a LauncherError. */
+  async reopenLog(): Promise<{ path: string | null; fd: number | null }> {
+    const { message, descriptors } = await this.#ask('reopen', this.nextId(), {});
+    return { path: textOf(message, 'path') || null, fd: descriptors[0] ?? null };
+  }
+
+  /** Has usher.conf read again, for what may be started. A descriptor for reading it. Rejects with a
+   * LauncherError. */
+  async config(): Promise<number> {
+    const [fd = -1] = (await this.#ask('config', this.nextId(), {})).descriptors;
+    return fd;
+  }
+
   /** The launcher begins its program anew in its place, and then the manager that is installed now. */
   upgrade(): void {
     this.#send('upgrade', {});
@@ -426,8 +447,8 @@ export class Launcher {
     if (this.#onWelcome) this.#greet(message, descriptors);
     else if (message.verb === 'failed') this.#fail(message);
     else if (this.#settle(message, descriptors)) return;
-    else if (this.#events) this.#dispatch(message);
-    else this.#early.push(message);
+    else if (this.#events) this.#dispatch({ message, descriptors });
+    else this.#early.push({ message, descriptors });
   }
 
   #greet(message: Message, descriptors: number[]): void {
@@ -438,6 +459,7 @@ export class Launcher {
         const mode = textOf(message, 'mode');
         welcome.mode = mode === 'run' || mode === 'external' ? mode : 'embedded';
         welcome.config = textOf(message, 'config') || null;
+        welcome.log = textOf(message, 'log') || null;
         const [controlFd = -1, tableFd = -1, placesFd = -1, configFd = -1] = descriptors;
         Object.assign(welcome, { controlFd, tableFd, placesFd, configFd });
         welcome.launcherPid = numberOf(message, 'launcher_pid');
@@ -479,11 +501,11 @@ export class Launcher {
         this.#onWelcome = null;
         break;
       default:
-        this.#early.push(message);
+        this.#early.push({ message, descriptors });
     }
   }
 
-  #dispatch(message: Message): void {
+  #dispatch({ message, descriptors }: Answer): void {
     const id = numberOf(message, 'id');
     const events = this.#events;
     switch (message.verb) {
@@ -500,7 +522,10 @@ export class Launcher {
         events?.onExited(id, exitOf(message));
         break;
       case 'dropped':
-        events?.onDropped(numberOf(message, 'bytes'));
+        events?.onDropped(numberOf(message, 'bytes'), id || null);
+        break;
+      case 'log':
+        for (const fd of descriptors) events?.onLog(fd);
         break;
       case 'snapshot':
         events?.onSnapshot(id, textOf(message, 'text'));

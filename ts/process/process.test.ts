@@ -70,6 +70,7 @@ const deaf: LauncherEvents = {
   onOutput: () => undefined,
   onExited: () => undefined,
   onDropped: () => undefined,
+  onLog: () => undefined,
   onTerminate: () => undefined,
   onLastLook: () => undefined,
   onSnapshot: () => undefined,

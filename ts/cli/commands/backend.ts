@@ -5,7 +5,7 @@ import { ControlClient } from '../../control/client.ts';
 import type { Activation } from '../../control/messages.ts';
 import type { Context } from '../context.ts';
 import { type CommonOptions, withCommonOptions } from '../options.ts';
-import { findRuntimeDir } from '../runtime-dir.ts';
+import { chooseManager } from '../runtime-dir.ts';
 import { printable } from '../units.ts';
 
 export function addBackend(program: Command, context: Context): void {
@@ -18,7 +18,7 @@ export function addBackend(program: Command, context: Context): void {
     .argument('<activation>', 'active, disabled or stopped', parseActivation)
     .action(
       async (name: string, backend: string, activation: Activation, options: CommonOptions) => {
-        const client = new ControlClient(findRuntimeDir(options.runtimeDir, context));
+        const client = new ControlClient(chooseManager(options.runtimeDir, context));
         const changed = await client.backend({ class: name, backend, activation });
         if (options.json) context.out(`${JSON.stringify(changed)}\n`);
         else context.out(`${printable(name)}: ${printable(backend)} is ${activation}\n`);

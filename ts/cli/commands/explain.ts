@@ -5,7 +5,7 @@ import { ControlClient } from '../../control/client.ts';
 import type { Context } from '../context.ts';
 import { showExplanation } from '../explain-text.ts';
 import { type CommonOptions, withCommonOptions } from '../options.ts';
-import { findRuntimeDir } from '../runtime-dir.ts';
+import { chooseManager } from '../runtime-dir.ts';
 
 export function addExplain(program: Command, context: Context): void {
   withCommonOptions(program.command('explain <class-or-id>'))
@@ -20,7 +20,7 @@ Examples:
   usher explain k41x2mz3q --json`,
     )
     .action(async (of: string, options: CommonOptions) => {
-      const client = new ControlClient(findRuntimeDir(options.runtimeDir, context));
+      const client = new ControlClient(chooseManager(options.runtimeDir, context));
       const explanation = await client.explain(of);
       if (options.json) context.out(`${JSON.stringify(explanation, null, 2)}\n`);
       else context.out(showExplanation(explanation, context.now()));

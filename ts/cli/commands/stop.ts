@@ -5,7 +5,7 @@ import { ControlClient } from '../../control/client.ts';
 import { parseSeconds } from '../class-command.ts';
 import type { Context } from '../context.ts';
 import { type CommonOptions, withCommonOptions } from '../options.ts';
-import { findRuntimeDir } from '../runtime-dir.ts';
+import { chooseManager } from '../runtime-dir.ts';
 
 interface StopOptions extends CommonOptions {
   force: boolean;
@@ -21,7 +21,7 @@ export function addStop(program: Command, context: Context): void {
     .option('--no-wait', 'return when stopping has begun')
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 60)
     .action(async (options: StopOptions) => {
-      const client = new ControlClient(findRuntimeDir(options.runtimeDir, context));
+      const client = new ControlClient(chooseManager(options.runtimeDir, context));
       const stopping = await client.stop({ force: options.force });
       if (options.wait) await client.gone(options.timeout * 1000);
       if (options.json) {

@@ -6,7 +6,7 @@ import { parseSeconds } from '../class-command.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
 import { installed } from '../launch.ts';
 import { type CommonOptions, withCommonOptions } from '../options.ts';
-import { findRuntimeDir } from '../runtime-dir.ts';
+import { chooseManager } from '../runtime-dir.ts';
 
 interface UpgradeOptions extends CommonOptions {
   /** Seconds. */
@@ -18,7 +18,7 @@ export function addUpgrade(program: Command, context: Context): void {
     .summary('replace launcher and manager by what is installed now; programs go on')
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 30)
     .action(async (options: UpgradeOptions) => {
-      const client = new ControlClient(findRuntimeDir(options.runtimeDir, context));
+      const client = new ControlClient(chooseManager(options.runtimeDir, context));
       const request = { layoutVersion: await installedLayout(context) };
       const { before, after } = await client.upgrade(request, options.timeout * 1000);
       if (options.json) context.out(`${JSON.stringify({ before, after })}\n`);

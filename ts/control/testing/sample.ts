@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { controlSocketName } from '../client.ts';
-import type { ClassStatus, Explanation, Journey, Status } from '../messages.ts';
+import type { ClassStatus, Explanation, Journey, OutputLine, Status } from '../messages.ts';
 import { type ControlHandlers, type ControlOptions, createControlServer } from '../server.ts';
 
 export function sampleClass(changes: Partial<ClassStatus> = {}): ClassStatus {
@@ -15,6 +15,9 @@ export function sampleClass(changes: Partial<ClassStatus> = {}): ClassStatus {
     protocol: 'fastcgi',
     state: 'ready',
     wanted: 1,
+    scaledTo: null,
+    source: '/etc/nginx/nginx.conf:12',
+    options: '1',
     inFlight: 1,
     waiting: 0,
     instances: [
@@ -88,7 +91,12 @@ export function sampleExplanation(changes: Partial<Explanation> = {}): Explanati
 export function sampleStatus(changes: Partial<Status> = {}): Status {
   return {
     schema: 1,
-    manager: { pid: 99, version: '0.1.0', startedAt: '2025-01-02T03:04:00.000Z' },
+    manager: {
+      pid: 99,
+      version: '0.1.0',
+      startedAt: '2025-01-02T03:04:00.000Z',
+      configuration: null,
+    },
     servers: [
       {
         name: 'nginx-0badcafe',
@@ -102,6 +110,14 @@ export function sampleStatus(changes: Partial<Status> = {}): Status {
     classes: [sampleClass()],
     ...changes,
   };
+}
+
+export function sampleLines(): OutputLine[] {
+  return [
+    { id: 10, at: '2025-01-02T03:04:05.000Z', pid: 4242, text: 'first' },
+    { id: 11, at: '2025-01-02T03:05:05.000Z', pid: 4242, text: 'second\u001b[2J' },
+    { id: 12, at: '2025-01-02T03:08:00.000Z', pid: 4243, text: 'third' },
+  ];
 }
 
 /** A new runtime directory with a short path, as sockets need it. */
@@ -124,7 +140,17 @@ export async function listenAsManager(
     stop: () => ({ pid: 99, instances: 1 }),
     restart: async (request) => ({ class: request.class, pids: [201], replaced: [200] }),
     retry: async (request) => ({ class: request.class, pids: [201], replaced: [] }),
+    scale: async (request) => ({ class: request.class, pids: [200, 201], replaced: [] }),
+    reload: async () => ({ configuration: null, classes: [{ name: 'hello', options: '1' }] }),
     backend: (request) => request,
+    logs: async (request) => ({
+      class: request.class,
+      lines: sampleLines().filter(({ id }) => id > request.after),
+      since: '2025-01-02T03:04:00.000Z',
+      log: '/run/usher/usher.log',
+      files: [],
+    }),
+    reopenLogs: async () => ({ log: '/run/usher/usher.log' }),
     upgrade: () => ({ pid: 99, version: '0.1.0' }),
     ...handlers,
   };

@@ -202,10 +202,7 @@ export class Engines implements EngineHost {
     const engine = this.#byId(id);
     if (!engine) return false;
     const { name, pid } = engine;
-    for (const line of text.split('\n')) {
-      if (line === '') continue;
-      this.context.log('info', 'engine.output', { class: this.label, engine: name, pid, line });
-    }
+    this.context.output({ class: this.label, engine: name, pid }, text);
     return true;
   }
 

@@ -140,6 +140,7 @@ export class FakeWorld {
       channel: this.#channel() as Channel,
       launcher: this.#launcher() as Launcher,
       log: (_level, event) => this.events.push(event),
+      output: () => this.events.push('output'),
       now: () => this.nowMs,
       acceptQueue: () => this.acceptQueue,
       connections: () => this.connections,

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs command lines in this process.
+import type { Context } from '../context.ts';
+import { runProgram } from '../program.ts';
+
+export const now = new Date('2025-01-02T03:08:05.000Z');
+
+export interface Run {
+  exitCode: number;
+  out: string;
+  err: string;
+}
+
+/** One command line, without a terminal, on a host where no other manager runs. */
+export async function usher(words: string[], changes: Partial<Context> = {}): Promise<Run> {
+  const run: Run = { exitCode: -1, out: '', err: '' };
+  run.exitCode = await runProgram(words, {
+    out: (text) => {
+      run.out += text;
+    },
+    err: (text) => {
+      run.err += text;
+    },
+    env: {},
+    uid: 0,
+    now: () => now,
+    exists: () => true,
+    managers: () => [],
+    findMaster: () => null,
+    terminal: null,
+    foreground: async () => ({ exitCode: 0 }),
+    capture: async () => ({ exitCode: 0, output: '{"classes":0}' }),
+    ...changes,
+  });
+  return run;
+}
