@@ -12,7 +12,9 @@ import {
   type ClassChanged,
   type ClassOutput,
   type ErrorBody,
+  type Events,
   type Explanation,
+  type LoadHistory,
   type LogsAsked,
   type LogsReopened,
   type Pong,
@@ -103,6 +105,17 @@ export class ControlClient {
   /** @param of A class, or the id of a start. */
   explain(of: string): Promise<Explanation> {
     return this.#ask<Explanation>('GET', `/v1/explain?${new URLSearchParams({ of })}`);
+  }
+
+  /** Of one class, or of all together. */
+  history(name?: string): Promise<LoadHistory> {
+    const query = name === undefined ? '' : `?class=${encodeURIComponent(name)}`;
+    return this.#ask<LoadHistory>('GET', `/v1/history${query}`);
+  }
+
+  /** @param after The number of the last one that is known already. */
+  events(after = 0): Promise<Events> {
+    return this.#ask<Events>('GET', `/v1/events?after=${after}`);
   }
 
   stop(request: StopRequest): Promise<Stopping> {

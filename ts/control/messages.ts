@@ -250,6 +250,56 @@ export interface Explanation {
   journeys: Journey[];
 }
 
+/** What a class, or all together, had to do within the last hour. The lists are of the same length, oldest
+ * first; null = nobody looked then. */
+export interface LoadHistory {
+  schema: 1;
+  /** As status names it; null = all of them. */
+  class: string | null;
+  /** When the last sample was taken. */
+  until: string;
+  /** From one sample to the next. */
+  intervalMs: number;
+  /** Requests that ended since the sample before. */
+  requests: (number | null)[];
+  /** The most at one moment since the sample before. */
+  inFlight: (number | null)[];
+  waiting: (number | null)[];
+  /** Ready ones. */
+  instances: (number | null)[];
+}
+
+export interface HistoryAsked {
+  /** As status names it; without it all classes together. */
+  class?: string | undefined;
+}
+
+/** The last events of all classes, oldest first. */
+export interface Events {
+  schema: 1;
+  /** Of the manager: another one begins its numbers anew. */
+  startedAt: string;
+  events: Event[];
+}
+
+export interface Event {
+  /** 1, 2, 3 … */
+  number: number;
+  at: string;
+  level: 'info' | 'warn' | 'error';
+  /** As in the log: "instance.ready", "server.gone" … */
+  event: string;
+  class: string | null;
+  server: string | null;
+  /** One line for people. */
+  text: string;
+}
+
+export interface EventsAsked {
+  /** Only those with a greater number. */
+  after: number;
+}
+
 export interface Pong {
   pid: number;
   version: string;

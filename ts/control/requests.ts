@@ -5,7 +5,9 @@ import { z } from 'zod';
 import type {
   BackendAsked,
   ClassAsked,
+  EventsAsked,
   ExplainAsked,
+  HistoryAsked,
   LogsAsked,
   ScaleAsked,
   StopRequest,
@@ -58,6 +60,14 @@ export const logsAsked = body({
   lines: numberText(1, 1000, 1000),
   waitMs: numberText(0, WAIT_MS_MAX, 0),
 }) satisfies z.ZodType<LogsAsked>;
+
+export const historyAsked = body({
+  class: text().optional(),
+}) satisfies z.ZodType<HistoryAsked>;
+
+export const eventsAsked = body({
+  after: numberText(0, Number.MAX_SAFE_INTEGER, 0),
+}) satisfies z.ZodType<EventsAsked>;
 
 function body<Shape extends z.ZodRawShape>(shape: Shape) {
   const error: z.core.$ZodErrorMap = ({ code }) =>

@@ -12,8 +12,12 @@ import {
   type ClassChanged,
   type ClassOutput,
   type ErrorBody,
+  type Events,
+  type EventsAsked,
   type ExplainAsked,
   type Explanation,
+  type HistoryAsked,
+  type LoadHistory,
   type LogsAsked,
   type LogsReopened,
   type Pong,
@@ -29,8 +33,10 @@ import {
 import {
   backendAsked,
   classAsked,
+  eventsAsked,
   explainAsked,
   explainIssues,
+  historyAsked,
   logsAsked,
   nothing,
   scaleAsked,
@@ -72,6 +78,22 @@ export interface ControlHandlers {
   /** Begins to replace launcher and manager by what is installed now; instances stay. Fails with
    * "layout" when that could not read the channel. */
   upgrade(request: UpgradeRequest): Upgrading;
+  /** Fails with "no-such-class". */
+  history(request: HistoryAsked): LoadHistory;
+  events(request: EventsAsked): Events;
+  /** @param accept The client's header. */
+  metrics(accept: string): Promise<TextAnswer>;
+}
+
+/** An answer that is not JSON. */
+export class TextAnswer {
+  readonly contentType: string;
+  readonly text: string;
+
+  constructor(contentType: string, text: string) {
+    this.contentType = contentType;
+    this.text = text;
+  }
 }
 
 /** An answer other than 2xx. */
@@ -91,7 +113,8 @@ export class ControlError extends Error {
 interface Route {
   method: 'GET' | 'POST';
   path: string;
-  answer(handlers: ControlHandlers, request: unknown): unknown;
+  /** @param accept The client's header. */
+  answer(handlers: ControlHandlers, request: unknown, accept: string): unknown;
 }
 
 /** @param schema Of the body; with GET of what follows the question mark. */
@@ -99,14 +122,14 @@ function route<Schema extends z.ZodType>(
   method: Route['method'],
   path: string,
   schema: Schema,
-  answer: (handlers: ControlHandlers, request: z.output<Schema>) => unknown,
+  answer: (handlers: ControlHandlers, request: z.output<Schema>, accept: string) => unknown,
 ): Route {
   return {
     method,
     path,
-    answer: (handlers, request) => {
+    answer: (handlers, request, accept) => {
       const { success, data, error } = schema.safeParse(request);
-      if (success) return answer(handlers, data);
+      if (success) return answer(handlers, data, accept);
       throw new ControlError(400, 'bad-request', `${path}: ${explainIssues(schema, error)}`);
     },
   };
@@ -116,6 +139,9 @@ const routes: Route[] = [
   route('GET', '/v1/ping', nothing, (handlers) => handlers.ping()),
   route('GET', '/v1/status', nothing, (handlers) => handlers.status()),
   route('GET', '/v1/explain', explainAsked, (handlers, request) => handlers.explain(request)),
+  route('GET', '/v1/history', historyAsked, (handlers, request) => handlers.history(request)),
+  route('GET', '/v1/events', eventsAsked, (handlers, request) => handlers.events(request)),
+  route('GET', '/metrics', nothing, (handlers, _, accept) => handlers.metrics(accept)),
   route('POST', '/v1/stop', stopRequest, (handlers, request) => handlers.stop(request)),
   route('POST', '/v1/restart', classAsked, (handlers, request) => handlers.restart(request)),
   route('POST', '/v1/retry', classAsked, (handlers, request) => handlers.retry(request)),
@@ -194,8 +220,11 @@ async function answer(
     const allowed = known.map(({ method }) => method).join(', ');
     throw new ControlError(405, 'method-not-allowed', `${path} takes ${allowed}`);
   }
-  if (route.method === 'GET') return route.answer(handlers, Object.fromEntries(query));
-  return route.answer(handlers, body.length === 0 ? {} : parseJson(body.toString('utf8')));
+  const asked =
+    route.method === 'GET'
+      ? Object.fromEntries(query)
+      : parseJson(body.length === 0 ? '{}' : body.toString('utf8'));
+  return route.answer(handlers, asked, request.headers.accept ?? '');
 }
 
 function splitUrl(url: string): { path: string; query: URLSearchParams } {
@@ -233,12 +262,17 @@ function messageOf(error: unknown): string {
 }
 
 function send(response: ServerResponse, httpStatus: number, body: unknown): void {
-  const bytes = Buffer.from(`${JSON.stringify(body)}\n`);
+  const { contentType, text } = body instanceof TextAnswer ? body : json(body);
+  const bytes = Buffer.from(text);
   response.socket?.setTimeout(REQUEST_MS); // without progress; then it is destroyed
   response.writeHead(httpStatus, {
-    'content-type': 'application/json; charset=utf-8',
+    'content-type': contentType,
     'content-length': bytes.length,
     'cache-control': 'no-store',
   });
   response.end(bytes);
+}
+
+function json(body: unknown): TextAnswer {
+  return new TextAnswer('application/json; charset=utf-8', `${JSON.stringify(body)}\n`);
 }

@@ -14,8 +14,10 @@ import { readHost, type Target, unixTarget } from './backends-address.ts';
 import { Health } from './backends-health.ts';
 import { HostName, type Resolve, resolveName } from './backends-names.ts';
 import { createProbe, type Probe } from './backends-probe.ts';
-import { type ClassConfig, optionsHash } from './class-config.ts';
+import type { ClassConfig } from './class-config.ts';
+import type { LoadSample } from './load-recorder.ts';
 import type { Level, Log } from './log.ts';
+import type { ClassFigures } from './metrics.ts';
 import { totalsOf } from './totals.ts';
 
 /** What the class needs of the world outside the channel. */
@@ -141,6 +143,17 @@ export class ExternalClass {
       totals: totalsOf(load),
       lastFailure: null,
     };
+  }
+
+  /** For metrics. */
+  figures(): ClassFigures {
+    return { status: this.status(), load: this.#channel.load(this.ref), own: null };
+  }
+
+  /** For the history of its load. */
+  sample(): LoadSample {
+    const { finished, failed, aborted, inFlight, waiting } = this.#channel.load(this.ref);
+    return { requests: finished + failed + aborted, inFlight, waiting, instances: 0 };
   }
 
   // ---- which addresses there should be

@@ -30,6 +30,8 @@ import {
   succeed,
   timeOut,
 } from './journeys.ts';
+import type { LoadSample } from './load-recorder.ts';
+import type { ClassFigures } from './metrics.ts';
 import { Orphans } from './orphans.ts';
 import { oomVerdict } from './out-of-memory.ts';
 import { rssBytes } from './proc.ts';
@@ -40,8 +42,10 @@ import { rolloutStep } from './rollout.ts';
 import { Scaling } from './scaling.ts';
 import { type Masker, maskerOf } from './secrets.ts';
 import { type FailedStart, Starter } from './starter.ts';
+import { Tally } from './tally.ts';
 import { totalsOf } from './totals.ts';
 import { Updates } from './updates.ts';
+import { Usage } from './usage.ts';
 import { canWear, findWorn } from './wear.ts';
 
 const REPAIR_MS = 1_000;
@@ -80,6 +84,10 @@ export class ManagedClass {
   #load: Load;
   /** So many instances, whatever the policy thinks: an administrator said so. null = as configured. */
   #scaledTo: number | null = null;
+  /** The most at one moment since the last sample. */
+  #peak = { inFlight: 0, waiting: 0 };
+  #tally = new Tally();
+  #usage = new Usage();
   #report: ClassReport;
   #history = new History();
   /** Where the instances are gateways. */
@@ -384,6 +392,7 @@ export class ManagedClass {
     succeed(instance.journey, now - instance.beganMs, 'it waits for connections, or took one');
     this.#history.succeeded(instance.journey);
     this.#scaling.noteStart(ms);
+    this.#tally.startTimes.observe(ms);
     if (this.#isCurrent(instance)) this.#updates.succeeded();
     this.#report.note(
       'info',
@@ -476,6 +485,28 @@ export class ManagedClass {
     return maskerOf(this.config.env);
   }
 
+  /** For metrics. */
+  figures(): ClassFigures {
+    return {
+      status: this.status(),
+      load: this.#context.channel.load(this.ref),
+      own: { tally: this.#tally, used: this.#usage.read(this.processes) },
+    };
+  }
+
+  /** For the history of its load. */
+  sample(): LoadSample {
+    const { finished, failed, aborted, inFlight, waiting } = this.#load;
+    const { inFlight: inFlightMost, waiting: waitingMost } = this.#peak;
+    this.#peak = { inFlight, waiting };
+    return {
+      requests: finished + failed + aborted,
+      inFlight: Math.max(inFlight, inFlightMost),
+      waiting: Math.max(waiting, waitingMost),
+      instances: count(this.instances, 'ready'),
+    };
+  }
+
   // ---- what the class looks like
 
   #refreshLoad(now: number): void {
@@ -483,6 +514,8 @@ export class ManagedClass {
     const before = this.#load;
     const moved = load.arrivals !== before.arrivals || load.finished !== before.finished;
     this.#load = load;
+    this.#peak.inFlight = Math.max(this.#peak.inFlight, load.inFlight);
+    this.#peak.waiting = Math.max(this.#peak.waiting, load.waiting);
     if (moved || this.isBusy) this.#activeAtMs = now;
   }
 
@@ -533,6 +566,8 @@ export class ManagedClass {
       const { requestTimeoutMs } = this.config.limits;
       hang(instance.journey, requestTimeoutMs);
       this.#history.failed(instance.journey);
+      this.#tally.failed(instance.journey);
+      this.#tally.restarted('hung');
       this.#report.note(
         'error',
         'instance.hung',
@@ -650,6 +685,7 @@ export class ManagedClass {
     const starting = old.filter((instance) => instance.state === 'starting');
     const ready = old.filter((instance) => instance.state === 'ready');
     for (const instance of [...starting, ...ready].slice(0, step.drain)) {
+      this.#tally.restarted(instance.worn ? 'worn' : 'updated');
       this.#retirement.drain(instance, instance.worn || 'is replaced');
     }
   }
@@ -683,6 +719,7 @@ export class ManagedClass {
   // ---- starting, and what follows an end
 
   #start(reused: Endpoint | null): void {
+    this.#tally.starts += 1;
     void this.#starter
       .start(
         this.#revision,
@@ -729,7 +766,10 @@ export class ManagedClass {
       own: (id) => this.#context.own(id, this),
       note: (level, event, fields, text) => this.#report.note(level, event, fields, text),
       onUp: () => this.#onEngineUp(),
-      onFailed: (journey) => this.#history.failed(journey),
+      onFailed: (journey) => {
+        this.#history.failed(journey);
+        this.#tally.failed(journey);
+      },
     };
   }
 
@@ -761,6 +801,7 @@ export class ManagedClass {
     const endpoint = 'endpointId' in ended ? ended : ended.endpoint;
     const now = this.#context.now();
     if (!how.wasReady) this.#history.failed(ended.journey);
+    this.#count(ended.journey, exit, how.wasReady);
     this.#refreshLoad(now);
     if (
       !how.wasReady &&
@@ -804,6 +845,12 @@ export class ManagedClass {
       this.#closeEndpoint(endpoint, this.#failures.refusal(this.label, now));
     } else if (isNeeded) this.#orphans.keep(endpoint);
     else this.#closeEndpoint(endpoint);
+  }
+
+  /** One that served and ends in good order has not failed. */
+  #count(journey: Journey, exit: Exit | null, wasReady: boolean): void {
+    if (!wasReady || exit?.exitCode !== 0) this.#tally.failed(journey);
+    if (wasReady) this.#tally.restarted('ended');
   }
 
   /** Requests wait for the class, or it is to have more instances in any case. */

@@ -9,9 +9,13 @@ import type {
   ClassAsked,
   ClassChanged,
   ClassOutput,
+  Events,
+  EventsAsked,
   ExplainAsked,
   Explanation,
+  HistoryAsked,
   Journey,
+  LoadHistory,
   LogsAsked,
   LogsReopened,
   Reloaded,
@@ -21,7 +25,7 @@ import type {
   UpgradeRequest,
   Upgrading,
 } from '../control/messages.ts';
-import { ControlError, type ControlHandlers } from '../control/server.ts';
+import { ControlError, type ControlHandlers, TextAnswer } from '../control/server.ts';
 import { probeEngine, shutDownEngine } from '../gateways/ajp/engine-probe.ts';
 import { type Channel, native } from '../native/native.ts';
 import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
@@ -36,15 +40,19 @@ import { ExternalClass } from './external-class.ts';
 import { isGone } from './gone.ts';
 import { Inheritance } from './inheritance.ts';
 import { Leftovers } from './leftovers.ts';
+import { LoadRecorder } from './load-recorder.ts';
 import type { Log } from './log.ts';
 import { ManagedClass } from './managed-class.ts';
+import { type ClassFigures, writeMetrics } from './metrics.ts';
 import { OomCounters } from './out-of-memory.ts';
 import { DynamicPool } from './pool.ts';
 import { ProgramOutput } from './program-output.ts';
 import { Programs } from './programs.ts';
+import { RecentEvents } from './recent-events.ts';
 import { Refusals } from './refusals.ts';
 import type { Revision } from './revision.ts';
 import { newestOf, type Server, Servers } from './servers.ts';
+import { StartRequests } from './start-requests.ts';
 import { parseTag, type Tag } from './tag.ts';
 
 /** Look whether workers live at most this often. */
@@ -83,6 +91,9 @@ export class Manager implements ControlHandlers {
   #version: string;
   #startedAt = new Date().toISOString();
   #startedMs = native.nowMs();
+  #loads = new LoadRecorder(native.nowMs());
+  #events = new RecentEvents(this.#startedAt);
+  #startRequests = new StartRequests();
   #servers: Servers;
   #own: Registration | null = null;
   #classes = new Map<string, AnyClass>();
@@ -114,9 +125,10 @@ export class Manager implements ControlHandlers {
     this.#channel = parts.channel;
     this.#launcher = parts.launcher;
     this.#welcome = parts.welcome;
-    this.#log = parts.log;
     this.#version = parts.version;
-    const { channel, launcher, welcome, log } = parts;
+    const { channel, launcher, welcome } = parts;
+    const log = this.#events.recording(parts.log);
+    this.#log = log;
     this.#servers = new Servers(channel, launcher, welcome.runtimeDir, log, () => {
       this.#registered += 1;
       if (this.#isRunning && !this.#stopping) this.#sync();
@@ -174,7 +186,7 @@ export class Manager implements ControlHandlers {
     this.#isRunning = true;
     this.#sync();
     this.#inheritance.handOver((tag) => this.#ownerOfTag(tag, answers));
-    this.#launcher.subscribe(this.#events());
+    this.#launcher.subscribe(this.#launcherEvents());
     this.#channel.setManagerState('running', process.pid);
     this.#channel.beat();
     this.#channel.listen(100, () => this.#pass());
@@ -217,6 +229,39 @@ export class Manager implements ControlHandlers {
   explain({ of }: ExplainAsked): Explanation {
     const classes = [...this.#classes.values()].filter((one) => !one.isRetiring);
     return explain(classes, of, new Date());
+  }
+
+  history({ class: name }: HistoryAsked): LoadHistory {
+    if (name === undefined || this.#classes.has(name)) return this.#loads.of(name ?? null);
+    throw new ControlError(404, 'no-such-class', `there is no class "${name}"`);
+  }
+
+  events({ after }: EventsAsked): Events {
+    return this.#events.after(after);
+  }
+
+  async metrics(accept: string): Promise<TextAnswer> {
+    const { contentType, text } = await writeMetrics(
+      accept,
+      {
+        version: this.#version,
+        startedAt: this.#startedAt,
+        startRequests: this.#startRequests,
+        servers: this.#servers.status().map((one) => ({
+          ...one,
+          startRequestsRefused: this.#servers.byName.get(one.name)?.info.startRequestsRefused ?? 0,
+        })),
+      },
+      this.#figures(),
+    );
+    return new TextAnswer(contentType, text);
+  }
+
+  /** Also while it is read classes may go: those are passed over. */
+  *#figures(): Generator<ClassFigures> {
+    for (const one of [...this.#classes.values()]) {
+      if (this.#classes.get(one.label) === one) yield one.figures();
+    }
   }
 
   stop(request: { force: boolean }): Stopping {
@@ -369,6 +414,7 @@ export class Manager implements ControlHandlers {
     const indices = new Set(this.#channel.changed());
     this.#answerStartRequests();
     for (const one of this.#classes.values()) one.pass(indices.has(one.ref.index));
+    this.#loads.pass(now, this.#classes.values());
     this.#refusals.expire(now);
     this.#leftovers.pass(now);
     this.#removeGone();
@@ -466,10 +512,17 @@ export class Manager implements ControlHandlers {
     if (this.#stopping || !this.#servers.isComplete) return; // they wait
     for (const server of this.#servers.byName.values()) {
       for (const { entry, key } of this.#channel.startRequests(server.handle)) {
-        if (this.#isAnswered(server, key)) this.#channel.finishStartRequest(server.handle, entry);
+        this.#startRequests.seen(server, entry, native.nowMs());
+        if (this.#isAnswered(server, key)) this.#finishStartRequest(server, entry, key);
         else void this.#askForClass(server, key);
       }
     }
+  }
+
+  #finishStartRequest(server: Server, entry: number, key: string): void {
+    this.#channel.finishStartRequest(server.handle, entry);
+    const answer = this.#refusals.has(key, server.name) ? 'refusal' : 'class';
+    this.#startRequests.finished(server, entry, answer, native.nowMs());
   }
 
   /** False also while a class of that key is just ending: then it must be asked again. */
@@ -591,7 +644,7 @@ export class Manager implements ControlHandlers {
 
   // ---- the launcher's events
 
-  #events(): LauncherEvents {
+  #launcherEvents(): LauncherEvents {
     return {
       onStarted: (id, pid, facts) => this.#owners.get(id)?.onStarted(id, pid, facts),
       onReady: (id) => this.#owners.get(id)?.onReady(id),

@@ -5,8 +5,21 @@ import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { controlSocketName } from '../client.ts';
-import type { ClassStatus, Explanation, Journey, OutputLine, Status } from '../messages.ts';
-import { type ControlHandlers, type ControlOptions, createControlServer } from '../server.ts';
+import type {
+  ClassStatus,
+  Event,
+  Explanation,
+  Journey,
+  LoadHistory,
+  OutputLine,
+  Status,
+} from '../messages.ts';
+import {
+  type ControlHandlers,
+  type ControlOptions,
+  createControlServer,
+  TextAnswer,
+} from '../server.ts';
 
 export function sampleClass(changes: Partial<ClassStatus> = {}): ClassStatus {
   return {
@@ -120,6 +133,33 @@ export function sampleLines(): OutputLine[] {
   ];
 }
 
+export function sampleHistory(changes: Partial<LoadHistory> = {}): LoadHistory {
+  return {
+    schema: 1,
+    class: null,
+    until: '2025-01-02T03:05:00.000Z',
+    intervalMs: 10_000,
+    requests: [0, 20, null, 10],
+    inFlight: [0, 3, null, 1],
+    waiting: [0, 2, null, 0],
+    instances: [1, 2, null, 1],
+    ...changes,
+  };
+}
+
+export function sampleEvent(changes: Partial<Event> = {}): Event {
+  return {
+    number: 1,
+    at: '2025-01-02T03:04:05.000Z',
+    level: 'info',
+    event: 'instance.ready',
+    class: 'hello',
+    server: null,
+    text: 'is ready',
+    ...changes,
+  };
+}
+
 /** A new runtime directory with a short path, as sockets need it. */
 export function makeRuntimeDir(t: { teardown(handler: () => void): void }): string {
   const runtimeDir = mkdtempSync(join(tmpdir(), 'usher-'));
@@ -152,6 +192,13 @@ export async function listenAsManager(
     }),
     reopenLogs: async () => ({ log: '/run/usher/usher.log' }),
     upgrade: () => ({ pid: 99, version: '0.1.0' }),
+    history: ({ class: name }) => sampleHistory({ class: name ?? null }),
+    events: ({ after }) => ({
+      schema: 1,
+      startedAt: '2025-01-02T03:04:00.000Z',
+      events: [sampleEvent()].filter(({ number }) => number > after),
+    }),
+    metrics: async () => new TextAnswer('text/plain; charset=utf-8', 'usher_manager_info 1\n'),
     ...handlers,
   };
   const server = createControlServer(answers, {
