@@ -274,6 +274,31 @@ static const char *set_log(cmd_parms *cmd, void *dconf, const char *file)
     return usher_main_conf()->log_file ? NULL : usher_explain(cmd, file, "not a path");
 }
 
+static const char *check_loopback(cmd_parms *cmd, const char *address)
+{
+    const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    char error[512];
+
+    if (err) {
+        return err;
+    }
+    return usher_loopback_check(address, error, sizeof(error)) < 0
+               ? usher_explain(cmd, cmd->cmd->name, error)
+               : NULL;
+}
+
+static const char *set_metrics(cmd_parms *cmd, void *dconf, const char *address)
+{
+    usher_main_conf()->metrics = address;
+    return check_loopback(cmd, address);
+}
+
+static const char *set_dashboard(cmd_parms *cmd, void *dconf, const char *address)
+{
+    usher_main_conf()->dashboard = address;
+    return check_loopback(cmd, address);
+}
+
 void usher_warn_once(cmd_parms *cmd, const char *what)
 {
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
@@ -343,6 +368,10 @@ const command_rec usher_commands[] = {
                   "directory of channel, sockets and registrations"),
     AP_INIT_TAKE1("UsherManager", set_manager, NULL, RSRC_CONF, "embedded, external or off"),
     AP_INIT_TAKE1("UsherLog", set_log, NULL, RSRC_CONF, "log file of an embedded manager"),
+    AP_INIT_TAKE1("UsherMetrics", set_metrics, NULL, RSRC_CONF,
+                  "loopback address and port where the manager tells its metrics"),
+    AP_INIT_TAKE1("UsherDashboard", set_dashboard, NULL, RSRC_CONF,
+                  "loopback address and port of the manager's dashboard"),
     AP_INIT_RAW_ARGS("FastCgiIpcDir", set_nothing, IPC_DIR_WHY, RSRC_CONF, IPC_DIR_WHY),
     AP_INIT_RAW_ARGS("FastCgiWrapper", set_nothing, WRAPPER_WHY, RSRC_CONF, WRAPPER_WHY),
     AP_INIT_RAW_ARGS("FastCgiSuexec", set_nothing, WRAPPER_WHY, RSRC_CONF, WRAPPER_WHY),

@@ -91,6 +91,8 @@ typedef struct {
     apr_hash_t *fcgid_commands;   /* command -> options */
     const char *runtime_dir;      /* NULL = default */
     const char *log_file;         /* NULL = default */
+    const char *metrics;          /* where the manager is to listen; NULL = nowhere */
+    const char *dashboard;
     usher_manager_mode_t mode;
 } usher_server_conf;
 

@@ -159,6 +159,8 @@ void usher_register(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
     server.configuration_file = configuration_file(ptemp, s);
     server.mode = conf->mode;
     server.log_file = conf->log_file;
+    server.metrics = conf->metrics;
+    server.dashboard = conf->dashboard;
     server.uid = ap_unixd_config.user_id; /* both are ignored unless we are root */
     server.gid = ap_unixd_config.group_id;
 

@@ -187,6 +187,8 @@ ngx_http_usher_write(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf,
     server.configuration_file = (char *) cycle->conf_file.data;
     server.mode = umcf->manager;
     server.log_file = (char *) umcf->log.data;
+    server.metrics = (char *) umcf->metrics.data;
+    server.dashboard = (char *) umcf->dashboard.data;
 
     if (geteuid() == 0) {
         grp = getgrgid(ccf->group);

@@ -383,6 +383,36 @@ ngx_http_usher_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* where the manager listens for people and scrapers of this machine */
+
+char *
+ngx_http_usher_loopback(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *p = conf;
+
+    char        text[512];
+    ngx_str_t  *value, *address;
+
+    address = (ngx_str_t *) (p + cmd->offset);
+
+    if (address->data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (usher_loopback_check((char *) value[1].data, text, sizeof(text)) != 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V: %s", &value[0], text);
+        return NGX_CONF_ERROR;
+    }
+
+    *address = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
 /* the stock fastcgi_pass to an upstream of our own */
 
 char *

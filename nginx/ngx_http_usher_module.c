@@ -82,6 +82,20 @@ static ngx_command_t  ngx_http_usher_commands[] = {
       0,
       NULL },
 
+    { ngx_string("usher_metrics"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_usher_loopback,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_usher_main_conf_t, metrics),
+      NULL },
+
+    { ngx_string("usher_dashboard"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_usher_loopback,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_usher_main_conf_t, dashboard),
+      NULL },
+
     { ngx_string("usher_pass"),
       NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_CONF_TAKE123,
       ngx_http_usher_pass,

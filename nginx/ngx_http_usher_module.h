@@ -49,6 +49,8 @@ typedef struct {
 
     ngx_str_t                      runtime_dir;
     ngx_str_t                      log;
+    ngx_str_t                      metrics;
+    ngx_str_t                      dashboard;
     ngx_uint_t                     manager;    /* usher_manager_mode_t */
     ngx_int_t                      unknown_timeout; /* ms */
 
@@ -129,6 +131,7 @@ char *ngx_http_usher_config(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_usher_runtime_dir(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_usher_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_usher_loopback(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_usher_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_http_usher_directive_t *ngx_http_usher_add_directive(ngx_conf_t *cf,
     ngx_http_usher_main_conf_t *umcf, const char *word, ngx_str_t *name);

@@ -158,6 +158,7 @@ Napi::Object Export(Napi::Env env, Napi::Object exports) {
     exports.Set("parseOptions", Napi::Function::New<ParseOptions>(env, "parseOptions"));
     exports.Set("splitCommand", Napi::Function::New<SplitCommand>(env, "splitCommand"));
     exports.Set("checkClassName", Napi::Function::New<CheckClassName>(env, "checkClassName"));
+    exports.Set("checkLoopback", Napi::Function::New<CheckLoopback>(env, "checkLoopback"));
     exports.Set("nowMs", Napi::Function::New<NowMs>(env, "nowMs"));
     exports.Set("acceptQueue", Napi::Function::New<AcceptQueue>(env, "acceptQueue"));
     exports.Set("connections", Napi::Function::New<Connections>(env, "connections"));

@@ -162,4 +162,12 @@ void CheckClassName(const Napi::CallbackInfo &info) {
     }
 }
 
+void CheckLoopback(const Napi::CallbackInfo &info) {
+    const std::string address = Arguments(info).Text("address");
+    char error[kErrorMax] = "";
+    if (usher_loopback_check(address.c_str(), error, sizeof(error)) != 0) {
+        throw Invalid(info.Env(), error);
+    }
+}
+
 } // namespace usher

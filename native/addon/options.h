@@ -11,6 +11,7 @@ Napi::Value Options(const Napi::CallbackInfo &info);
 Napi::Value ParseOptions(const Napi::CallbackInfo &info);
 Napi::Value SplitCommand(const Napi::CallbackInfo &info);
 void CheckClassName(const Napi::CallbackInfo &info);
+void CheckLoopback(const Napi::CallbackInfo &info);
 
 } // namespace usher
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "options/options.h"
 #include "options/text.h"
 
 #define ADDRESS_MAX 256 /* bytes of host:port, of a path less, with its NUL */
@@ -70,6 +71,18 @@ bool usher_is_listen(const char *text) {
     memcpy(host, text, length);
     host[length] = '\0';
     return inet_pton(AF_INET, host, &address) == 1 && is_port(text + length + 1);
+}
+
+int usher_loopback_check(const char *text, char *error, size_t error_size) {
+    char quoted[USHER_QUOTED_MAX];
+    bool is_loopback = strncmp(text, "127.", 4) == 0 || strncmp(text, "[::1]:", 6) == 0;
+    if (is_loopback && usher_is_listen(text))
+        return 0;
+    usher_text_quote(text, strlen(text), quoted, sizeof quoted);
+    return usher_text_fail(error, error_size,
+                           "%s: expected a loopback address and a port, 127.0.0.1:PORT or "
+                           "[::1]:PORT",
+                           quoted);
 }
 
 /* ---- HOST ------------------------------------------------------------------------------------- */

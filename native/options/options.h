@@ -107,6 +107,9 @@ int usher_class_name_check(const char *name, char *error, size_t error_size);
 #define USHER_CGI_CLASS "usher-cgi"
 #define USHER_CGI_CLASS_WORDS "AppClass", USHER_CGI_CLASS, "-protocol", "cgi", "-on-demand", "4"
 
+/* ADDRESS:PORT where only this machine comes in, 127.0.0.1:9180 or [::1]:9180: 0, or -1 with `error`. */
+int usher_loopback_check(const char *text, char *error, size_t error_size);
+
 typedef enum {
     USHER_PROTOCOL_FASTCGI = 0x1,
     USHER_PROTOCOL_CGI = 0x2,

@@ -129,6 +129,13 @@ static usher_status_t write_head(usher_registration_t *registration, const usher
     return usher_dialect_line(&registration->dialect, words, sizeof words / sizeof words[0], error);
 }
 
+/* `address` NULL: nowhere. */
+static usher_status_t write_listen(usher_registration_t *registration, const char *directive,
+                                   const char *address, usher_error_t *error) {
+    const char *words[] = {directive, address};
+    return address == NULL ? USHER_OK : usher_dialect_line(&registration->dialect, words, 2, error);
+}
+
 usher_status_t usher_registration_begin(const usher_server_t *server,
                                         usher_registration_t **registration, usher_error_t *error) {
     char file[PATH_MAX];
@@ -161,7 +168,9 @@ usher_status_t usher_registration_begin(const usher_server_t *server,
     if ((status = usher_runtime_newest(&made->runtime, made->name, &newest, error)) != USHER_OK)
         goto failed;
     made->generation = usher_channel_next_generation(made->channel, newest);
-    if ((status = write_head(made, server, file, error)) != USHER_OK)
+    if ((status = write_head(made, server, file, error)) != USHER_OK ||
+        (status = write_listen(made, "UsherMetrics", server->metrics, error)) != USHER_OK ||
+        (status = write_listen(made, "UsherDashboard", server->dashboard, error)) != USHER_OK)
         goto failed;
     *registration = made;
     return USHER_OK;

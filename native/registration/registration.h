@@ -39,6 +39,8 @@ typedef struct {
     gid_t gid;
     usher_manager_mode_t mode;
     const char *log_file; /* UsherLog, absolute; NULL = <runtime dir>/usher.log */
+    /* UsherMetrics, UsherDashboard: where the manager is to listen; NULL = nowhere */
+    const char *metrics, *dashboard;
 } usher_server_t;
 
 typedef struct usher_registration usher_registration_t;

@@ -8,6 +8,7 @@ import { readLines } from './lines.ts';
 /** Takes everything: each option becomes its words. */
 const permissive: Validator = {
   parseOptions: (scope, words) => ({ scope, words }),
+  checkLoopback: () => undefined,
 };
 
 /** Objects as the addon does. */
@@ -15,6 +16,9 @@ function objecting(message: string): Validator {
   const objection = Object.assign(new Error(message), { code: 'ERR_USHER_INVALID' });
   return {
     parseOptions() {
+      throw objection;
+    },
+    checkLoopback() {
       throw objection;
     },
   };
@@ -138,6 +142,7 @@ UsherRoot "/srv/my sites"
     ],
     broken: [],
     roots: ['/srv/www', '/srv/my sites'],
+    ...{ metrics: [], dashboards: [] },
     server: {
       name: 'nginx-0badcafe',
       generation: 3,
@@ -177,7 +182,10 @@ FastCgiConfig -maxProcesses 3
     },
   });
   t.equal(registration.server, undefined);
-  t.strictSame(parseDialect('', 'empty', permissive), { classes: [], broken: [], roots: [] });
+  t.strictSame(parseDialect('', 'empty', permissive), {
+    ...{ classes: [], broken: [], roots: [] },
+    ...{ metrics: [], dashboards: [] },
+  });
   t.end();
 });
 
@@ -236,6 +244,7 @@ t.test('what the validator objects to is an error of the line', (t) => {
 
 /** Objects to options that are not in pairs. */
 const pairs: Validator = {
+  ...permissive,
   parseOptions: (scope, words) => {
     if (words.length % 2 === 0) return { scope, words };
     throw Object.assign(new Error(`${words.at(-1)}: no value`), { code: 'ERR_USHER_INVALID' });
@@ -282,8 +291,24 @@ AppClass last -command x
   t.end();
 });
 
+t.test('where the manager is to listen', (t) => {
+  const text = 'UsherMetrics 127.0.0.1:9180\nusherdashboard [::1]:80\nUsherMetrics 127.0.0.2:1\n';
+  t.match(parseDialect(text, 'usher.conf', permissive), {
+    metrics: ['127.0.0.1:9180', '127.0.0.2:1'],
+    dashboards: ['[::1]:80'],
+  });
+  t.match(parseDialect('', 'usher.conf', permissive), { metrics: [], dashboards: [] });
+  const message = 'usher.conf:1: 9180: expected a loopback address';
+  const objection = objecting('9180: expected a loopback address');
+  t.equal(errorOf('UsherMetrics 9180', objection).message, message);
+  t.match(errorOf('UsherDashboard').message, /UsherDashboard: expected one address/);
+  t.match(errorOf('UsherMetrics a b').message, /expected one address/);
+  t.end();
+});
+
 t.test('what is no objection is passed on', (t) => {
   const broken: Validator = {
+    ...permissive,
     parseOptions() {
       throw new TypeError('a bug');
     },

@@ -55,11 +55,15 @@ export interface Registration {
   roots: string[];
   runtimeDir?: string;
   log?: string;
+  /** Loopback addresses where the manager is to listen: ADDRESS:PORT. */
+  metrics: string[];
+  dashboards: string[];
 }
 
 /** The part of ts/native that reading needs. */
 export interface Validator {
   parseOptions(scope: OptionScope, words: string[], name?: string): Record<string, OptionValue>;
+  checkLoopback(address: string): void;
 }
 
 interface Reading {
@@ -83,6 +87,8 @@ const directives: [names: string[], read: Directive][] = [
   [['UsherRoot'], readRoot],
   [['UsherRuntimeDir'], pathDirective('runtimeDir')],
   [['UsherLog'], pathDirective('log')],
+  [['UsherMetrics'], listenDirective('metrics')],
+  [['UsherDashboard'], listenDirective('dashboards')],
 ];
 
 const byName = new Map(
@@ -98,7 +104,10 @@ export function readDialect(
   file: string,
   validator: Validator,
 ): { registration: Registration; errors: ConfigError[] } {
-  const registration: Registration = { classes: [], broken: [], roots: [] };
+  const registration: Registration = {
+    ...{ classes: [], broken: [], roots: [] },
+    ...{ metrics: [], dashboards: [] },
+  };
   const reading: Reading = { registration, validator, dynamicWords: [] };
   const errors: ConfigError[] = [];
   for (const line of readLines(text, file)) {
@@ -211,6 +220,17 @@ function pathDirective(property: 'runtimeDir' | 'log'): Directive {
       throw new ConfigError(line, `a second ${line.words[0]}`);
     }
     registration[property] = onePath(args, line);
+  };
+}
+
+function listenDirective(property: 'metrics' | 'dashboards'): Directive {
+  return ({ registration, validator }, args, line) => {
+    const [address, ...more] = args;
+    if (address === undefined || more.length > 0) {
+      throw new ConfigError(line, `${line.words.join(' ')}: expected one address`);
+    }
+    checked(line, () => validator.checkLoopback(address));
+    registration[property].push(address);
   };
 }
 

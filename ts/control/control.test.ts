@@ -9,7 +9,13 @@ import { refuseOthers } from '../manager/control-peers.ts';
 import { ControlClient, controlSocketName, NoManagerError, RequestFailedError } from './client.ts';
 import { apiHeader, type StopRequest, versionHeader } from './messages.ts';
 import { bodyBytesMax, ControlError, type ControlHandlers, connectionsMax } from './server.ts';
-import { listenAsManager, makeRuntimeDir, sampleStatus } from './testing/sample.ts';
+import {
+  listenAsManager,
+  makeRuntimeDir,
+  sampleEvent,
+  sampleHistory,
+  sampleStatus,
+} from './testing/sample.ts';
 
 async function listen(
   t: Test,
@@ -117,6 +123,28 @@ t.test('what is optional', async (t) => {
   });
   t.match(await rawRequest(runtimeDir, 'POST', '/v1/stop'), { status: 200, body: { pid: 2 } });
   t.match(await rawRequest(runtimeDir, 'GET', '/v1/ping?'), { status: 200 });
+});
+
+t.test('loads, events and metrics', async (t) => {
+  const { client, runtimeDir } = await listen(t);
+  t.same(await client.history(), sampleHistory());
+  t.equal((await client.history('a b/ü?&')).class, 'a b/ü?&');
+  t.same((await client.events()).events, [sampleEvent()]);
+  t.same((await client.events(1)).events, []);
+  const wrong = await rawRequest(runtimeDir, 'GET', '/v1/events?after=-1');
+  t.match(wrong.body, {
+    error: { message: '/v1/events: "after" must be a whole number from 0 to 9007199254740991' },
+  });
+  const socketPath = join(runtimeDir, controlSocketName);
+  const text = await new Promise((resolve, reject) => {
+    const headers = { accept: 'text/plain' };
+    const asked = httpRequest({ socketPath, path: '/metrics', headers, agent: false }, (answer) => {
+      t.match(answer.headers, { 'content-type': /^text\/plain/ });
+      answer.setEncoding('utf8').once('data', resolve);
+    });
+    asked.once('error', reject).end();
+  });
+  t.equal(text, 'usher_manager_info 1\n');
 });
 
 t.test('a handler that fails', async (t) => {

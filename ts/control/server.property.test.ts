@@ -31,6 +31,7 @@ const path = fc.oneof(
       { requiredKeys: [] },
     )
     .map((query) => `/v1/logs?${new URLSearchParams(query)}`),
+  fc.constantFrom('/v1/history', '/v1/events', '/v1/history?class=a', '/v1/events?after=x'),
   fc.constantFrom('/', '/v1', '/v1/stop/', '/v1/stop?x=1', '//', '/v1/../v1/ping', '*'),
   fc.webPath().map((path) => `/${path}`),
 );

@@ -108,6 +108,7 @@ t.test('what would end a line is escaped', async (t) => {
   const list = allowList({
     broken: [],
     roots: [],
+    ...{ metrics: [], dashboards: [] },
     classes: [{ scope: 'static', name: '/a', source: '', options: { initialEnv: ['A=x\ny\\z'] } }],
   });
   t.match(list, /^env=A=x\\ny\\\\z$/m);

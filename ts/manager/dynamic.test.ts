@@ -4,7 +4,10 @@ import type { Registration } from '../config/dialect.ts';
 import { LauncherError } from '../process/launcher.ts';
 import { resolveDynamic } from './dynamic.ts';
 
-const plain: Registration = { classes: [], broken: [], roots: [] };
+const plain: Registration = {
+  ...{ classes: [], broken: [], roots: [] },
+  ...{ metrics: [], dashboards: [] },
+};
 
 function resolving(paths: Record<string, 'missing' | 'path'>): (path: string) => Promise<string> {
   return async (path) => {

@@ -14,7 +14,7 @@ import { readHost, type Target, unixTarget } from './backends-address.ts';
 import { Health } from './backends-health.ts';
 import { HostName, type Resolve, resolveName } from './backends-names.ts';
 import { createProbe, type Probe } from './backends-probe.ts';
-import type { ClassConfig } from './class-config.ts';
+import { type ClassConfig, optionsHash } from './class-config.ts';
 import type { LoadSample } from './load-recorder.ts';
 import type { Level, Log } from './log.ts';
 import type { ClassFigures } from './metrics.ts';

@@ -44,6 +44,7 @@ import { LoadRecorder } from './load-recorder.ts';
 import type { Log } from './log.ts';
 import { ManagedClass } from './managed-class.ts';
 import { type ClassFigures, writeMetrics } from './metrics.ts';
+import { MetricsListeners } from './metrics-listeners.ts';
 import { OomCounters } from './out-of-memory.ts';
 import { DynamicPool } from './pool.ts';
 import { ProgramOutput } from './program-output.ts';
@@ -94,6 +95,7 @@ export class Manager implements ControlHandlers {
   #loads = new LoadRecorder(native.nowMs());
   #events = new RecentEvents(this.#startedAt);
   #startRequests = new StartRequests();
+  #metricsListeners: MetricsListeners;
   #servers: Servers;
   #own: Registration | null = null;
   #classes = new Map<string, AnyClass>();
@@ -134,6 +136,7 @@ export class Manager implements ControlHandlers {
       if (this.#isRunning && !this.#stopping) this.#sync();
     });
     this.#output = new ProgramOutput(log, native.nowMs);
+    this.#metricsListeners = new MetricsListeners(log, (accept) => this.metrics(accept));
     this.#leftovers = new Leftovers(launcher);
     this.#damage = new DamageWatch(channel, log);
     this.#memories = new Map(welcome.memories);
@@ -415,6 +418,7 @@ export class Manager implements ControlHandlers {
     this.#answerStartRequests();
     for (const one of this.#classes.values()) one.pass(indices.has(one.ref.index));
     this.#loads.pass(now, this.#classes.values());
+    this.#metricsListeners.pass(now);
     this.#refusals.expire(now);
     this.#leftovers.pass(now);
     this.#removeGone();
@@ -448,6 +452,13 @@ export class Manager implements ControlHandlers {
       else this.#retire(one, Number.POSITIVE_INFINITY);
     }
     this.#linkServers();
+    this.#metricsListeners.configure(this.#addresses('metrics'));
+  }
+
+  /** Of usher.conf, and of what each server registered last. */
+  #addresses(what: 'metrics' | 'dashboards'): ReadonlySet<string> {
+    const newest = [...this.#servers.byName.values()].map(newestOf);
+    return new Set([...(this.#own?.[what] ?? []), ...newest.flatMap((one) => one[what])]);
   }
 
   #create(label: string, server: string | null, config: ClassConfig): AnyClass | null {

@@ -70,8 +70,9 @@ for (const [format] of formats) {
     tally.starts = 3;
     tally.startTimes.observe(20);
     tally.failed(sampleFailure({ cause: 'library-missing' }));
-    tally.failed(sampleFailure({ cause: null, outcome: 'timed-out' }));
-    tally.failed(sampleFailure({ cause: null, outcome: 'timed-out' }));
+    for (const id of ['a', 'b', 'b']) {
+      tally.failed(sampleFailure({ id, cause: null, outcome: 'timed-out' }));
+    }
     tally.restarted('worn');
     const metrics = await read(format, [
       figures({

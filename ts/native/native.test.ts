@@ -225,6 +225,7 @@ t.test('every argument is checked, and the error names it', (t) => {
     [() => native.parseOptions('static', [], 1 as unknown as string), /^name: expected a string/],
     [() => native.splitCommand(1 as unknown as string), /^command: expected a string/],
     [() => native.checkClassName(null as unknown as string), /^name: expected a string/],
+    [() => native.checkLoopback(7 as unknown as string), /^address: expected a string/],
     [() => native.acceptQueue(0), /^inode: expected a whole number/],
     [() => native.connections(1, 2 as unknown as string, 0, false), /^path: expected a string/],
     [() => native.connections(1, '', 65_536, false), /^port: expected a whole number/],
@@ -602,6 +603,20 @@ t.test('commands and names', (t) => {
   t.same(native.splitCommand('a b c d'), ['a', 'b', 'c', 'd']);
   t.throws(() => native.splitCommand('a "b'), { code: 'ERR_USHER_INVALID' });
   t.doesNotThrow(() => native.checkClassName('/srv/a.fcgi'));
+  for (const address of ['127.0.0.1:9180', '[::1]:1']) {
+    t.doesNotThrow(() => native.checkLoopback(address), address);
+  }
+  for (const address of [
+    '',
+    '9180',
+    '127.0.0.1',
+    '0.0.0.0:80',
+    '[::]:80',
+    'localhost:80',
+    '127.1:0',
+  ]) {
+    t.throws(() => native.checkLoopback(address), { code: 'ERR_USHER_INVALID' }, address);
+  }
   t.throws(() => native.checkClassName('a b'), { code: 'ERR_USHER_INVALID', message: /"a b"/ });
   t.end();
 });

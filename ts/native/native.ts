@@ -215,6 +215,8 @@ export interface Native {
   splitCommand(command: string): string[];
   /** Throws ERR_USHER_INVALID when `name` is no class name or path. */
   checkClassName(name: string): void;
+  /** Throws ERR_USHER_INVALID when `address` is not ADDRESS:PORT of a loopback address. */
+  checkLoopback(address: string): void;
   /** CLOCK_MONOTONIC, ms. */
   nowMs(): number;
   /** Connections waiting in accept() of the listening UNIX socket with this inode; -1 = no such socket. */
