@@ -53,6 +53,11 @@ const optionsOf = {
 
 const startsProcesses = ({ model }) => model === undefined || model === 'forking';
 
+/** More at once would only wait, and longer than a client does. */
+function settingsOf(model, settings) {
+  return startsProcesses(model) ? { ...settings, connections: PROCESSES } : settings;
+}
+
 /** Turns of the loop of work() that take a ms. */
 function calibrate() {
   const turns = 20_000_000;
@@ -224,16 +229,16 @@ async function askAll(site, settings, turnsPerMs, chosen) {
   }));
   const nginx = await startNginx(site, 'models', apps, settings.workers);
   const servers = [];
-  for (const { id, label } of apps) {
+  for (const { id, label, model } of apps) {
     await instancesReady(nginx.runtimeDir, id, 1);
     await request(nginx.port, `/${id}/page`);
     const ancestors = [nginx.pid, ...processesOf(nginx.runtimeDir, id)];
-    const one = { ...nginx, id, label, ancestors };
+    const one = { ...nginx, id, label, model, ancestors };
     servers.push({ ...one, accounts: accountsOf(site, one) });
   }
   const answers = {};
   for (const { id, measure: ask } of questions) {
-    const turn = (one) => ask(one, settings);
+    const turn = (one) => ask(one, settingsOf(one, settings));
     answers[id] = await takeTurns(settings.rounds, servers, turn, `${id}: `);
   }
   return { answers, configuration: nginx.configuration };
@@ -347,7 +352,7 @@ export async function run(args) {
   console.log(machine.describe(conditions));
   console.log(
     `${rounds} rounds of ${seconds} s; ${connections} connections; ${workers} workers of nginx; ` +
-      `CGI: ${PROCESSES} programs at a time, forking: ${PROCESSES} spares\n`,
+      `CGI: ${PROCESSES} programs at a time, forking: ${PROCESSES} spares, ${PROCESSES} connections\n`,
   );
   const result = await withSite(async (site) => {
     const steady = chosen.filter(({ hasSnapshot }) => !hasSnapshot);
