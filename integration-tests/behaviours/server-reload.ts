@@ -3,6 +3,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Test } from 'tap';
+import { eventually } from '../servers/eventually.ts';
 import { Site, type Texts } from '../servers/site.ts';
 import { usherCommand } from '../servers/usher.ts';
 import type { WebServer } from '../servers/web-server.ts';
@@ -35,6 +36,26 @@ export async function serverReload(t: Test, server: WebServer): Promise<void> {
     t.equal(status, 0, output);
     t.match(output, `${registered?.name}: reloaded (`);
     t.match(output, /^added: later-app$/m);
+    t.equal((await site.request('/')).status, 200);
+  });
+
+  await site.check('usher request takes no place from anybody, and is not counted', async (t) => {
+    const before = await site.classStatus('later-app');
+    const asked = Array.from({ length: 3 }, () =>
+      usherCommand(site.runtimeDir, 'request', 'later-app', '/?pid'),
+    );
+    const answers = Array.from({ length: 60 }, () => site.request('/'));
+    for (const { status } of await Promise.all(answers)) t.equal(status, 200);
+    for (const { status, output } of await Promise.all(asked)) {
+      t.equal(status, 0, output);
+      t.match(output, /^< 200$/m);
+    }
+    await site.settled();
+    const after = await eventually('the instance is there again for the server', async () => {
+      const one = await site.classStatus('later-app');
+      return one?.instances[0]?.state === 'ready' && one;
+    });
+    t.equal(after.totals.finished - (before?.totals.finished ?? 0), 60);
     t.equal((await site.request('/')).status, 200);
   });
 

@@ -36,6 +36,7 @@ export interface ClassStatus {
   instances: InstanceStatus[];
   backends: BackendStatus[];
   lastEvent: unknown;
+  totals: { finished: number };
   lastFailure: { startedAt: string; explanation: string } | null;
 }
 

@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { ControlClient } from '../control/client.ts';
 import type { ClassAsked, ClassChanged } from '../control/messages.ts';
 import type { Context } from './context.ts';
-import { type CommonOptions, withCommonOptions } from './options.ts';
+import { type CommonOptions, withCommonOptions, withExamples } from './options.ts';
 import { chooseManager } from './runtime-dir.ts';
 import { printable } from './units.ts';
 
@@ -22,10 +22,11 @@ export interface ClassCommand {
   say(changed: ClassChanged): string;
   /** The same when it was only begun. */
   begun: string;
+  examples: [line: string, purpose: string][];
 }
 
 export function addClassCommand(program: Command, context: Context, command: ClassCommand): void {
-  withCommonOptions(program.command(`${command.name} <class>`))
+  const added = withCommonOptions(program.command(`${command.name} <class>`))
     .summary(command.summary)
     .option('--no-wait', 'return when it has begun')
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 120)
@@ -37,6 +38,7 @@ export function addClassCommand(program: Command, context: Context, command: Cla
       else
         context.out(`${printable(name)}: ${options.wait ? command.say(changed) : command.begun}\n`);
     });
+  withExamples(added, command.examples);
 }
 
 export function parseSeconds(text: string): number {

@@ -8,7 +8,7 @@ import type { MasterFound } from './web-server.ts';
 
 export interface Context {
   /** Standard output and error. */
-  out(text: string): void;
+  out(text: string | Uint8Array): void;
   err(text: string): void;
   env: NodeJS.ProcessEnv;
   /** -1 where there are no user ids. */

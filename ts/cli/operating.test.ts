@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What administrators see of a running manager: logs, scale, reload, top; and which manager is meant.
 import { spawn } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { ClassStatus, ScaleAsked } from '../control/messages.ts';
@@ -334,4 +334,25 @@ t.test('top without a terminal', async (t) => {
     classes: unknown[];
   };
   t.match(json.classes, [{ name: 'hello', requestsPerSecond: 0 }]);
+});
+
+t.test('docs/cli.md', async (t) => {
+  const text = readFileSync(new URL('../../docs/cli.md', import.meta.url), 'utf8');
+  const help = await usher(['--help']);
+  const names = [...help.out.matchAll(/^ {2}([a-z-]+)(?: |$)/gm)].map(([, name]) => name ?? '');
+  t.ok(names.includes('top') && names.length > 10, names.join(' '));
+  const unnamed = names.filter((name) => name !== 'help' && !text.includes(`usher ${name}`));
+  t.same(unnamed, [], 'names every command');
+  const { runtimeDir } = await startManager(t, { status: () => sampleStatus({ servers: [] }) });
+  const lines = [...text.matchAll(/^\$ usher (.*)$/gm)].map(([, line]) => line ?? '');
+  t.ok(lines.length > 5);
+  for (const line of lines.filter((line) => !line.startsWith('request'))) {
+    const run = await usher(line.split(' '), { env: { USHER_RUNTIME_DIR: runtimeDir } });
+    t.equal(run.exitCode, 0, `usher ${line}: ${run.err}`);
+  }
+  for (const name of names.filter((name) => name !== 'help')) {
+    const words = name === 'config' ? ['config', 'check'] : [name];
+    const { out } = await usher([...words, '--help']);
+    t.match(out, /Examples:\n {2}usher /, `usher ${name} --help has examples`);
+  }
 });

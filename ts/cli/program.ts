@@ -11,6 +11,7 @@ import { addLogs } from './commands/logs.ts';
 import { addMigrate } from './commands/migrate.ts';
 import { addReload } from './commands/reload.ts';
 import { addReopenLogs } from './commands/reopen-logs.ts';
+import { addRequest } from './commands/request.ts';
 import { addRestart } from './commands/restart.ts';
 import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
@@ -25,7 +26,7 @@ import { installed } from './launch.ts';
 
 const commands = [
   ...[addStatus, addExplain, addTop, addLogs, addRestart, addRetry, addScale, addBackend],
-  ...[addReload, addReopenLogs, addStop, addUpgrade, addRun],
+  ...[addRequest, addReload, addReopenLogs, addStop, addUpgrade, addRun],
   ...[addConfigCheck, addMigrate, addJserv, addSnapshot],
 ];
 

@@ -14,6 +14,9 @@ import {
   type ErrorBody,
   type Events,
   type Explanation,
+  type GiveBackAsked,
+  type LendAsked,
+  type Lent,
   type LoadHistory,
   type LogsAsked,
   type LogsReopened,
@@ -96,6 +99,15 @@ export class ControlClient {
     for (const [name, value] of Object.entries(request)) query.set(name, String(value));
     const timeoutMs = this.#timeoutMs + request.waitMs;
     return this.#ask<ClassOutput>('GET', `/v1/logs?${query}`, undefined, timeoutMs);
+  }
+
+  /** An instance for a request of our own; to be given back. */
+  lend(request: LendAsked): Promise<Lent> {
+    return this.#ask<Lent>('POST', '/v1/lend', request, this.#timeoutMs + request.waitMs);
+  }
+
+  giveBack(request: GiveBackAsked): Promise<GiveBackAsked> {
+    return this.#ask<GiveBackAsked>('POST', '/v1/give-back', request);
   }
 
   reopenLogs(): Promise<LogsReopened> {

@@ -380,6 +380,34 @@ export interface OutputLine {
   droppedBytes?: number;
 }
 
+export interface LendAsked {
+  class: string;
+  /** So long may it take until an instance is there and free. */
+  waitMs: number;
+}
+
+/** An instance for one request of the client's own; to be given back. */
+export interface Lent {
+  id: string;
+  class: string;
+  protocol: string;
+  /** Path of the class; '' = it has a name only, and what its file is must be said. */
+  program: string;
+  instance: {
+    pid: number;
+    /** In <runtime>/sockets/. */
+    socket: string;
+    /** It takes one request at a time: web servers send it none meanwhile. */
+    isReserved: boolean;
+  };
+  /** unix:/PATH or tcp:ADDRESS:PORT, where all its instances share one; null = the socket. */
+  listen: string | null;
+}
+
+export interface GiveBackAsked {
+  id: string;
+}
+
 export interface LogsReopened {
   /** The file; null = the log is no file of ours. */
   log: string | null;

@@ -7,7 +7,9 @@ import type {
   ClassAsked,
   EventsAsked,
   ExplainAsked,
+  GiveBackAsked,
   HistoryAsked,
+  LendAsked,
   LogsAsked,
   ScaleAsked,
   StopRequest,
@@ -52,6 +54,13 @@ export const explainAsked = body({
 export const upgradeRequest = body({
   layoutVersion: whole(),
 }) satisfies z.ZodType<UpgradeRequest>;
+
+export const lendAsked = body({
+  class: text(),
+  waitMs: z.int('must be a whole number').min(0).max(600_000).default(30_000),
+}) satisfies z.ZodType<LendAsked>;
+
+export const giveBackAsked = body({ id: text() }) satisfies z.ZodType<GiveBackAsked>;
 
 /** Follows a question mark: texts. */
 export const logsAsked = body({

@@ -25,6 +25,7 @@ const method = fc.constantFrom('GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS'
 const path = fc.oneof(
   fc.constantFrom('/v1/ping', '/v1/status', '/v1/stop', '/v1/restart', '/v1/retry', '/v1/upgrade'),
   fc.constantFrom('/v1/scale', '/v1/reload', '/v1/reopen-logs', '/v1/backend', '/v1/logs'),
+  fc.constantFrom('/v1/lend', '/v1/give-back'),
   fc
     .record(
       { class: fc.string(), lines: fc.string(), after: fc.string(), waitMs: fc.constant('0') },
@@ -110,6 +111,8 @@ t.test('no field that nobody knows is taken', async (t) => {
     ['/v1/upgrade', { layoutVersion: 1 }],
     ['/v1/scale', { class: 'app', instances: 3, wait: true }],
     ['/v1/reload', {}],
+    ['/v1/lend', { class: 'app', waitMs: 0 }],
+    ['/v1/give-back', { id: '1' }],
     ['/v1/reopen-logs', {}],
   ];
   const change = fc.record({

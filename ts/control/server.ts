@@ -16,7 +16,10 @@ import {
   type EventsAsked,
   type ExplainAsked,
   type Explanation,
+  type GiveBackAsked,
   type HistoryAsked,
+  type LendAsked,
+  type Lent,
   type LoadHistory,
   type LogsAsked,
   type LogsReopened,
@@ -36,7 +39,9 @@ import {
   eventsAsked,
   explainAsked,
   explainIssues,
+  giveBackAsked,
   historyAsked,
+  lendAsked,
   logsAsked,
   nothing,
   scaleAsked,
@@ -73,6 +78,11 @@ export interface ControlHandlers {
   backend(request: BackendAsked): BackendAsked;
   /** What programs of a class wrote last. */
   logs(request: LogsAsked): Promise<ClassOutput>;
+  /** Lends an instance for a request of the client's own, and starts one where there is none; fails with
+   * "busy" or "failed". */
+  lend(request: LendAsked): Promise<Lent>;
+  /** Fails with "no-such-loan". */
+  giveBack(request: GiveBackAsked): GiveBackAsked;
   /** Begins the log anew, which somebody has moved away. */
   reopenLogs(): Promise<LogsReopened>;
   /** Begins to replace launcher and manager by what is installed now; instances stay. Fails with
@@ -149,6 +159,8 @@ const routes: Route[] = [
   route('POST', '/v1/reload', nothing, (handlers) => handlers.reload()),
   route('POST', '/v1/backend', backendAsked, (handlers, request) => handlers.backend(request)),
   route('GET', '/v1/logs', logsAsked, (handlers, request) => handlers.logs(request)),
+  route('POST', '/v1/lend', lendAsked, (handlers, request) => handlers.lend(request)),
+  route('POST', '/v1/give-back', giveBackAsked, (handlers, request) => handlers.giveBack(request)),
   route('POST', '/v1/reopen-logs', nothing, (handlers) => handlers.reopenLogs()),
   route('POST', '/v1/upgrade', upgradeRequest, (handlers, request) => handlers.upgrade(request)),
 ];

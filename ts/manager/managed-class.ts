@@ -3,7 +3,8 @@
 // replaced, publishes what workers need to know. Driven by pass() and by the launcher's events.
 import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
-import type { ClassStatus, Journey } from '../control/messages.ts';
+import { isAbsolute } from 'node:path';
+import type { ClassStatus, Journey, Lent } from '../control/messages.ts';
 import type { Activation } from '../gateways/link.ts';
 import type { ClassState, Load, Ref } from '../native/native.ts';
 import type { Exit, KeptEndpoint, StartFacts } from '../process/launcher.ts';
@@ -30,11 +31,13 @@ import {
   succeed,
   timeOut,
 } from './journeys.ts';
+import { Lending } from './lending.ts';
 import type { LoadSample } from './load-recorder.ts';
 import type { ClassFigures } from './metrics.ts';
 import { Orphans } from './orphans.ts';
 import { oomVerdict } from './out-of-memory.ts';
 import { rssBytes } from './proc.ts';
+import { listenOf } from './public-socket.ts';
 import { PublicSockets } from './public-sockets.ts';
 import { Retirement } from './retirement.ts';
 import type { Revision } from './revision.ts';
@@ -88,6 +91,7 @@ export class ManagedClass {
   #peak = { inFlight: 0, waiting: 0 };
   #tally = new Tally();
   #usage = new Usage();
+  #lending: Lending;
   #report: ClassReport;
   #history = new History();
   /** Where the instances are gateways. */
@@ -102,6 +106,7 @@ export class ManagedClass {
   ) {
     this.#context = context;
     this.#report = new ClassReport(context, this);
+    this.#lending = new Lending(context.channel);
     this.#scaling = new Scaling(config.policy, context.now());
     this.#sockets = new PublicSockets(context, ref, config);
     this.#starter = new Starter(context, this, this.#sockets);
@@ -230,6 +235,31 @@ export class ManagedClass {
     return done;
   }
 
+  /** An instance for a request of `usher request`; null = none is free now, and one is on its way if
+   * none is there. @param id Of the loan. */
+  lend(id: string): Lent | null {
+    const instance = this.#lending.lend(id, this.#serving(), this.#context.now());
+    if (instance === null) {
+      if (this.instanceCount === 0) this.askedFor();
+      return null;
+    }
+    const { config } = this;
+    const listen = config.publicAddress === null ? null : listenOf(config.publicAddress);
+    const program = isAbsolute(config.key) ? config.key : '';
+    return { id, class: this.label, protocol: config.protocol, program, instance, listen };
+  }
+
+  giveBack(id: string): boolean {
+    const isKnown = this.#lending.giveBack(id);
+    if (isKnown) this.pass(true);
+    return isKnown;
+  }
+
+  /** Why it starts nothing for now; null = it may. */
+  get failure(): string | null {
+    return this.#failures.untilMs === null ? null : this.#failures.reason;
+  }
+
   /** What a former manager knew of it. */
   recall(memory: ClassMemory): void {
     this.#scaledTo = memory.scaledTo;
@@ -322,6 +352,9 @@ export class ManagedClass {
     if (changed) this.#noteAnswers(now);
     this.#repairHints(now);
     this.#inspect(now, changed);
+    for (const instance of this.#lending.takeOverdue(now)) {
+      this.#retirement.drain(instance, 'was lent to usher request, which did not give it back');
+    }
     for (const instance of this.#instances.values()) this.#retirement.pass(instance);
     if (this.isRetiring) {
       this.#passLastOrphans(now);

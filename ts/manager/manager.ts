@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Joins everything: servers' registrations → classes → instances → table. One pass per ring of the
 // doorbell, at least ten a second; all state changes happen in passes and in launcher events.
+import { randomUUID } from 'node:crypto';
 import { closeSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseDialect, type Registration } from '../config/dialect.ts';
@@ -13,8 +14,11 @@ import type {
   EventsAsked,
   ExplainAsked,
   Explanation,
+  GiveBackAsked,
   HistoryAsked,
   Journey,
+  LendAsked,
+  Lent,
   LoadHistory,
   LogsAsked,
   LogsReopened,
@@ -66,6 +70,8 @@ const STOP_DRAIN_MS = 5_000;
 const ALIVE_MS = 500;
 /** Between two tries to read registrations that cannot be read. */
 const READ_AGAIN_MS = 100;
+/** Between two looks for an instance that is free. */
+const LEND_AGAIN_MS = 20;
 /** The answer to `usher upgrade` gets so long to leave. */
 const UPGRADE_AFTER_MS = 50;
 /** An embedded manager waits this long for the server that started it. */
@@ -343,6 +349,32 @@ export class Manager implements ControlHandlers {
         files: [...new Set(classes.flatMap(({ config }) => config.logFile ?? []))],
       };
     }
+  }
+
+  async lend({ class: name, waitMs }: LendAsked): Promise<Lent> {
+    const deadline = native.nowMs() + waitMs;
+    const id = randomUUID();
+    for (;;) {
+      const classes = this.#classesNamed(name);
+      for (const one of classes) {
+        const lent = one.lend(id);
+        if (lent !== null) return lent;
+      }
+      const failure = classes.find((one) => one.failure !== null)?.failure;
+      if (failure !== undefined) throw new ControlError(409, 'failed', `"${name}": ${failure}`);
+      if (native.nowMs() >= deadline) {
+        const text = `no instance of "${name}" was free within ${waitMs / 1000} s`;
+        throw new ControlError(409, 'busy', text);
+      }
+      await sleep(LEND_AGAIN_MS);
+    }
+  }
+
+  giveBack(request: GiveBackAsked): GiveBackAsked {
+    for (const one of this.#classes.values()) {
+      if (one instanceof ManagedClass && one.giveBack(request.id)) return request;
+    }
+    throw new ControlError(404, 'no-such-loan', 'nothing is lent under this id');
   }
 
   async reopenLogs(): Promise<LogsReopened> {

@@ -4,12 +4,12 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { ControlClient } from '../../control/client.ts';
 import type { Activation } from '../../control/messages.ts';
 import type { Context } from '../context.ts';
-import { type CommonOptions, withCommonOptions } from '../options.ts';
+import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
 import { chooseManager } from '../runtime-dir.ts';
 import { printable } from '../units.ts';
 
 export function addBackend(program: Command, context: Context): void {
-  withCommonOptions(program.command('backend <class> <backend>'))
+  const command = withCommonOptions(program.command('backend <class> <backend>'))
     .summary('give a backend of a class requests, or none')
     .description(
       'ACTIVATION is active; disabled: only requests of sessions that live there; stopped: none. ' +
@@ -24,6 +24,10 @@ export function addBackend(program: Command, context: Context): void {
         else context.out(`${printable(name)}: ${printable(backend)} is ${activation}\n`);
       },
     );
+  withExamples(command, [
+    ['usher backend shop 10.0.0.5:8009 disabled', 'no new sessions there'],
+    ['usher backend shop 10.0.0.5:8009 active', 'as before'],
+  ]);
 }
 
 function parseActivation(text: string): Activation {

@@ -3,11 +3,11 @@
 import type { Command } from 'commander';
 import { checkFile } from '../check-file.ts';
 import type { Context } from '../context.ts';
-import { type CommonOptions, withCommonOptions } from '../options.ts';
+import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
 
 export function addConfigCheck(program: Command, context: Context): void {
   const config = program.command('config').summary('work on configuration files');
-  withCommonOptions(config.command('check'))
+  const command = withCommonOptions(config.command('check'))
     .argument('<file>', 'a usher.conf')
     .summary('check a usher.conf without starting anything')
     .action(async (file: string, options: CommonOptions) => {
@@ -15,4 +15,5 @@ export function addConfigCheck(program: Command, context: Context): void {
       if (options.json) context.out(`${JSON.stringify(checked)}\n`);
       else context.out(`${file}: ${checked.classes} classes, no error\n`);
     });
+  withExamples(command, [['usher config check /etc/usher.conf', 'before a reload']]);
 }

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { type JservProperties, parseJservProperties } from '../../config/jserv-properties.ts';
 import type { Context } from '../context.ts';
+import { withExamples } from '../options.ts';
 
 type Server = 'apache' | 'nginx';
 
@@ -14,7 +15,7 @@ interface Options {
 }
 
 export function addJserv(program: Command, context: Context): void {
-  program
+  const command = program
     .command('jserv <file>')
     .summary('translate a jserv.properties')
     .description(
@@ -36,6 +37,9 @@ export function addJserv(program: Command, context: Context): void {
       context.out(`${directive(properties, server, name)}\n`);
       for (const line of remarks(properties)) context.err(`usher: ${file}: ${line}\n`);
     });
+  withExamples(command, [
+    ['usher jserv /etc/jserv/jserv.properties', 'the directive on standard output'],
+  ]);
 }
 
 function directive(properties: JservProperties, server: Server, name: string): string {

@@ -14,5 +14,9 @@ export function addRestart(program: Command, context: Context): void {
         ? 'nothing was running'
         : `replaced ${showPids(replaced)}; running: ${showPids(pids)}`,
     begun: 'restarting',
+    examples: [
+      ['usher restart php', 'after a change that the program does not see by itself'],
+      ['usher restart /srv/www/app.fcgi --no-wait', 'return when it has begun'],
+    ],
   });
 }

@@ -11,5 +11,6 @@ export function addRetry(program: Command, context: Context): void {
     ask: (client, request, timeoutMs) => client.retry(request, timeoutMs),
     say: ({ pids }) => `running: ${showPids(pids)}`,
     begun: 'retrying',
+    examples: [['usher retry php', 'when what kept it from starting was put right']],
   });
 }

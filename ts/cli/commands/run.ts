@@ -5,11 +5,11 @@ import type { Command } from 'commander';
 import { checkFile } from '../check-file.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
 import { installed } from '../launch.ts';
-import { type CommonOptions, withCommonOptions } from '../options.ts';
+import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
 import { findRuntimeDir } from '../runtime-dir.ts';
 
 export function addRun(program: Command, context: Context): void {
-  withCommonOptions(program.command('run'))
+  const command = withCommonOptions(program.command('run'))
     .argument('<file>', 'a usher.conf')
     .summary('run the classes of a usher.conf in the foreground, without a web server')
     .action(async (file: string, options: CommonOptions) => {
@@ -28,4 +28,5 @@ export function addRun(program: Command, context: Context): void {
       const { exitCode } = await context.foreground(launcher, words);
       if (exitCode !== 0) throw new SilentExit(exitCodes.failed);
     });
+  withExamples(command, [['usher run /etc/usher.conf', 'until Ctrl-C']]);
 }

@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import { parseSeconds } from '../class-command.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
 import { installed } from '../launch.ts';
+import { withExamples } from '../options.ts';
 import { showBytes } from '../units.ts';
 
 interface SnapshotOptions {
@@ -28,7 +29,7 @@ interface Built {
 }
 
 export function addSnapshot(program: Command, context: Context): void {
-  program
+  const command = program
     .command('snapshot')
     .argument('<program>', 'a program that calls serve() of usher/runtime: .ts, .js, .mjs, .cjs …')
     .summary('keep an initialised program in a file that it starts from')
@@ -64,6 +65,10 @@ export function addSnapshot(program: Command, context: Context): void {
       else say(built, context);
       if (options.check && built.reason !== null) throw new SilentExit(exitCodes.failed);
     });
+  withExamples(command, [
+    ['usher snapshot app.ts', 'beside the program'],
+    ['usher snapshot app.ts --check', 'exit code 1 when it is stale'],
+  ]);
 }
 
 function say(built: Built, context: Context): void {

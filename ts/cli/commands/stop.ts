@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { ControlClient } from '../../control/client.ts';
 import { parseSeconds } from '../class-command.ts';
 import type { Context } from '../context.ts';
-import { type CommonOptions, withCommonOptions } from '../options.ts';
+import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
 import { chooseManager } from '../runtime-dir.ts';
 
 interface StopOptions extends CommonOptions {
@@ -15,7 +15,7 @@ interface StopOptions extends CommonOptions {
 }
 
 export function addStop(program: Command, context: Context): void {
-  withCommonOptions(program.command('stop'))
+  const command = withCommonOptions(program.command('stop'))
     .summary('stop the manager and everything it runs')
     .option('--force', 'kill at once: do not let requests end', false)
     .option('--no-wait', 'return when stopping has begun')
@@ -31,4 +31,8 @@ export function addStop(program: Command, context: Context): void {
       const what = `manager ${stopping.pid} with ${stopping.instances} instances`;
       context.out(options.wait ? `stopped ${what}\n` : `stopping ${what}\n`);
     });
+  withExamples(command, [
+    ['usher stop', 'requests get some seconds to end'],
+    ['usher stop --force', 'at once'],
+  ]);
 }

@@ -5,7 +5,7 @@ import { ControlClient } from '../../control/client.ts';
 import { parseSeconds } from '../class-command.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
 import { installed } from '../launch.ts';
-import { type CommonOptions, withCommonOptions } from '../options.ts';
+import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
 import { chooseManager } from '../runtime-dir.ts';
 
 interface UpgradeOptions extends CommonOptions {
@@ -14,7 +14,7 @@ interface UpgradeOptions extends CommonOptions {
 }
 
 export function addUpgrade(program: Command, context: Context): void {
-  withCommonOptions(program.command('upgrade'))
+  const command = withCommonOptions(program.command('upgrade'))
     .summary('replace launcher and manager by what is installed now; programs go on')
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 30)
     .action(async (options: UpgradeOptions) => {
@@ -27,6 +27,7 @@ export function addUpgrade(program: Command, context: Context): void {
         context.out(`replaced ${from} by manager ${after.pid} (version ${after.version})\n`);
       }
     });
+  withExamples(command, [['usher upgrade', 'after a new version was installed']]);
 }
 
 /** Told by a process of its own: the command line does not load the addon. */

@@ -16,7 +16,7 @@ export async function usher(words: string[], changes: Partial<Context> = {}): Pr
   const run: Run = { exitCode: -1, out: '', err: '' };
   run.exitCode = await runProgram(words, {
     out: (text) => {
-      run.out += text;
+      run.out += typeof text === 'string' ? text : Buffer.from(text).toString('utf8');
     },
     err: (text) => {
       run.err += text;

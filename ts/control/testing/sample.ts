@@ -190,6 +190,11 @@ export async function listenAsManager(
       log: '/run/usher/usher.log',
       files: [],
     }),
+    lend: async (request) => ({
+      ...{ id: '1', class: request.class, protocol: 'fastcgi', program: '/srv/app', listen: null },
+      instance: { pid: 200, socket: 'e1', isReserved: true },
+    }),
+    giveBack: (request) => request,
     reopenLogs: async () => ({ log: '/run/usher/usher.log' }),
     upgrade: () => ({ pid: 99, version: '0.1.0' }),
     history: ({ class: name }) => sampleHistory({ class: name ?? null }),
