@@ -8,6 +8,9 @@
 #include "fcgi_client.h"
 
 #include "apr_atomic.h"
+#include "http_core.h"
+#include "http_protocol.h"
+#include "mod_core.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -87,6 +90,39 @@ static void note_place(usher_call *call)
                       (apr_uint64_t)usher_request_waited_us(&call->place) / 1000));
 }
 
+static int tell(request_rec *r, const char *type, const char *body, apr_size_t length)
+{
+    r->status = HTTP_SERVICE_UNAVAILABLE;
+    ap_set_content_type(r, type);
+    apr_table_setn(r->err_headers_out, "Cache-Control", "no-store");
+    ap_set_content_length(r, (apr_off_t)length);
+    ap_rwrite(body, (int)length, r);
+    return DONE; /* OK would mean that there is a place */
+}
+
+/* The page of a class that is to show its errors; else, where no ErrorDocument is configured, some
+ * words with the id of the start that failed. What the handler returns. */
+static int tell_refused(usher_call *call)
+{
+    request_rec *r = call->r;
+    char text[256], *page;
+    apr_size_t length;
+
+    if (call->role != AP_FCGI_RESPONDER || r->main != NULL) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    page = apr_palloc(r->pool, USHER_PAGE_MAX);
+    length = usher_refused_page(call->channel, &call->place, page);
+    if (length) {
+        return tell(r, "text/html; charset=utf-8", page, length);
+    }
+    if (ap_response_code_string(r, ap_index_of_response(HTTP_SERVICE_UNAVAILABLE))) {
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    length = usher_refused_text(call->place.reason, text, sizeof(text));
+    return tell(r, "text/plain; charset=utf-8", text, length);
+}
+
 static int refused(usher_call *call)
 {
     const usher_request_t *place = &call->place;
@@ -103,8 +139,10 @@ static int refused(usher_call *call)
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "class \"%s\": %s", call->key, place->reason);
     }
     end_place(call, USHER_OUTCOME_FAILED);
-    return ap_is_HTTP_ERROR(place->verdict_status) ? place->verdict_status
-                                                   : HTTP_SERVICE_UNAVAILABLE;
+    if (place->verdict_status == HTTP_FORBIDDEN || place->verdict_status == HTTP_NOT_FOUND) {
+        return place->verdict_status;
+    }
+    return tell_refused(call);
 }
 
 static apr_uint32_t connect_timeout(const usher_call *call)

@@ -10,6 +10,7 @@
 #include "ngx_http_usher_module.h"
 
 
+/* headers, ends and what is told where there is no page */
 #define NGX_HTTP_USHER_ANSWER_MAX   1024
 
 #define NGX_HTTP_USHER_STDOUT       6
@@ -17,8 +18,12 @@
 
 
 static u_char *ngx_http_usher_record(u_char *p, u_char type, size_t len);
+static u_char *ngx_http_usher_read_page(ngx_http_usher_peer_t *peer,
+    size_t *len);
 static size_t ngx_http_usher_write_answer(ngx_http_usher_peer_t *peer,
-    u_char *buf);
+    u_char *page, size_t len, u_char *buf);
+static u_char *ngx_http_usher_write_body(u_char *p, int code,
+    const char *status, const char *reason);
 static ngx_int_t ngx_http_usher_intercept(ngx_http_usher_peer_t *peer);
 
 
@@ -104,9 +109,9 @@ ngx_int_t
 ngx_http_usher_answer(ngx_http_usher_peer_t *peer)
 {
     int                     fds[2];
-    u_char                  buf[NGX_HTTP_USHER_ANSWER_MAX];
+    u_char                 *buf, *page;
     ssize_t                 n;
-    size_t                  size;
+    size_t                  size, len;
     ngx_http_request_t     *r;
     ngx_peer_connection_t  *pc;
 
@@ -129,7 +134,14 @@ ngx_http_usher_answer(ngx_http_usher_peer_t *peer)
 
     pc->tries = 0;
 
-    if (ngx_http_usher_intercept(peer) != NGX_OK) {
+    page = ngx_http_usher_read_page(peer, &len);
+
+    buf = ngx_palloc(r->pool, NGX_HTTP_USHER_ANSWER_MAX + len);
+    if (buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (page == NULL && ngx_http_usher_intercept(peer) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -149,7 +161,7 @@ ngx_http_usher_answer(ngx_http_usher_peer_t *peer)
         return NGX_ERROR;
     }
 
-    size = ngx_http_usher_write_answer(peer, buf);
+    size = ngx_http_usher_write_answer(peer, page, len, buf);
 
     n = write(peer->far_end, buf, size);
 
@@ -170,11 +182,39 @@ ngx_http_usher_answer(ngx_http_usher_peer_t *peer)
 }
 
 
+/* of a class that is to show its errors; NULL = of none */
+
+static u_char *
+ngx_http_usher_read_page(ngx_http_usher_peer_t *peer, size_t *len)
+{
+    u_char  *page;
+
+    *len = 0;
+
+    if (ngx_http_usher.channel == NULL
+        || peer->turn.verdict_status != NGX_HTTP_SERVICE_UNAVAILABLE)
+    {
+        return NULL;
+    }
+
+    page = ngx_palloc(peer->request->pool, USHER_PAGE_MAX);
+    if (page == NULL) {
+        return NULL;
+    }
+
+    *len = usher_refused_page(ngx_http_usher.channel, &peer->turn,
+                              (char *) page);
+
+    return *len ? page : NULL;
+}
+
+
 static size_t
-ngx_http_usher_write_answer(ngx_http_usher_peer_t *peer, u_char *buf)
+ngx_http_usher_write_answer(ngx_http_usher_peer_t *peer, u_char *page,
+    size_t len, u_char *buf)
 {
     u_char      *p, *body;
-    const char  *status;
+    const char  *status, *type;
 
     switch (peer->turn.verdict_status) {
 
@@ -190,23 +230,30 @@ ngx_http_usher_write_answer(ngx_http_usher_peer_t *peer, u_char *buf)
         status = "503 Service Unavailable";
     }
 
+    type = page == NULL
+           && peer->turn.verdict_status == NGX_HTTP_SERVICE_UNAVAILABLE
+           ? "text/plain" : "text/html";
+
     body = buf + 8;
 
-    p = ngx_sprintf(body, "Status: %s" CRLF "Content-Type: text/html" CRLF,
-                    status);
+    p = ngx_sprintf(body, "Status: %s" CRLF
+                          "Content-Type: %s; charset=utf-8" CRLF
+                          "Cache-Control: no-store" CRLF,
+                    status, type);
 
     if (peer->turn.retry_after_s) {
         p = ngx_sprintf(p, "Retry-After: %uD" CRLF, peer->turn.retry_after_s);
     }
 
-    p = ngx_sprintf(p, CRLF
-                       "<html>" CRLF
-                       "<head><title>%s</title></head>" CRLF
-                       "<body>" CRLF
-                       "<center><h1>%s</h1></center>" CRLF
-                       "</body>" CRLF
-                       "</html>" CRLF,
-                    status, status);
+    p = ngx_sprintf(p, CRLF);
+
+    if (page) {
+        p = ngx_cpymem(p, page, len);
+
+    } else {
+        p = ngx_http_usher_write_body(p, peer->turn.verdict_status, status,
+                                      peer->turn.reason);
+    }
 
     (void) ngx_http_usher_record(buf, NGX_HTTP_USHER_STDOUT, p - body);
 
@@ -216,6 +263,27 @@ ngx_http_usher_write_answer(ngx_http_usher_peer_t *peer, u_char *buf)
     ngx_memzero(p, 8);
 
     return p + 8 - buf;
+}
+
+
+static u_char *
+ngx_http_usher_write_body(u_char *p, int code, const char *status,
+    const char *reason)
+{
+    char  text[256];
+
+    if (code == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        return ngx_cpymem(p, text,
+                          usher_refused_text(reason, text, sizeof(text)));
+    }
+
+    return ngx_sprintf(p, "<html>" CRLF
+                          "<head><title>%s</title></head>" CRLF
+                          "<body>" CRLF
+                          "<center><h1>%s</h1></center>" CRLF
+                          "</body>" CRLF
+                          "</html>" CRLF,
+                       status, status);
 }
 
 

@@ -191,6 +191,13 @@ bool usher_request_has_use(const usher_channel_t *channel, const usher_request_t
  * anybody, until the manager has another one there. */
 void usher_request_end(usher_channel_t *channel, usher_request_t *request, usher_outcome_t outcome);
 
+/* What clients of a request that was refused with 503 for this reason are told: plain text, with the
+ * id of the start that the reason is about, if it is about one. Bytes without NUL; 192 are enough. */
+size_t usher_refused_text(const char *reason, char *text, size_t size);
+/* The page of HTML about that start, where the class has -show-errors. Its bytes; 0 = there is none. */
+size_t usher_refused_page(const usher_channel_t *channel, const usher_request_t *request,
+                          char page[USHER_PAGE_MAX]);
+
 /* µs from arrival to the place, or to the verdict or now while there is none. */
 uint64_t usher_request_waited_us(const usher_request_t *request);
 

@@ -7,6 +7,7 @@
  *   places.c hung.c load.c doorbell.c         counting, load data, waking the manager
  *   gate.c turn.c                             waiting: how many, asleep, and whose turn it is
  *   find.c choose.c verdict.c request.c       a request on its way
+ *   refused.c                                 what is told to clients of those that are refused
  *   manager.c classes.c endpoints.c buckets.c     the manager's side: the table,
  *   servers.c totals.c timeouts.c hints.c         and what workers write
  */

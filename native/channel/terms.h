@@ -15,6 +15,9 @@
 #define USHER_WORKERS_MAX 1024u        /* workers of one server, old generations included */
 #define USHER_START_REQUESTS_MAX 256u  /* entries of one server's start-request ring */
 #define USHER_KEY_MAX 1024u            /* bytes of a class key with its NUL */
+#define USHER_START_ID_MAX 16u         /* bytes of a start's id with its NUL */
+#define USHER_PAGE_MAX 32768u          /* bytes of an error page */
+#define USHER_PAGE_NAME "page.%u.%u"   /* its file in the server's folder: index, generation */
 #define USHER_REASON_MAX 256u          /* bytes of a verdict's reason with its NUL */
 #define USHER_ADDRESS_MAX 112u         /* bytes of an address; sun_path is 108 */
 #define USHER_SERVER_NAME_MAX 64u      /* bytes of a server's name with its NUL */

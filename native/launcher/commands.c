@@ -20,6 +20,7 @@
 #include "launcher/manager.h"
 #include "launcher/memory.h"
 #include "launcher/own_log.h"
+#include "launcher/pages.h"
 #include "launcher/permit.h"
 #include "launcher/spawn.h"
 #include "launcher/start.h"
@@ -65,7 +66,7 @@ static endpoint_t *bind_endpoint(const message_t *message, int64_t id, failure_t
     const char *cursor = NULL, *server;
     while (endpoint != NULL && (server = message_next(message, "server", &cursor)) != NULL) {
         if (endpoint_link(endpoint, server, failure) < 0) {
-            endpoint_close(endpoint, NULL, 0);
+            endpoint_close(endpoint, NULL);
             endpoint = NULL;
         }
     }
@@ -95,24 +96,28 @@ static void run_link(const message_t *message, int64_t id) {
         answer("linked", id);
 }
 
-static uint32_t retry_after_in(const message_t *message) {
-    int64_t seconds;
-    return message_number(message, "retry_after_s", 0, DAY_MS, &seconds) == 0 ? (uint32_t)seconds
-                                                                              : 1;
+static refusal_answer_t refusal_in(const message_t *message) {
+    int64_t seconds = 1;
+    message_number(message, "retry_after_s", 0, DAY_MS, &seconds);
+    return (refusal_answer_t){.reason = message_text_or(message, "refusal", ""),
+                              .retry_after_s = (uint32_t)seconds,
+                              .page = message_text(message, "page")};
 }
 
 static void run_close(const message_t *message, int64_t id) {
     endpoint_t *endpoint = endpoint_find(id);
+    refusal_answer_t refusal = refusal_in(message);
     if (endpoint != NULL)
-        endpoint_close(endpoint, message_text(message, "refusal"), retry_after_in(message));
+        endpoint_close(endpoint, message_text(message, "refusal") != NULL ? &refusal : NULL);
     answer("closed", id);
 }
 
 /* Where a program lives it may accept first, and we would wait for the next one to come. */
 static void run_refuse(const message_t *message, int64_t id) {
     const endpoint_t *endpoint = endpoint_find(id);
+    refusal_answer_t refusal = refusal_in(message);
     if (endpoint != NULL && !instances_live_on(id))
-        endpoint_refuse(endpoint, message_text_or(message, "refusal", ""), retry_after_in(message));
+        endpoint_refuse(endpoint, &refusal);
 }
 
 /* ---- instances ----------------------------------------------------------------------------- */
@@ -208,6 +213,24 @@ static void run_remove(const message_t *message, int64_t id) {
         log_warn("remove.failed", "error", failure.text, NULL);
     if (server != NULL && files_remove_server(server, &failure) < 0)
         log_warn("remove.failed", "error", failure.text, NULL);
+}
+
+static void run_page(const message_t *message, int64_t id) {
+    (void)id;
+    failure_t failure;
+    int64_t index = 0, generation = 0;
+    const char *cursor = NULL, *server;
+    if (message_number(message, "index", 0, UINT32_MAX, &index) < 0 ||
+        message_number(message, "generation", 1, UINT32_MAX, &generation) < 0) {
+        log_error("link.bad-message", "verb", "page", "error",
+                  "index= and generation= are expected", NULL);
+        return;
+    }
+    while ((server = message_next(message, "server", &cursor)) != NULL) {
+        if (page_put(server, (uint32_t)index, (uint32_t)generation, message_text(message, "text"),
+                     &failure) < 0)
+            log_warn("page.failed", "error", failure.text, NULL);
+    }
 }
 
 /* ---- programs' files ------------------------------------------------------------------------ */
@@ -341,6 +364,7 @@ static const struct {
     {"remove", run_remove, false},
     {"resolve", run_resolve, true},
     {"identify", run_identify, true},
+    {"page", run_page, false},
     {"remember", run_remember, false},
     {"reopen", run_reopen, true},
     {"config", run_config, true},

@@ -292,12 +292,17 @@ static void remove_stray(const entry_t *entry, void *context) {
         unlinkat(entry->folder_fd, entry->name, 0);
 }
 
-static void remove_stray_links(const entry_t *entry, void *context) {
+/* `entry`, where it is a web server's folder, opened to write there; else -1. */
+static int open_if_server(const entry_t *entry) {
     int live = open_live_file(entry, O_PATH);
     if (live < 0)
-        return;
+        return -1;
     close(live);
-    int folder = directory_open_server(entry->name);
+    return directory_open_server(entry->name);
+}
+
+static void remove_stray_links(const entry_t *entry, void *context) {
+    int folder = open_if_server(entry);
     if (folder < 0)
         return;
     each_entry(folder, remove_stray, context);
@@ -307,6 +312,24 @@ static void remove_stray_links(const entry_t *entry, void *context) {
 void directory_remove_stray_sockets(bool (*is_known)(const char *name)) {
     each_entry(sockets_fd, remove_stray, &is_known);
     each_entry(runtime_fd, remove_stray_links, &is_known);
+}
+
+static void remove_page(const entry_t *entry, void *context) {
+    (void)context;
+    if (strncmp(entry->name, "page.", 5) == 0 && !S_ISDIR(entry->mode))
+        unlinkat(entry->folder_fd, entry->name, 0);
+}
+
+static void remove_pages_in(const entry_t *entry, void *context) {
+    int folder = open_if_server(entry);
+    if (folder < 0)
+        return;
+    each_entry(folder, remove_page, context);
+    close(folder);
+}
+
+void directory_remove_pages(void) {
+    each_entry(runtime_fd, remove_pages_in, NULL);
 }
 
 /* ---- removing ------------------------------------------------------------------------------ */

@@ -21,6 +21,9 @@ int directory_prepare(failure_t *failure);
 /* Remove sockets of a former launcher, and web servers' links to them, of which nothing is known. */
 void directory_remove_stray_sockets(bool (*is_known)(const char *name));
 
+/* Remove all error pages (pages.h): whoever put them there knows no more of them. */
+void directory_remove_pages(void);
+
 int directory_fd(void);
 int directory_sockets_fd(void);
 const char *directory_path(void);

@@ -16,7 +16,6 @@
 #include "launcher/directory.h"
 #include "launcher/link.h"
 #include "launcher/log.h"
-#include "launcher/refusal.h"
 #include "launcher/state.h"
 
 #define NAME_MAX_BYTES 24
@@ -282,7 +281,7 @@ static void unlink_names(const endpoint_t *endpoint) {
     remove_files(endpoint);
 }
 
-void endpoint_close(endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s) {
+void endpoint_close(endpoint_t *endpoint, const refusal_answer_t *refusal) {
     endpoint_t **link = &endpoints;
     while (*link != endpoint)
         link = &(*link)->next;
@@ -291,18 +290,18 @@ void endpoint_close(endpoint_t *endpoint, const char *refusal, uint32_t retry_af
     state_remove(KIND, endpoint->id);
     /* nobody can connect any more, so whoever waits now is all there is */
     if (refusal != NULL && endpoint->fd >= 0)
-        refuse_waiting(endpoint->fd, refusal, retry_after_s);
+        refuse_waiting(endpoint->fd, refusal);
     release(endpoint);
 }
 
-void endpoint_refuse(const endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s) {
+void endpoint_refuse(const endpoint_t *endpoint, const refusal_answer_t *refusal) {
     if (endpoint->fd >= 0)
-        refuse_waiting(endpoint->fd, refusal, retry_after_s);
+        refuse_waiting(endpoint->fd, refusal);
 }
 
 void endpoints_close_all(void) {
     while (endpoints != NULL)
-        endpoint_close(endpoints, NULL, 0);
+        endpoint_close(endpoints, NULL);
 }
 
 /* ---- of a former launcher ------------------------------------------------------------------ */
@@ -367,6 +366,6 @@ void endpoints_close_lost(bool (*lives_on)(int64_t id)) {
     for (endpoint_t *endpoint = endpoints, *next; endpoint != NULL; endpoint = next) {
         next = endpoint->next;
         if (endpoint->fd < 0 && !lives_on(endpoint->id))
-            endpoint_close(endpoint, NULL, 0);
+            endpoint_close(endpoint, NULL);
     }
 }

@@ -12,6 +12,7 @@
 #include "launcher/address.h"
 #include "launcher/failure.h"
 #include "launcher/message.h"
+#include "launcher/refusal.h"
 
 typedef struct endpoint endpoint_t;
 struct endpoint {
@@ -42,9 +43,9 @@ endpoint_t *endpoint_bind(const endpoint_request_t *request, failure_t *failure)
 int endpoint_link(endpoint_t *endpoint, const char *server, failure_t *failure);
 /* Remove its names and close it. With a `refusal`, connections that wait in it get a 503 that says
  * so (refusal.h); without one they break. */
-void endpoint_close(endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s);
+void endpoint_close(endpoint_t *endpoint, const refusal_answer_t *refusal);
 /* Answer those who wait in it now, and keep it. */
-void endpoint_refuse(const endpoint_t *endpoint, const char *refusal, uint32_t retry_after_s);
+void endpoint_refuse(const endpoint_t *endpoint, const refusal_answer_t *refusal);
 void endpoints_close_all(void);
 
 endpoint_t *endpoint_find(int64_t id);

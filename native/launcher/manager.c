@@ -106,6 +106,7 @@ static void send_hello(const message_t *hello) {
 }
 
 static void greet(void) {
+    directory_remove_pages();
     message_t *message = message_begin("hello");
     message_add(message, "runtime_dir", directory_path());
     message_add_number(message, "launcher_pid", getpid());

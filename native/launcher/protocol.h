@@ -31,10 +31,11 @@
  *             a public address instead: unix:/PATH (a file of that user and group, mode 0660),
  *             tcp:PORT, tcp:ADDRESS:PORT or tcp:[IPv6]:PORT; several instances may start on it
  *   link      id= server=                               linked id=            | failed …
- *   close     id= [refusal= retry_after_s=]             closed id=            (unlinks; closes)
- *             with a refusal, requests waiting in the socket get a FastCGI answer 503, and the
- *             refusal as a line for the server's error log; without one their connections break
- *   refuse    id= refusal= retry_after_s=               (none; answers like that, and keeps the endpoint;
+ *   close     id= [refusal= retry_after_s= [page=]]     closed id=            (unlinks; closes)
+ *             with a refusal, requests waiting in the socket get a FastCGI answer 503, with page= as
+ *             its HTML, and the refusal as a line for the server's error log; without one their
+ *             connections break
+ *   refuse    id= refusal= retry_after_s= [page=]       (none; answers like that, and keeps the endpoint;
  *             nothing while a program lives on it)
  *   start     id= endpoint=|service=1 tag= arg=… env=… cwd= [user=] [group=] [nice=] [limit=…] [log=]
  *             [setuid=1] [start_timeout_ms=]
@@ -76,6 +77,8 @@
  *                                                       and writing, its live file | failed …
  *   remove    [registration=NAME] [server=NAME]         (none; removes a registration with its .allow, or
  *             what a server has: its folder and its cells)
+ *   page      index= generation= [server=…] [text=]     (none; the error page of the class with this record,
+ *             for workers of these servers (pages.h); without a text it goes)
  *   resolve   id= server= path=                         resolved id= real=    | failed …
  *             may the server's newest registration have this file started as a dynamic class? real: the
  *             path without symbolic links; steps of a failure: missing (404), path (403)

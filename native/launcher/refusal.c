@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "channel/channel.h"
 #include "launcher/loop.h"
 #include "os/os.h"
 
@@ -23,7 +26,8 @@
 #define FCGI_END_REQUEST_BYTES 8
 
 #define REASON_BYTES 1024
-#define ANSWER_BYTES 2048 /* less than any socket buffer: it is written whole or not at all */
+/* Less than a socket buffer: it is written whole or not at all. With a page, almost as much. */
+#define ANSWER_BYTES (2048 + USHER_PAGE_MAX)
 #define PATIENCE_NS (5 * NS_PER_S)
 #define REFUSED_AT_ONCE_MAX 4096
 
@@ -51,20 +55,34 @@ static void put_record(answer_t *answer, unsigned char type, const void *content
     answer->length += FCGI_HEADER_BYTES + length;
 }
 
-static void make_answer(answer_t *answer, const char *reason, uint32_t retry_after_s) {
+static void put_text(answer_t *answer, unsigned char type, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void put_text(answer_t *answer, unsigned char type, const char *format, ...) {
+    char text[REASON_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    size_t length = (size_t)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    put_record(answer, type, text, length < sizeof(text) ? length : sizeof(text) - 1);
+}
+
+static void make_answer(answer_t *answer, const refusal_answer_t *words) {
     static const unsigned char end[FCGI_END_REQUEST_BYTES];
-    static const char body[] = "503 Service Unavailable\n";
-    char header[256], log_line[REASON_BYTES];
+    size_t page_bytes = words->page != NULL ? strlen(words->page) : 0;
+    bool has_page = page_bytes > 0 && page_bytes <= USHER_PAGE_MAX;
+    char body[256];
     answer->length = 0;
-    int length = snprintf(log_line, sizeof(log_line), "usher: %s", reason);
-    if ((size_t)length >= sizeof(log_line))
-        length = sizeof(log_line) - 1;
-    put_record(answer, FCGI_STDERR, log_line, (size_t)length);
-    length = snprintf(header, sizeof(header),
-                      "Status: 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
-                      "Retry-After: %u\r\n\r\n%s",
-                      retry_after_s, body);
-    put_record(answer, FCGI_STDOUT, header, (size_t)length);
+    put_text(answer, FCGI_STDERR, "usher: %s", words->reason);
+    put_text(answer, FCGI_STDOUT,
+             "Status: 503 Service Unavailable\r\nContent-Type: %s; charset=utf-8\r\n"
+             "Cache-Control: no-store\r\nRetry-After: %u\r\n\r\n",
+             has_page ? "text/html" : "text/plain", words->retry_after_s);
+    if (has_page)
+        put_record(answer, FCGI_STDOUT, words->page, page_bytes);
+    else
+        put_record(answer, FCGI_STDOUT, body,
+                   usher_refused_text(words->reason, body, sizeof(body)));
     put_record(answer, FCGI_STDOUT, "", 0);
     put_record(answer, FCGI_END_REQUEST, end, sizeof(end));
 }
@@ -108,9 +126,9 @@ static void refuse(int fd, const answer_t *answer) {
     alarm_set(&refusal->alarm, usher_os_now_ns() + PATIENCE_NS);
 }
 
-void refuse_waiting(int listener, const char *reason, uint32_t retry_after_s) {
-    answer_t answer;
-    make_answer(&answer, reason, retry_after_s);
+void refuse_waiting(int listener, const refusal_answer_t *words) {
+    static answer_t answer;
+    make_answer(&answer, words);
     struct pollfd queue = {.fd = listener, .events = POLLIN};
     /* the listener stays a blocking one: programs may share it again */
     for (int refused = 0; refused < REFUSED_AT_ONCE_MAX && poll(&queue, 1, 0) > 0; refused++) {

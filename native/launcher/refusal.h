@@ -9,8 +9,14 @@
 
 #include <stdint.h>
 
+typedef struct {
+    const char *reason; /* one line for the web server's error log; its client gets the id in it */
+    uint32_t retry_after_s;
+    const char *page; /* HTML for the client; NULL = plain text */
+} refusal_answer_t;
+
 /* Answer whoever waits in `listener`, at which no program accepts, and read what they still send
- * until they close. `reason` is one line for the web server's error log. */
-void refuse_waiting(int listener, const char *reason, uint32_t retry_after_s);
+ * until they close. */
+void refuse_waiting(int listener, const refusal_answer_t *words);
 
 #endif

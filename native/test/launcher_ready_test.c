@@ -219,22 +219,27 @@ static bool is_record(const char *bytes, int type, const char *content, size_t l
            memcmp(bytes + 8, content, length) == 0;
 }
 
-static void test_refusal(void) {
+static void refuses_waiting(const char *page, const char *type, const char *body) {
     static const char reason[] = "usher: no such interpreter";
-    static const char page[] = "Status: 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
-                               "Retry-After: 7\r\n\r\n503 Service Unavailable\n";
+    char head[256];
+    snprintf(head, sizeof(head),
+             "Status: 503 Service Unavailable\r\nContent-Type: %s; charset=utf-8\r\n"
+             "Cache-Control: no-store\r\nRetry-After: 7\r\n\r\n",
+             type);
     int endpoint = bind_endpoint(), before = count_open_files(l.pid), clients[20];
     for (int i = 0; i < 20; i++)
         clients[i] = connect_to(path_of(endpoint));
-    tell(&l, "close", f("id=%d", endpoint), "refusal=no such interpreter", "retry_after_s=7", NULL);
+    tell(&l, "close", f("id=%d", endpoint), "refusal=no such interpreter", "retry_after_s=7", page,
+         NULL);
     hear(&l, "closed", endpoint);
     int refused = 0;
     for (int i = 0; i < 20; i++) {
         ssize_t sent = send(clients[i], "more of the request", 19, MSG_NOSIGNAL);
         const char *at = read_all(clients[i], PATIENCE_MS);
         refused += sent == 19 && at != NULL && is_record(at, 7, reason, sizeof(reason) - 1) &&
-                   is_record(at += 8 + sizeof(reason) - 1, 6, page, sizeof(page) - 1) &&
-                   is_record(at += 8 + sizeof(page) - 1, 6, "", 0) &&
+                   is_record(at += 8 + sizeof(reason) - 1, 6, head, strlen(head)) &&
+                   is_record(at += 8 + strlen(head), 6, body, strlen(body)) &&
+                   is_record(at += 8 + strlen(body), 6, "", 0) &&
                    is_record(at += 8, 3, "\0\0\0\0\0\0\0", 8);
     }
     is_int(refused, 20, "closing with a refusal answers all that wait with 503");
@@ -242,6 +247,11 @@ static void test_refusal(void) {
     for (int i = 0; i < 20; i++)
         close(clients[i]);
     ok(comes_true(count_open_files(l.pid) == before - 1, PATIENCE_MS), "and no descriptor is lost");
+}
+
+static void test_refusal(void) {
+    refuses_waiting("x=", "text/plain", "503 Service Unavailable\n");
+    refuses_waiting("page=<p>why", "text/html", "<p>why");
 }
 
 /* ---- snapshot ------------------------------------------------------------------------------ */

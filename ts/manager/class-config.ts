@@ -44,6 +44,10 @@ export interface ClassConfig {
   resourceLimits: readonly string[];
   /** File that gets the program's output as well. */
   logFile: string | null;
+  /** Variables whose values are shown to nobody, whatever they are called. */
+  secretEnv: readonly string[];
+  /** Do browsers get to see why it cannot start? */
+  showErrors: boolean;
   /** May its processes become another user by what they execute? */
   allowSetuid: boolean;
   min: number;
@@ -282,6 +286,8 @@ function common(
     },
     resourceLimits: list(options, 'limit'),
     logFile: text(options, 'log'),
+    secretEnv: list(options, 'secretEnv'),
+    showErrors: options.showErrors === true,
     allowSetuid: options.allowSetuid === true,
     publicAddress: null,
     policy,

@@ -15,7 +15,7 @@ t.test('a class that has failed stays so under the next manager', async (t) => {
     }),
     '',
   );
-  before.fail('no such table', '1.2.3', 9_000);
+  before.fail('no such table', 'k41x', '1.2.3', 9_000);
   const memory = parseMemory(
     formatMemory({
       failures: before.save(),
@@ -31,7 +31,10 @@ t.test('a class that has failed stays so under the next manager', async (t) => {
   t.notOk(after.mayStart(8_999));
   t.notOk(after.hasOtherProgram('1.2.3'));
   t.ok(after.hasOtherProgram('1.2.4'));
-  t.match(after.refusal('app', 8_000), { reason: /no such table/, retryAfterS: 1 });
+  t.match(after.refusal('app', 8_000), {
+    reason: '[k41x] class "app": no such table',
+    retryAfterS: 1,
+  });
   after.expire(9_000);
   t.ok(after.mayStart(9_000));
 });

@@ -71,12 +71,14 @@ function isSavedEngine(value: unknown): value is SavedEngine {
 function isSaved(value: unknown): value is SavedFailures | null {
   if (value === null) return true;
   if (typeof value !== 'object') return false;
-  const { count, lastMs, untilMs, reason, program, notBeforeMs } = value as Partial<SavedFailures>;
+  const { count, lastMs, untilMs, reason, start, program, notBeforeMs } =
+    value as Partial<SavedFailures>;
   return (
     typeof count === 'number' &&
     typeof lastMs === 'number' &&
     (untilMs === null || typeof untilMs === 'number') &&
     typeof reason === 'string' &&
+    typeof start === 'string' &&
     (program === null || typeof program === 'string') &&
     typeof notBeforeMs === 'number'
   );

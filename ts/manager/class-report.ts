@@ -4,6 +4,7 @@ import type { ClassEvent, Journey } from '../control/messages.ts';
 import type { ClassState, Ref } from '../native/native.ts';
 import { type ClassMemory, formatMemory } from './class-memory.ts';
 import type { ClassContext } from './context.ts';
+import { errorPage } from './error-page.ts';
 import type { Refusal } from './failures.ts';
 import type { ManagedClass } from './managed-class.ts';
 
@@ -15,6 +16,8 @@ export class ClassReport {
   #owner: ManagedClass;
   #published = '';
   #remembered = '';
+  /** The error page that workers find: of this start; null = there is none. */
+  #page: { start: string; html: string } | null = null;
 
   constructor(context: ClassContext, owner: ManagedClass) {
     this.#context = context;
@@ -40,6 +43,24 @@ export class ClassReport {
     if (text === this.#published) return;
     this.#published = text;
     this.#context.channel.setClass(ref, state, failed ? 503 : 0, retryS, why);
+  }
+
+  /** @param journey Whose page browsers are to get while the class is `failed`; null = none. */
+  showPage(ref: Ref, journey: Journey | null): void {
+    if (this.#page?.start === journey?.id) return;
+    this.#page = journey && { start: journey.id, html: errorPage(journey) };
+    const servers = this.#context.serversOf(this.#owner);
+    this.#context.launcher.page(ref, servers, this.#page?.html ?? null);
+  }
+
+  /** The workers of a server that came later. */
+  sharePage(ref: Ref, server: string): void {
+    if (this.#page) this.#context.launcher.page(ref, [server], this.#page.html);
+  }
+
+  /** For requests that wait while the class fails. */
+  get page(): string | undefined {
+    return this.#page?.html;
   }
 
   remember(memory: ClassMemory): void {

@@ -2,12 +2,10 @@
 // What went wrong with a class lately, and when it may be tried again. The rules are in
 // ts/policy/restart.ts; this remembers between two of them.
 import { afterEnd, type EndFacts, type EndVerdict } from '../policy/restart.ts';
+import type { RefusalWords } from '../process/launcher.ts';
 
 /** What requests of a class that cannot start are told. */
-export interface Refusal {
-  reason: string;
-  retryAfterS: number;
-}
+export type Refusal = RefusalWords;
 
 /** What the next manager must know, or a class that loops would be tried at once again. Times as in
  * Failures, which are the machine's. */
@@ -16,6 +14,8 @@ export interface SavedFailures {
   lastMs: number;
   untilMs: number | null;
   reason: string;
+  /** Of the start that failed last. */
+  start: string;
   program: string | null;
   notBeforeMs: number;
 }
@@ -31,6 +31,7 @@ export class Failures {
   #lastMs = NEVER_MS;
   #untilMs: number | null = null;
   #reason = '';
+  #start = '';
   /** The program's file when the class failed: another one is tried at once. null = it could not be
    * looked at. */
   #program: string | null = '';
@@ -45,6 +46,7 @@ export class Failures {
       lastMs: this.#lastMs,
       untilMs: this.#untilMs,
       reason: this.#reason,
+      start: this.#start,
       program: this.#program,
       notBeforeMs: this.#notBeforeMs,
     };
@@ -55,6 +57,7 @@ export class Failures {
     this.#lastMs = saved.lastMs;
     this.#untilMs = saved.untilMs;
     this.#reason = saved.reason;
+    this.#start = saved.start;
     this.#program = saved.program;
     this.#notBeforeMs = saved.notBeforeMs;
   }
@@ -66,6 +69,11 @@ export class Failures {
 
   get reason(): string {
     return this.#reason;
+  }
+
+  /** Of the last failure. */
+  get start(): string {
+    return this.#start;
   }
 
   /** Instances that died and are started again when their delay is over. */
@@ -108,10 +116,11 @@ export class Failures {
     return verdict;
   }
 
-  /** @param program Programs.identity of the program's file. */
-  fail(reason: string, program: string | null, untilMs: number): void {
+  /** @param start Its id. @param program Programs.identity of the program's file. */
+  fail(reason: string, start: string, program: string | null, untilMs: number): void {
     this.#untilMs = untilMs;
     this.#reason = reason;
+    this.#start = start;
     this.#program = program;
   }
 
@@ -125,7 +134,7 @@ export class Failures {
   refusal(label: string, nowMs: number): Refusal {
     const leftMs = Math.max(0, (this.#untilMs ?? nowMs) - nowMs);
     return {
-      reason: `class "${label}": ${this.#reason}`,
+      reason: `${aboutStart(this.#start)}class "${label}": ${this.#reason}`,
       retryAfterS: Math.max(1, Math.ceil(leftMs / 1000)),
     };
   }
@@ -137,4 +146,9 @@ export class Failures {
     this.#lastMs = NEVER_MS;
     this.#notBeforeMs = 0;
   }
+}
+
+/** Before a reason: the start that it is about, where the shims look for it (native/channel/refused.c). */
+export function aboutStart(id: string): string {
+  return id === '' ? '' : `[${id}] `;
 }

@@ -126,7 +126,7 @@ export class Inheritance {
 
   #adopt(owner: ManagedClass, tag: Tag, instance: KeptInstance, { endpoint, info }: Kept): void {
     const { config } = owner;
-    const journey = beginJourney(config, maskerOf(config.env), tag.start);
+    const journey = beginJourney(config, maskerOf(config.env, config.secretEnv), tag.start);
     journey.pid = instance.pid;
     const wasReady = instance.state !== 'starting';
     if (wasReady) journey.outcome = 'ready';

@@ -15,7 +15,7 @@ import { ClassReport } from './class-report.ts';
 import type { ClassContext } from './context.ts';
 import type { KeptEngine } from './engines/engine.ts';
 import type { Engines } from './engines/engines.ts';
-import { Failures, type Refusal } from './failures.ts';
+import { aboutStart, Failures, type Refusal } from './failures.ts';
 import { History } from './history.ts';
 import { type Endpoint, type Instance, isServing } from './instance.ts';
 import {
@@ -141,7 +141,7 @@ export class ManagedClass {
     if (untilMs === null) return null;
     const now = this.#context.now();
     const leftMs = Math.max(0, untilMs - now);
-    return { ...this.#failures.refusal(this.label, now), leftMs };
+    return { ...this.#refuse(now), leftMs };
   }
 
   get config(): ClassConfig {
@@ -328,6 +328,7 @@ export class ManagedClass {
 
   /** Make the instances' sockets reachable for a server that came later. */
   linkServer(server: string): void {
+    this.#report.sharePage(this.ref, server);
     for (const instance of this.#instances.values()) {
       if (instance.linked.has(server)) continue;
       instance.linked.add(server);
@@ -377,6 +378,7 @@ export class ManagedClass {
     this.#endsAtMs = Math.min(this.#endsAtMs, now + drainMs);
     this.#quietUntilMs = 0;
     if (!this.isRetiring) this.#sockets.close();
+    this.#showPage(false);
     this.isRetiring = true;
     this.#updates.fail('the class was removed');
     this.#passLastOrphans(now);
@@ -515,7 +517,7 @@ export class ManagedClass {
   }
 
   get #masker(): Masker {
-    return maskerOf(this.config.env);
+    return maskerOf(this.config.env, this.config.secretEnv);
   }
 
   /** For metrics. */
@@ -664,7 +666,7 @@ export class ManagedClass {
       );
     }
     if (this.#failures.untilMs === null) return;
-    this.#sockets.refuseWaiting(this.#failures.refusal(this.label, now));
+    this.#sockets.refuseWaiting(this.#refuse(now));
   }
 
   // ---- how many, and which
@@ -840,7 +842,7 @@ export class ManagedClass {
       !how.wasReady &&
       this.#serving().some((one) => one.state === 'ready' && !this.#isCurrent(one))
     ) {
-      const reason = this.#failUpdate(ended.journey, now);
+      const reason = aboutStart(ended.journey.id) + this.#failUpdate(ended.journey, now);
       if (endpoint) this.#closeEndpoint(endpoint, { reason, retryAfterS: 1 });
       return;
     }
@@ -875,7 +877,7 @@ export class ManagedClass {
     if (!endpoint) return;
     const isNeeded = this.#isReusable(endpoint) && !this.#orphans.isDeserted(endpoint);
     if (verdict.action === 'fail') {
-      this.#closeEndpoint(endpoint, this.#failures.refusal(this.label, now));
+      this.#closeEndpoint(endpoint, this.#refuse(now));
     } else if (isNeeded) this.#orphans.keep(endpoint);
     else this.#closeEndpoint(endpoint);
   }
@@ -907,7 +909,7 @@ export class ManagedClass {
     const refusal =
       this.#failures.untilMs === null
         ? { reason: 'the class ends', retryAfterS: 1 }
-        : this.#failures.refusal(this.label, now);
+        : this.#refuse(now);
     for (const one of this.#orphans.takeAll()) this.#closeEndpoint(one, refusal);
   }
 
@@ -942,10 +944,11 @@ export class ManagedClass {
   #fail(journey: Journey, now: number, delayMs: number): void {
     const program = this.#context.programIdentity(this.config.args[0] ?? '');
     this.#history.failed(journey);
-    this.#failures.fail(journey.explanation, program, now + delayMs);
+    this.#failures.fail(journey.explanation, journey.id, program, now + delayMs);
+    this.#showPage(true);
     this.#report.noteFailure('class.failed', journey, delayMs, journey.explanation);
     this.#updates.fail(journey.explanation);
-    const refusal = this.#failures.refusal(this.label, now);
+    const refusal = this.#refuse(now);
     for (const one of this.#orphans.takeAll()) this.#closeEndpoint(one, refusal);
   }
 
@@ -1017,9 +1020,22 @@ export class ManagedClass {
 
   #publish(): void {
     if (this.isRetiring) return;
-    const { reason } = this.#failures;
-    const { retryAfterS } = this.#failures.refusal(this.label, this.#context.now());
-    this.#report.publish(this.ref, this.#state(), { reason, retryAfterS });
+    const state = this.#state();
+    this.#showPage(state === 'failed');
+    const { reason, start } = this.#failures;
+    const { retryAfterS } = this.#refuse(this.#context.now());
+    // The shims name the class.
+    this.#report.publish(this.ref, state, { reason: aboutStart(start) + reason, retryAfterS });
+  }
+
+  #showPage(hasFailed: boolean): void {
+    const isShown = hasFailed && this.config.showErrors;
+    this.#report.showPage(this.ref, isShown ? this.lastFailure : null);
+  }
+
+  /** What requests are told while the class has failed. */
+  #refuse(now: number): Refusal {
+    return { ...this.#failures.refusal(this.label, now), page: this.#report.page };
   }
 
   #remember(): void {

@@ -56,7 +56,10 @@ export class Starter {
   ): Promise<void> {
     const { now } = this.#context;
     const beganMs = now();
-    const journey = beginJourney(revision.config, maskerOf(revision.config.env));
+    const journey = beginJourney(
+      revision.config,
+      maskerOf(revision.config.env, revision.config.secretEnv),
+    );
     let endpoint = reused;
     let instance: Instance | null = null;
     this.#pending += 1;

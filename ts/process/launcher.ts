@@ -154,6 +154,15 @@ export interface Started {
   linkFd: number | null;
 }
 
+/** What requests are told that get a 503. */
+export interface RefusalWords {
+  /** One line for the web server's error log. */
+  reason: string;
+  retryAfterS: number;
+  /** HTML for the client, in the place of a few words. */
+  page?: string | undefined;
+}
+
 interface Answer {
   message: Message;
   /** The receiver's to close. */
@@ -279,20 +288,24 @@ export class Launcher {
 
   /** With a refusal, requests that wait in the socket are answered 503 with it; without one their
    * connections break. */
-  async closeEndpoint(
-    id: number,
-    refusal?: { reason: string; retryAfterS: number },
-  ): Promise<void> {
-    await this.#ask('close', id, {
-      refusal: refusal?.reason.replaceAll('\0', '?'),
-      retry_after_s: refusal?.retryAfterS,
-    });
+  async closeEndpoint(id: number, refusal?: RefusalWords): Promise<void> {
+    await this.#ask('close', id, refusal ? refusalFields(refusal) : {});
   }
 
   /** Those who wait in the socket, at which no program lives, are answered 503. */
-  refuseWaiting(id: number, refusal: { reason: string; retryAfterS: number }): void {
-    const { reason, retryAfterS } = refusal;
-    this.#send('refuse', { id, refusal: reason.replaceAll('\0', '?'), retry_after_s: retryAfterS });
+  refuseWaiting(id: number, refusal: RefusalWords): void {
+    this.#send('refuse', { id, ...refusalFields(refusal) });
+  }
+
+  /** Puts the error page of the class with this record where workers of these servers find it.
+   * @param html null = takes it away. */
+  page(
+    record: { index: number; generation: number },
+    servers: readonly string[],
+    html: string | null,
+  ): void {
+    const { index, generation } = record;
+    this.#send('page', { index, generation, server: servers, text: html ?? undefined });
   }
 
   /** Resolves when the program runs. Rejects with a LauncherError that names the step. */
@@ -592,6 +605,10 @@ function programFields(spec: ServiceSpec): Record<string, FieldValue> {
     log: spec.logFile ?? undefined,
     setuid: spec.allowSetuid ? 1 : undefined,
   };
+}
+
+function refusalFields({ reason, retryAfterS, page }: RefusalWords): Record<string, FieldValue> {
+  return { refusal: reason.replaceAll('\0', '?'), retry_after_s: retryAfterS, page };
 }
 
 function factsOf(message: Message): StartFacts {

@@ -79,6 +79,8 @@ export class FakeWorld {
   connections = { waiting: 0, accepted: 0 };
   readonly bound: string[] = [];
   readonly refused: string[] = [];
+  /** Error pages that were put somewhere; null = taken away. */
+  readonly pages: { servers: string[]; html: string | null }[] = [];
   /** Instances that a look finds without a connection. */
   readonly idle = new Set<number>();
   /** Set to make the public address unavailable. */
@@ -224,6 +226,7 @@ export class FakeWorld {
         this.snapshots.push(id);
       },
       forget: () => undefined,
+      page: (_ref, servers, html) => this.pages.push({ servers: [...servers], html }),
       linkServer: async () => undefined,
       closeEndpoint: async (id, refusal) => {
         this.closed.push(id);
