@@ -208,6 +208,8 @@ ${lines.join('\n')}
       const { explanation = '', output = '', hint = '' } = failures[i] ?? {};
       t.match(`${explanation} ${output}`.replace(/\s+/g, ' ').trim(), told, cause);
       t.not(hint, '', hint);
+      const names = failures[i]?.steps.map(({ name }) => name) ?? [];
+      t.same(names, [...new Set(names)], 'each step once');
     }
   });
 

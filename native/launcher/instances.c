@@ -126,7 +126,7 @@ static void add_step(message_t *message, const char *name, uint64_t at_ns) {
     char step[64];
     snprintf(step, sizeof(step), "%s=%llu", name, (unsigned long long)at_ns);
     if (at_ns != 0)
-        message_add(message, "step", step);
+        message_add(message, "done", step);
 }
 
 /* What it was and when, as far as it came. */

@@ -42,7 +42,7 @@
  *             [gateway=cgi|ajp] [secret=PATH]
  *                                                       started id= pid= FACTS [+ descriptor] | failed id= step= errno= error=
  *                                                       [cause=] [FACTS]
- *             FACTS, as far as it came: step=NAME=NS … (when it was done, CLOCK_MONOTONIC: path, user,
+ *             FACTS, as far as it came: done=NAME=NS … (when it was done, CLOCK_MONOTONIC: path, user,
  *             fork, limit, setuid, cwd, exec), uid= gid= [group=…] [limit=NAME=N …]: soft limits that
  *             the process has, those without one left out. cause: a word of JourneyCause in
  *             ts/control/messages.ts, where the errno leaves open what was wrong

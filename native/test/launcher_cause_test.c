@@ -124,7 +124,7 @@ static void test_barriers(void) {
 
 static long long step_ns(const packet_t *packet, const char *name) {
     char wanted[64];
-    size_t length = (size_t)snprintf(wanted, sizeof(wanted), "step=%s=", name);
+    size_t length = (size_t)snprintf(wanted, sizeof(wanted), "done=%s=", name);
     for (const char *at = packet->bytes; at < packet->bytes + packet->length;
          at += strlen(at) + 1) {
         if (strncmp(at, wanted, length) == 0)

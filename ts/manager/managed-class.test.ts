@@ -483,3 +483,38 @@ t.test('usher scale of a program that cannot start', async (t) => {
   for (let i = 0; i < 10; i++) await world.pass(1_000);
   await failed;
 });
+
+t.test('the page of a class with -show-errors', async (t) => {
+  const world = FakeWorld.static({ showErrors: true, initialEnv: 'TOKEN=tulip-red' });
+  const exit = { exitCode: 1, livedMs: 5, output: 'bad token tulip-red\n' };
+  await world.pass();
+  t.same(world.pages, [], 'none before it has failed');
+  for (const { id } of [...world.started]) await world.exit(id, exit);
+  for (const { id } of world.started.slice(1)) await world.exit(id, exit);
+  t.equal(world.published.state, 'failed');
+  const { lastFailure } = world.managed;
+  t.match(world.published.reason, `[${lastFailure?.id}] exited with status 1`);
+  t.equal(world.pages.length, 1);
+  t.same(world.pages[0]?.servers, ['web']);
+  t.match(world.pages[0]?.html, 'bad token ***');
+  t.notMatch(JSON.stringify([world.pages, world.published, lastFailure]), 'tulip-red');
+  t.match(world.managed.refusal, { retryAfterS: 1, page: /<html/ });
+
+  await world.pass(5_000);
+  t.equal(world.published.state, 'starting', 'it is tried again');
+  t.equal(world.pages.at(-1)?.html, null, 'and its page goes');
+  await world.ready();
+  t.same(world.managed.journeys.map(({ outcome, cause }) => [outcome, cause]).slice(0, 2), [
+    ['ready', null],
+    ['exited', 'exited-with-error'],
+  ]);
+});
+
+t.test('the kernel killed it for want of memory', async (t) => {
+  const world = FakeWorld.static({});
+  await world.pass();
+  world.oomKills = { machine: 1, group: 1 };
+  await world.exit(world.started.at(-1)?.id ?? 0, { exitSignal: 9, livedMs: 5, rssBytes: 4096 });
+  t.match(world.managed.lastFailure, { cause: 'out-of-memory', rssBytes: 4096 });
+  t.match(world.managed.lastFailure?.explanation, /the kernel killed it for want of memory/);
+});

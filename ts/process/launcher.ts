@@ -614,7 +614,7 @@ function refusalFields({ reason, retryAfterS, page }: RefusalWords): Record<stri
 function factsOf(message: Message): StartFacts {
   const uid = textOf(message, 'uid');
   return {
-    steps: listOf(message, 'step').map((step) => {
+    steps: listOf(message, 'done').map((step) => {
       const [name = '', ns = ''] = step.split('=');
       return { name, atMs: Number(ns) / 1e6 };
     }),

@@ -168,7 +168,13 @@ t.test('launcher', async (t) => {
   peer.say('started', { id: 11, pid: 4713 });
   t.same(await service, { pid: 4713 }, 'a service runs');
   t.same(events.at(-1), ['started', 11, 4713]);
-  const facts = { uid: 33, gid: 34, group: ['34', '5'], limit: ['nofile=64'] };
+  const facts = {
+    uid: 33,
+    gid: 34,
+    group: ['34', '5'],
+    limit: ['nofile=64'],
+    done: ['path=2000000'],
+  };
   const asked = launcher.startService(13, engine);
   peer.say('failed', {
     ...{ id: 13, step: 'exec', errno: 2, error: 'exec /x: none', cause: 'file-missing' },
@@ -177,7 +183,13 @@ t.test('launcher', async (t) => {
   const error: unknown = await asked.catch((reason: unknown) => reason);
   t.match(error, {
     ...{ step: 'exec', causeWord: 'file-missing' },
-    facts: { uid: 33, gid: 34, groups: [34, 5], limits: ['nofile=64'], steps: [] },
+    facts: {
+      uid: 33,
+      gid: 34,
+      groups: [34, 5],
+      limits: ['nofile=64'],
+      steps: [{ name: 'path', atMs: 2 }],
+    },
   });
   const denied = launcher.startService(12, engine);
   peer.say('failed', { id: 12, step: 'allow', errno: 1, error: 'no registration' });
