@@ -18,6 +18,7 @@ export async function demonstrate() {
   const ports = {
     apache: portOf('USHER_DEMO_APACHE_PORT', 8080),
     nginx: portOf('USHER_DEMO_NGINX_PORT', 8081),
+    dashboard: portOf('USHER_DEMO_DASHBOARD_PORT', 8082),
   };
   for (const [name, port] of Object.entries(ports)) {
     if (await isTaken(port)) {
@@ -89,6 +90,7 @@ function introduce(site, ports) {
   console.log(`
   Apache   http://127.0.0.1:${ports.apache}/
   nginx    http://127.0.0.1:${ports.nginx}/
+  status   http://127.0.0.1:${ports.dashboard}/
 
 ${site.pages.map(({ path, about }) => `    ${path.padEnd(20)} ${about}`).join('\n')}
 

@@ -120,6 +120,7 @@ http {
     access_log ${own}/access.log usher;
 
     usher_runtime_dir ${runtimeDir};
+    usher_dashboard 127.0.0.1:${ports.dashboard};
     usher_app php command=php-cgi on_demand=4 idle_stop=60;
     usher_app gitweb "command=/usr/lib/cgi-bin/gitweb.cgi --fcgi" on_demand=2 idle_stop=60;
     usher_app mapserver command=/usr/lib/cgi-bin/mapserv on_demand=2 idle_stop=60 stop_timeout=1

@@ -3,7 +3,7 @@
 // and ts. Needs node_modules (scripts/setup.mjs sees to that).
 
 import './node-version.mjs';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { isMain, npmProgram, root, run } from './run.mjs';
@@ -75,6 +75,21 @@ export function buildTypeScript() {
   if (!hasSources) return;
   run(process.execPath, [npmProgram('typescript/bin/tsc'), '-p', 'tsconfig.build.json']);
   bundleRuntime();
+  buildPage();
+}
+
+/** The dashboard's page: its scripts, and what is only copied. */
+function buildPage() {
+  run(process.execPath, [npmProgram('typescript/bin/tsc'), '-p', 'tsconfig.page.json']);
+  const from = `${root}/ts/dashboard/page`;
+  const to = `${root}/dist/dashboard/page`;
+  mkdirSync(`${to}/vendor`, { recursive: true });
+  for (const file of ['index.html', 'style.css', 'icon.svg']) {
+    copyFileSync(`${from}/${file}`, `${to}/${file}`);
+  }
+  for (const file of ['uPlot.iife.min.js', 'uPlot.min.css']) {
+    copyFileSync(`${root}/node_modules/uplot/dist/${file}`, `${to}/vendor/${file}`);
+  }
 }
 
 /**

@@ -84,6 +84,13 @@ const checks = {
       '-p',
       'tsconfig.json',
     ]),
+  'tsc: types of the page': () =>
+    capture(process.execPath, [
+      npmProgram('typescript/bin/tsc'),
+      '--noEmit',
+      '-p',
+      'tsconfig.page.json',
+    ]),
   'clang-format: native, apache': (files) => {
     const ours = files.filter(isFormattedC);
     return ours.length === 0 ? ok : capture('clang-format', ['--dry-run', '--Werror', ...ours]);

@@ -65,6 +65,8 @@ const groups = {
     'libapache2-mod-jk',
     'openssl',
     'postgresql',
+    'chromium-headless-shell',
+    'fonts-dejavu-core',
   ],
   bench: [
     ...base,

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Usher says it counted is what was asked, in both formats and at both places where it says so.
+// What Usher says it counted is what was asked, in both formats and at both places where it says so;
+// the dashboard tells the same, and has no rights.
 
 import http from 'node:http';
 import type { Test } from 'tap';
+import { root, usher } from '../servers/checkout.ts';
 import { eventually } from '../servers/eventually.ts';
 import { Exposition, type Format } from '../servers/exposition.ts';
-import { Site } from '../servers/site.ts';
+import { descriptorTargets, isRunning, processesWith, userOf } from '../servers/processes.ts';
+import { isRoot, Site } from '../servers/site.ts';
+import { type Status, startInBackground, usherCommand } from '../servers/usher.ts';
 import type { WebServer } from '../servers/web-server.ts';
 
 const accepts: Record<Format, string> = {
@@ -54,15 +58,46 @@ async function scrape(where: number | string, format: Format = 'prometheus'): Pr
   return new Exposition(text, format);
 }
 
+/** Its process, which is to be there. */
+function dashboardAt(address: string): number {
+  const [pid] = processesWith(`${root}/dist/dashboard/main.js`, address);
+  if (pid === undefined) throw new Error(`no dashboard at ${address}`);
+  return pid;
+}
+
+/** What `usher status` says, and nothing that changes anything. */
+async function showsAll(t: Test, site: Site, port: number): Promise<void> {
+  const page = await ask(port, '/', {});
+  t.match(page, { contentType: /^text\/html/, text: /<title>Usher<\/title>/ });
+  for (const file of page.text.matchAll(/(?:src|href)="([\w./-]+)"/g)) {
+    t.equal((await ask(port, `/${file[1]}`, {})).status, 200, `${file[1]}`);
+  }
+  const said = JSON.parse((await ask(port, '/api/status', {})).text) as Status;
+  const { manager, classes } = await site.status();
+  t.same(said.manager, manager);
+  t.same(
+    said.classes.map(({ name }) => name),
+    classes.map(({ name }) => name),
+  );
+  t.match(JSON.parse((await ask(port, '/api/history?class=app', {})).text), { class: 'app' });
+  t.match((await ask(port, '/api/events', {})).text, /"event":"manager.ready"/);
+  t.match((await ask(port, '/api/explain?of=broken', {})).text, /"exited-with-error"/);
+  t.equal((await ask(port, '/api/history?class=nobody', {})).status, 404);
+  for (const path of ['/api/ping', '/api/logs?class=app', '/metrics']) {
+    t.equal((await ask(port, path, {})).status, 404, path);
+  }
+}
+
 export async function metrics(t: Test, server: WebServer): Promise<void> {
   const site = await Site.create(t, server);
-  const [, port = 0] = site.ports;
+  const [, port = 0, dashboard = 0, other = 0] = site.ports;
   const program = site.program('app.fcgi');
   const dynamic = site.program('docs/other.fcgi');
   const control = `${site.runtimeDir}/control.sock`;
   await site.start({
     nginx: `
       usher_metrics 127.0.0.1:${port};
+      usher_dashboard 127.0.0.1:${dashboard};
       usher_app app command=${program} processes=1;
       usher_app broken command=/bin/false on_demand=1;
       server {
@@ -74,6 +109,7 @@ export async function metrics(t: Test, server: WebServer): Promise<void> {
       }`,
     apache: `
       UsherMetrics 127.0.0.1:${port}
+      UsherDashboard 127.0.0.1:${dashboard}
       AppClass app -command ${program} -processes 1
       AppClass broken -command /bin/false -on-demand 1
       <Location /app>
@@ -134,6 +170,32 @@ export async function metrics(t: Test, server: WebServer): Promise<void> {
     t.equal((await ask(port, '/v1/status', {})).status, 404, 'nothing else is told there');
   });
 
+  await site.check('the dashboard tells the same', async (t) => {
+    await eventually('it listens', async () => (await ask(dashboard, '/', {})).status === 200);
+    await showsAll(t, site, dashboard);
+    const pid = dashboardAt(`127.0.0.1:${dashboard}`);
+    if (isRoot) t.not(userOf(pid), 0, 'it is not root');
+    const held = descriptorTargets(pid).filter((target) => target.startsWith(site.runtimeDir));
+    t.same([...new Set(held)], [`${site.runtimeDir}/usher.log`], 'it holds nothing but the log');
+  });
+
+  await site.check('usher dashboard', async (t) => {
+    const at = `127.0.0.1:${other}`;
+    const words = ['dashboard', '--listen', at, '--runtime-dir', site.runtimeDir];
+    const command = startInBackground([usher, ...words]);
+    t.teardown(() => command.kill('SIGKILL'));
+    await eventually('it listens', async () => (await ask(other, '/', {})).status === 200);
+    await showsAll(t, site, other);
+    const pid = dashboardAt(at);
+    if (isRoot) t.not(userOf(pid), 0, 'it is not root');
+    command.kill('SIGTERM');
+    await eventually('it ends', () => !isRunning(pid));
+    const refused = await usherCommand(site.runtimeDir, 'dashboard', '--listen', '0.0.0.0:8082');
+    t.match(refused, { status: 2, output: /--allow-remote/ });
+    const taken = await usherCommand(site.runtimeDir, 'dashboard', '--listen', `127.0.0.1:${port}`);
+    t.match(taken, { status: 1, output: /EADDRINUSE/ });
+  });
+
   await site.check('a manager that begins anew counts from 0, and listens again', async (t) => {
     const before = (await site.status()).manager.pid;
     process.kill(before, 'SIGKILL');
@@ -150,5 +212,9 @@ export async function metrics(t: Test, server: WebServer): Promise<void> {
     });
     t.equal(told.value('usher_instances', { class: 'app', state: 'ready' }), 1);
     t.equal(told.value('usher_starts_total', { class: 'app' }), 0, 'it has started nothing');
+    await eventually('its dashboard listens', async () => {
+      const { text } = await ask(dashboard, '/api/status', {});
+      return (JSON.parse(text) as Status).manager.pid !== before;
+    });
   });
 }

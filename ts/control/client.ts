@@ -119,6 +119,12 @@ export class ControlClient {
     return this.#ask<Explanation>('GET', `/v1/explain?${new URLSearchParams({ of })}`);
   }
 
+  /** Whatever a GET is answered; for who passes it on. */
+  async read(url: string): Promise<{ httpStatus: number; body: string }> {
+    const { httpStatus, text } = await this.#exchange('GET', url, undefined, this.#timeoutMs);
+    return { httpStatus, body: text };
+  }
+
   /** Of one class, or of all together. */
   history(name?: string): Promise<LoadHistory> {
     const query = name === undefined ? '' : `?class=${encodeURIComponent(name)}`;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Listening where only this machine comes in.
-import type { ListenOptions } from 'node:net';
 
 /** @param address ADDRESS:PORT or [ADDRESS]:PORT; null when it is neither. */
-export function readListen(address: string): Required<Pick<ListenOptions, 'host' | 'port'>> | null {
+export function readListen(address: string): { host: string; port: number } | null {
   const match = /^(?:\[([\da-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
   const port = Number(match?.[3]);
   const host = match?.[1] ?? match?.[2];

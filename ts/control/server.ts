@@ -186,8 +186,7 @@ export function createControlServer(handlers: ControlHandlers, options: ControlO
       (result) => send(response, 200, result),
       (error: unknown) => {
         const known = error instanceof ControlError ? error : internalError(error);
-        const body: ErrorBody = { error: { code: known.code, message: known.message } };
-        send(response, known.httpStatus, body);
+        send(response, known.httpStatus, errorBody(known));
       },
     );
   });
@@ -224,19 +223,41 @@ async function answer(
 ): Promise<unknown> {
   const body = await readBody(request);
   if (refusal) throw refusal;
-  const { path, query } = splitUrl(request.url ?? '');
+  const { method = '', url = '', headers } = request;
+  return routed(handlers, method, url, body.toString('utf8'), headers.accept ?? '');
+}
+
+/** What a GET of `url` is answered to who has no connection to us, but somebody who asks for them. */
+export async function answerGet(
+  handlers: ControlHandlers,
+  url: string,
+): Promise<{ httpStatus: number; body: string }> {
+  try {
+    return { httpStatus: 200, body: json(await routed(handlers, 'GET', url, '', '')).text };
+  } catch (error) {
+    const known = error instanceof ControlError ? error : internalError(error);
+    return { httpStatus: known.httpStatus, body: json(errorBody(known)).text };
+  }
+}
+
+async function routed(
+  handlers: ControlHandlers,
+  method: string,
+  url: string,
+  body: string,
+  accept: string,
+): Promise<unknown> {
+  const { path, query } = splitUrl(url);
   const known = routes.filter((route) => route.path === path);
   if (known.length === 0) throw new ControlError(404, 'not-found', `there is no route ${path}`);
-  const route = known.find(({ method }) => method === request.method);
+  const route = known.find((one) => one.method === method);
   if (route === undefined) {
     const allowed = known.map(({ method }) => method).join(', ');
     throw new ControlError(405, 'method-not-allowed', `${path} takes ${allowed}`);
   }
   const asked =
-    route.method === 'GET'
-      ? Object.fromEntries(query)
-      : parseJson(body.length === 0 ? '{}' : body.toString('utf8'));
-  return route.answer(handlers, asked, request.headers.accept ?? '');
+    route.method === 'GET' ? Object.fromEntries(query) : parseJson(body.length === 0 ? '{}' : body);
+  return route.answer(handlers, asked, accept);
 }
 
 function splitUrl(url: string): { path: string; query: URLSearchParams } {
@@ -283,6 +304,10 @@ function send(response: ServerResponse, httpStatus: number, body: unknown): void
     'cache-control': 'no-store',
   });
   response.end(bytes);
+}
+
+function errorBody({ code, message }: ControlError): ErrorBody {
+  return { error: { code, message } };
 }
 
 function json(body: unknown): TextAnswer {

@@ -29,7 +29,7 @@ import type {
   UpgradeRequest,
   Upgrading,
 } from '../control/messages.ts';
-import { ControlError, type ControlHandlers, TextAnswer } from '../control/server.ts';
+import { answerGet, ControlError, type ControlHandlers, TextAnswer } from '../control/server.ts';
 import { probeEngine, shutDownEngine } from '../gateways/ajp/engine-probe.ts';
 import { type Channel, native } from '../native/native.ts';
 import type { Exit, Launcher, LauncherEvents, Welcome } from '../process/launcher.ts';
@@ -37,6 +37,7 @@ import { type ClassConfig, fingerprint, optionsHash, runHash } from './class-con
 import { parseMemory } from './class-memory.ts';
 import type { ClassContext } from './context.ts';
 import { DamageWatch } from './damage.ts';
+import { Dashboards } from './dashboards.ts';
 import { desiredClasses } from './desired.ts';
 import { type DynamicAnswer, type Refusal, resolveDynamic } from './dynamic.ts';
 import { explain } from './explain.ts';
@@ -102,6 +103,7 @@ export class Manager implements ControlHandlers {
   #events = new RecentEvents(this.#startedAt);
   #startRequests = new StartRequests();
   #metricsListeners: MetricsListeners;
+  #dashboards: Dashboards;
   #servers: Servers;
   #own: Registration | null = null;
   #classes = new Map<string, AnyClass>();
@@ -143,6 +145,7 @@ export class Manager implements ControlHandlers {
     });
     this.#output = new ProgramOutput(log, native.nowMs);
     this.#metricsListeners = new MetricsListeners(log, (accept) => this.metrics(accept));
+    this.#dashboards = new Dashboards(log, (url) => answerGet(this, url));
     this.#leftovers = new Leftovers(launcher);
     this.#damage = new DamageWatch(channel, log);
     this.#memories = new Map(welcome.memories);
@@ -451,6 +454,7 @@ export class Manager implements ControlHandlers {
     for (const one of this.#classes.values()) one.pass(indices.has(one.ref.index));
     this.#loads.pass(now, this.#classes.values());
     this.#metricsListeners.pass(now);
+    this.#dashboards.pass(now);
     this.#refusals.expire(now);
     this.#leftovers.pass(now);
     this.#removeGone();
@@ -485,6 +489,7 @@ export class Manager implements ControlHandlers {
     }
     this.#linkServers();
     this.#metricsListeners.configure(this.#addresses('metrics'));
+    this.#dashboards.configure(this.#addresses('dashboards'));
   }
 
   /** Of usher.conf, and of what each server registered last. */
