@@ -106,13 +106,15 @@ export async function engines(t: Test, server: WebServer): Promise<void> {
       const pid = [first, second][i] ?? 0;
       const port = site.ports[i + 1];
       t.equal(userOf(pid), site.instanceUid);
-      const environment = environmentOf(pid).filter((one) => /^(USHER_|SHOP)/.test(one));
+      const environment = environmentOf(pid)
+        .filter((one) => /^(USHER_|SHOP)/.test(one))
+        .sort();
       t.same(environment, [
         'SHOP=1',
-        'USHER_PROTOCOL=ajp',
         `USHER_ADDRESS=127.0.0.1:${port}`,
         'USHER_HOST=127.0.0.1',
         `USHER_PORT=${port}`,
+        'USHER_PROTOCOL=ajp',
         `USHER_ROUTE=${route}`,
       ]);
     }
