@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each class had to do within the last hour, a sample every ten seconds. A class that was never
-// used costs nothing, any other one 3.6 kB; the sum of all classes is kept as if it were one.
+// used costs nothing, any other one 4 kB; the sum of all classes is kept as if it were one.
 import type { LoadHistory } from '../control/messages.ts';
 
 export const INTERVAL_MS = 10_000;

@@ -53,17 +53,29 @@ const FIRST_BUCKET = 5;
 /** So many classes are read before others have their turn. */
 const CLASSES_A_TURN = 50;
 
+/** One after the other, and in between everybody else: the registry asks for all families at once. */
+class Turns {
+  #last: Promise<void> = Promise.resolve();
+
+  next(): Promise<void> {
+    this.#last = this.#last.then(() => nextTurn());
+    return this.#last;
+  }
+}
+
 /** Samples of one metric, in the order in which they are added. */
 class Family {
   name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly #samples: Sample[] = [];
+  readonly #turns: Turns;
 
-  constructor(name: string, help: string, type: Family['type']) {
+  constructor(name: string, help: string, type: Family['type'], turns: Turns) {
     this.name = name;
     this.help = help;
     this.type = type;
+    this.#turns = turns;
   }
 
   add(labels: Labels, value: number): void {
@@ -93,7 +105,7 @@ class Family {
 
   /** What the registry asks a metric for; it gives counters another name in OpenMetrics. */
   async get(): Promise<{ name: string; help: string; type: string; values: Sample[] }> {
-    await nextTurn();
+    await this.#turns.next();
     return { name: this.name, help: this.help, type: this.type, values: this.#samples };
   }
 }
@@ -101,6 +113,7 @@ class Family {
 /** All families of one answer, made as they are needed. */
 class Families {
   readonly #byName = new Map<string, Family>();
+  readonly #turns = new Turns();
 
   get all(): readonly Family[] {
     return [...this.#byName.values()];
@@ -127,7 +140,7 @@ class Families {
   #family(name: string, help: string, type: Family['type']): Family {
     let family = this.#byName.get(name);
     if (!family) {
-      family = new Family(name, help, type);
+      family = new Family(name, help, type, this.#turns);
       this.#byName.set(name, family);
     }
     return family;
