@@ -329,6 +329,25 @@ t.test('instances that have served their time', async (t) => {
   t.equal(world.started.length, 3, '-max-lifetime likewise');
 });
 
+t.test('who takes the place of an instance that died has served nothing yet', async (t) => {
+  const world = FakeWorld.static({ processes: 1, maxRequests: 50 });
+  await world.pass();
+  await world.ready();
+  world.served.set(1, 49);
+  await world.exit(world.started[0]?.id ?? 0, { exitSignal: 11, livedMs: 60_000 });
+  await world.pass(60_000);
+  await world.ready();
+  t.equal(world.started.length, 2);
+  t.same([...world.endpoints.values()], ['ready'], 'at the same endpoint');
+  world.served.set(1, 49 + 49);
+  await world.pass();
+  t.equal(world.started.length, 2, 'the 49 of the one before are not its own');
+  t.match(world.managed.status().instances, [{ requests: 49 }]);
+  world.served.set(1, 49 + 50);
+  await world.pass();
+  t.equal(world.started.length, 3, 'after 50 of its own it is replaced');
+});
+
 t.test('an instance that hangs', async (t) => {
   const world = FakeWorld.static({ processes: 1, concurrency: 2, requestTimeout: 5_000 });
   await world.pass();

@@ -506,7 +506,7 @@ export class ManagedClass {
         pid: instance.pid,
         state: instance.state,
         startedAt: instance.startedAt,
-        requests: this.#context.channel.served(instance.ref),
+        requests: this.#served(instance),
         rssBytes: rssBytes(instance.pid),
       })),
       backends: this.#gateways?.status(this.#context.now()) ?? [],
@@ -573,7 +573,7 @@ export class ManagedClass {
   #noteAnswers(now: number): void {
     for (const instance of this.#instances.values()) {
       if (instance.hasAnswered || !instance.wasReady) continue;
-      if (this.#context.channel.served(instance.ref) <= instance.servedBefore) continue;
+      if (this.#served(instance) === 0) continue;
       instance.hasAnswered = true;
       addStep(instance.journey, 'answer', now - instance.beganMs, 'the first request has ended');
     }
@@ -613,8 +613,13 @@ export class ManagedClass {
     }
   }
 
+  /** Requests that have ended there. */
+  #served({ ref, servedBefore }: Instance): number {
+    return this.#context.channel.served(ref) - servedBefore;
+  }
+
   #findWorn(now: number, measures: boolean): void {
-    const served = (instance: Instance) => this.#context.channel.served(instance.ref);
+    const served = (instance: Instance) => this.#served(instance);
     for (const instance of findWorn(this.#serving(), this.config, served, now, measures)) {
       const text = `is to be replaced: it ${instance.worn}`;
       this.#report.note('info', 'instance.worn', { pid: instance.pid }, text);
