@@ -219,7 +219,7 @@ export async function engines(t: Test, server: WebServer): Promise<void> {
   await site.check('one that cannot start: 503, and the reason', async (t) => {
     t.equal((await site.request('/broken/x')).status, 503);
     await site.errorLine(
-      /class "broken": engine 127\.0\.0\.1:1 exited with status 4 .*its last line of output: catalogue\.db: no such table: places/,
+      /class "broken": \[\w+\] engine 127\.0\.0\.1:1 exited with status 4 .*its last line of output: catalogue\.db: no such table: places/,
     );
     const backend = await eventually('it waits for its next start', async () => {
       const [one] = await backends('broken');
