@@ -36,8 +36,12 @@ export function paintState(paint: Paint, state: string): string {
   return colour === undefined ? state : paint(colour, state);
 }
 
-/** Without colours: as many as the terminal shows. */
+export function unpainted(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return text.replace(/\x1b\[\d+m/g, '');
+}
+
+/** As many as the terminal shows. */
 export function widthOf(text: string): number {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return text.replace(/\x1b\[\d+m/g, '').length;
+  return unpainted(text).length;
 }

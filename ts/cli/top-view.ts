@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What `usher top` shows on so many columns and rows, and what keys do to it. No terminal, no clock.
 import type { ClassStatus, Status } from '../control/messages.ts';
-import { type Paint, paintState, widthOf } from './paint.ts';
+import { type Paint, paintState, unpainted, widthOf } from './paint.ts';
 import { showDetails, showWanted } from './status-text.ts';
 import { printable, showBytes, showSince } from './units.ts';
 
@@ -232,8 +232,7 @@ function listLines(state: TopState, size: Size, paint: Paint): string[] {
 
 /** Colours inside would end it. */
 function highlight(text: string, paint: Paint): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-  return paint('reverse', text.replace(/\x1b\[\d+m/g, ''));
+  return paint('reverse', unpainted(text));
 }
 
 function line(name: string, cells: string[], widths: number[], nameWidth: number): string {
