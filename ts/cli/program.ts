@@ -6,6 +6,7 @@ import { NoManagerError } from '../control/client.ts';
 import { addBackend } from './commands/backend.ts';
 import { addConfigCheck } from './commands/config-check.ts';
 import { addDashboard } from './commands/dashboard.ts';
+import { addDoctor } from './commands/doctor.ts';
 import { addExplain } from './commands/explain.ts';
 import { addJserv } from './commands/jserv.ts';
 import { addLogs } from './commands/logs.ts';
@@ -28,7 +29,7 @@ import { installed } from './launch.ts';
 const commands = [
   ...[addStatus, addExplain, addTop, addLogs, addRestart, addRetry, addScale, addBackend],
   ...[addRequest, addReload, addReopenLogs, addStop, addUpgrade, addRun, addDashboard],
-  ...[addConfigCheck, addMigrate, addJserv, addSnapshot],
+  ...[addDoctor, addConfigCheck, addMigrate, addJserv, addSnapshot],
 ];
 
 /**

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// All checks, in the order of the manual (docs/doctor.md).
+import type { Check } from './check.ts';
+import { installationChecks } from './checks/installation.ts';
+import { managerChecks } from './checks/manager.ts';
+import { runtimeDirectoryChecks } from './checks/runtime-directory.ts';
+import { webServerChecks } from './checks/web-servers.ts';
+
+export const checks: readonly Check[] = [
+  ...installationChecks,
+  ...webServerChecks,
+  ...runtimeDirectoryChecks,
+  ...managerChecks,
+];
