@@ -6,8 +6,10 @@
  */
 #include "registration/embedded.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,7 +23,7 @@
 #include "os/os.h"
 #include "registration/failure.h"
 
-/* The parts of the manager, where the build put them (CMake defines all three). */
+/* The parts of the manager, where the build put them (CMake defines all three): unless installed. */
 #ifndef USHER_DEFAULT_LAUNCHER
 #error "USHER_DEFAULT_LAUNCHER, USHER_DEFAULT_USHERD and USHER_DEFAULT_NODE must be defined"
 #endif
@@ -51,14 +53,62 @@ usher_status_t usher_embedded_is_running(const usher_runtime_t *runtime, bool *r
 
 /* ---- before the fork -------------------------------------------------------------------------- */
 
-static usher_status_t check_parts(usher_error_t *error) {
+typedef struct {
+    char launcher[PATH_MAX], usherd[PATH_MAX], node[PATH_MAX];
+    bool are_installed;
+} parts_t;
+
+/* Cuts the last component off an absolute path; false = there is none left. */
+static bool go_up(char *path) {
+    char *slash = strrchr(path, '/');
+    if (slash == NULL || slash == path)
+        return false;
+    *slash = '\0';
+    return true;
+}
+
+/*
+ * `usher install` puts a link to Node beside the module: then everything is where the module is, by
+ * the name that it was loaded by, in which an upgrade turns a link.
+ */
+static bool find_installed(parts_t *parts) {
+    Dl_info module;
+    char build[PATH_MAX], package[PATH_MAX];
+    if (dladdr((void *)&usher_embedded_start, &module) == 0 || module.dli_fname == NULL ||
+        module.dli_fname[0] != '/' || strlen(module.dli_fname) >= sizeof build)
+        return false;
+    strcpy(build, module.dli_fname);
+    if (!go_up(build))
+        return false;
+    strcpy(package, build);
+    if (!go_up(package) || snprintf(parts->node, PATH_MAX, "%s/node", build) >= PATH_MAX ||
+        snprintf(parts->launcher, PATH_MAX, "%s/usher-launcher", build) >= PATH_MAX ||
+        snprintf(parts->usherd, PATH_MAX, "%s/bin/usherd", package) >= PATH_MAX)
+        return false;
+    struct stat link;
+    return lstat(parts->node, &link) == 0;
+}
+
+static void find_parts(parts_t *parts) {
+    parts->are_installed = find_installed(parts);
+    if (parts->are_installed)
+        return;
+    snprintf(parts->launcher, PATH_MAX, "%s", USHER_DEFAULT_LAUNCHER);
+    snprintf(parts->usherd, PATH_MAX, "%s", USHER_DEFAULT_USHERD);
+    snprintf(parts->node, PATH_MAX, "%s", USHER_DEFAULT_NODE);
+}
+
+static usher_status_t check_parts(const parts_t *found, usher_error_t *error) {
+    const char *install = "\"usher install\" once more";
     const struct {
         const char *what, *path, *remedy;
         int mode;
     } parts[] = {
-        {"usher-launcher", USHER_DEFAULT_LAUNCHER, "npm run build:native", X_OK},
-        {"usherd", USHER_DEFAULT_USHERD, "npm run setup", R_OK},
-        {"Node", USHER_DEFAULT_NODE, "install Node, then npm run build:native", X_OK},
+        {"usher-launcher", found->launcher, found->are_installed ? install : "npm run build:native",
+         X_OK},
+        {"usherd", found->usherd, found->are_installed ? install : "npm run setup", R_OK},
+        {"Node", found->node,
+         found->are_installed ? install : "install Node, then npm run build:native", X_OK},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (access(parts[i].path, parts[i].mode) < 0) {
@@ -192,16 +242,17 @@ static int read_report(int fd) {
 
 usher_status_t usher_embedded_start(const usher_runtime_t *runtime, const char *log_file,
                                     usher_error_t *error) {
-    usher_status_t status = check_parts(error);
+    parts_t parts;
+    find_parts(&parts);
+    usher_status_t status = check_parts(&parts, error);
     if (status != USHER_OK)
         return status;
 
     plan_t plan = {
-        .arguments = {(char *)USHER_DEFAULT_LAUNCHER, (char *)"--runtime-dir",
-                      (char *)runtime->path, (char *)"--node", (char *)USHER_DEFAULT_NODE,
-                      (char *)"--usherd", (char *)USHER_DEFAULT_USHERD, (char *)"--mode",
-                      (char *)"embedded", log_file != NULL ? (char *)"--log" : NULL,
-                      (char *)log_file, NULL},
+        .arguments = {parts.launcher, (char *)"--runtime-dir", (char *)runtime->path,
+                      (char *)"--node", parts.node, (char *)"--usherd", parts.usherd,
+                      (char *)"--mode", (char *)"embedded",
+                      log_file != NULL ? (char *)"--log" : NULL, (char *)log_file, NULL},
         .null_fd = -1,
         .log_fd = open_log(runtime, log_file),
         .report_fd = -1,

@@ -8,6 +8,7 @@ import { addConfigCheck } from './commands/config-check.ts';
 import { addDashboard } from './commands/dashboard.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addExplain } from './commands/explain.ts';
+import { addInstall, addUninstall } from './commands/install.ts';
 import { addJserv } from './commands/jserv.ts';
 import { addLogs } from './commands/logs.ts';
 import { addMigrate } from './commands/migrate.ts';
@@ -29,7 +30,7 @@ import { installed } from './launch.ts';
 const commands = [
   ...[addStatus, addExplain, addTop, addLogs, addRestart, addRetry, addScale, addBackend],
   ...[addRequest, addReload, addReopenLogs, addStop, addUpgrade, addRun, addDashboard],
-  ...[addDoctor, addConfigCheck, addMigrate, addJserv, addSnapshot],
+  ...[addDoctor, addConfigCheck, addMigrate, addJserv, addSnapshot, addInstall, addUninstall],
 ];
 
 /**
