@@ -7,7 +7,7 @@ import './node-version.mjs';
 import { isMain, run } from './run.mjs';
 import { setup } from './setup.mjs';
 
-const names = ['rates', 'cgi', 'ajp', 'runtime', 'models', 'take', 'cold', 'burst'];
+const names = ['rates', 'cgi', 'ajp', 'runtime', 'models', 'take', 'cold', 'burst', 'status'];
 
 async function bench([name, ...options]) {
   if (name !== undefined && !names.includes(name)) {

@@ -75,6 +75,7 @@ export function buildTypeScript() {
   if (!hasSources) return;
   run(process.execPath, [npmProgram('typescript/bin/tsc'), '-p', 'tsconfig.build.json']);
   bundleRuntime();
+  bundleCommandLine();
   buildPage();
 }
 
@@ -92,23 +93,37 @@ function buildPage() {
   }
 }
 
-/**
- * What programs import as one file: CGI programs and forked processes start with it, and a hundred modules
- * take them 50 ms. Nobody else may import those modules then, as both would have their own state.
- */
-function bundleRuntime() {
+/** What starts often, as one file: a hundred modules take 50 ms. @param banner Its first lines. */
+function bundle(name, banner = '') {
   const { buildSync } = createRequire(import.meta.url)('esbuild'); // not there before setup
   buildSync({
-    entryPoints: [`${root}/ts/runtime/index.ts`],
-    outfile: `${root}/dist/runtime/index.js`,
+    entryPoints: [`${root}/ts/${name}.ts`],
+    outfile: `${root}/dist/${name}.js`,
     bundle: true,
     platform: 'node',
     format: 'esm',
     target: 'node20',
     sourcemap: true,
-    banner: { js: '// SPDX-License-Identifier: Apache-2.0' },
+    banner: { js: `// SPDX-License-Identifier: Apache-2.0\n${banner}` },
     logLevel: 'warning',
   });
+}
+
+/**
+ * What programs import: CGI programs and forked processes start with it. Nobody else may import those modules
+ * then, as both would have their own state.
+ */
+function bundleRuntime() {
+  bundle('runtime/index');
+}
+
+/** `usher`: all commands; each is evaluated when it is called, but Node's modules are loaded for all. */
+function bundleCommandLine() {
+  bundle(
+    'cli/main',
+    `import { createRequire as makeRequire } from 'node:module';
+const require = makeRequire(import.meta.url); // commander asks for Node's modules that way`,
+  );
 }
 
 export function build(what) {

@@ -41,6 +41,7 @@ Napi::Function ChannelWrap::Define(Napi::Env env) {
                            InstanceMethod<&ChannelWrap::FinishStartRequest>("finishStartRequest"),
                            InstanceMethod<&ChannelWrap::Changed>("changed"),
                            InstanceMethod<&ChannelWrap::LoadOf>("load"),
+                           InstanceMethod<&ChannelWrap::LoadAndTimesOf>("loadAndTimes"),
                            InstanceMethod<&ChannelWrap::RepairHints>("repairHints"),
                        });
 }
@@ -360,6 +361,13 @@ Napi::Value ChannelWrap::LoadOf(const Napi::CallbackInfo &info) {
     usher_load_t load = {};
     Check(info.Env(), usher_manager_load(Manager(info.Env()), class_ref, &load), "load");
     return FromLoad(info.Env(), load);
+}
+
+Napi::Value ChannelWrap::LoadAndTimesOf(const Napi::CallbackInfo &info) {
+    const usher_ref_t class_ref = Arguments(info).Ref("classRef");
+    usher_load_t load = {};
+    Check(info.Env(), usher_manager_load(Manager(info.Env()), class_ref, &load), "loadAndTimes");
+    return FromLoadAndTimes(info.Env(), load);
 }
 
 Napi::Value ChannelWrap::RepairHints(const Napi::CallbackInfo &info) {

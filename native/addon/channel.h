@@ -46,6 +46,7 @@ class ChannelWrap : public Napi::ObjectWrap<ChannelWrap>, public Waiter::Task {
     void FinishStartRequest(const Napi::CallbackInfo &info);
     Napi::Value Changed(const Napi::CallbackInfo &info);
     Napi::Value LoadOf(const Napi::CallbackInfo &info);
+    Napi::Value LoadAndTimesOf(const Napi::CallbackInfo &info);
     Napi::Value RepairHints(const Napi::CallbackInfo &info);
 
     /* The doorbell: sleeps in usher_manager_wait, calls onRing. */

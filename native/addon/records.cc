@@ -214,6 +214,11 @@ Napi::Object FromLoad(Napi::Env env, const usher_load_t &load) {
     object.Set("servingUs", Number(env, load.serving_us));
     object.Set("waiting", Number(env, load.waiting));
     object.Set("inFlight", Number(env, load.in_flight));
+    return object;
+}
+
+Napi::Object FromLoadAndTimes(Napi::Env env, const usher_load_t &load) {
+    Napi::Object object = FromLoad(env, load);
     object.Set("waitingHistogram", FromHistogram(env, load.waiting_histogram));
     object.Set("servingHistogram", FromHistogram(env, load.serving_histogram));
     return object;

@@ -51,6 +51,7 @@ Napi::Object FromEndpoint(Napi::Env env, const usher_endpoint_info_t &info);
 Napi::Object FromServer(Napi::Env env, const usher_server_info_t &info);
 Napi::Object FromDamage(Napi::Env env, const usher_damage_t &damage);
 Napi::Object FromLoad(Napi::Env env, const usher_load_t &load);
+Napi::Object FromLoadAndTimes(Napi::Env env, const usher_load_t &load);
 
 } // namespace usher
 

@@ -3,7 +3,7 @@
 // line does not load the addon, and works (status, stop) where it cannot be loaded.
 import { extname } from 'node:path';
 import { type Context, exitCodes, SilentExit } from './context.ts';
-import { installed } from './launch.ts';
+import { installed } from './installed.ts';
 
 /** What ts/config/check-file.ts prints. */
 export interface CheckedFile {

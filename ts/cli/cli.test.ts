@@ -16,7 +16,8 @@ import {
 } from '../control/testing/sample.ts';
 import type { Context } from './context.ts';
 import { showExplanation } from './explain-text.ts';
-import { capture, foreground, installed } from './launch.ts';
+import { installed } from './installed.ts';
+import { capture, foreground } from './launch.ts';
 import { showStatus } from './status-text.ts';
 import { now, usher } from './testing/usher.ts';
 import { printable, showBytes, showDuration } from './units.ts';

@@ -18,7 +18,7 @@ export interface Context {
   /** That run on this host. */
   managers(): ManagerFound[];
   /** Of a registered web server; null = it was not found. */
-  findMaster(runtimeDir: string, server: ServerStatus): MasterFound | null;
+  findMaster(runtimeDir: string, server: ServerStatus): Promise<MasterFound | null>;
   /** Standard output; null = it is no terminal. */
   terminal: Terminal | null;
   /** Runs a program in the foreground, signals passed on, until it ends. */

@@ -11,7 +11,7 @@ import {
   type Told,
   type Wanted,
 } from '../doctor/report.ts';
-import { installed } from './launch.ts';
+import { installed } from './installed.ts';
 
 const deadlineMs = 10_000;
 

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs that the command line starts, and where they stand in the installation.
+// Programs that the command line starts.
 import { spawn } from 'node:child_process';
-import { readFileSync, realpathSync } from 'node:fs';
 import { constants } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { type Installation, installationFile } from '../install/package-files.ts';
 
 /** How a program ended: its status, or 128 + the signal that killed it, as a shell says it. */
 export interface Ending {
@@ -13,27 +9,6 @@ export interface Ending {
 }
 
 const passedOn: NodeJS.Signals[] = ['SIGTERM', 'SIGHUP'];
-
-/** The folder of the package that this is: two above ts/cli and dist/cli. */
-export const packageFolder = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
-
-/** The same by the name that lasts: where it is installed that is a link, which the next version turns. */
-const lastingFolder = lastingName(packageFolder);
-
-function lastingName(folder: string): string {
-  try {
-    const text = readFileSync(join(folder, installationFile), 'utf8');
-    const { prefix } = JSON.parse(text) as Installation;
-    return realpathSync(prefix) === folder ? prefix : folder;
-  } catch {
-    return folder; // a checkout, or a copy below --root
-  }
-}
-
-/** The file at `path` below the installation's folder. */
-export function installed(path: string): string {
-  return join(lastingFolder, path);
-}
 
 export function foreground(program: string, args: string[]): Promise<Ending> {
   return new Promise((resolve, reject) => {

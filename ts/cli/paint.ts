@@ -43,5 +43,5 @@ export function unpainted(text: string): string {
 
 /** As many as the terminal shows. */
 export function widthOf(text: string): number {
-  return unpainted(text).length;
+  return text.includes('\x1b') ? unpainted(text).length : text.length;
 }

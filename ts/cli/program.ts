@@ -3,35 +3,38 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { NoManagerError } from '../control/client.ts';
-import { addBackend } from './commands/backend.ts';
-import { addConfigCheck } from './commands/config-check.ts';
-import { addDashboard } from './commands/dashboard.ts';
-import { addDoctor } from './commands/doctor.ts';
-import { addExplain } from './commands/explain.ts';
-import { addInstall, addUninstall } from './commands/install.ts';
-import { addJserv } from './commands/jserv.ts';
-import { addLogs } from './commands/logs.ts';
-import { addMigrate } from './commands/migrate.ts';
-import { addReload } from './commands/reload.ts';
-import { addReopenLogs } from './commands/reopen-logs.ts';
-import { addRequest } from './commands/request.ts';
-import { addRestart } from './commands/restart.ts';
-import { addRetry } from './commands/retry.ts';
-import { addRun } from './commands/run.ts';
-import { addScale } from './commands/scale.ts';
-import { addSnapshot } from './commands/snapshot.ts';
-import { addStatus } from './commands/status.ts';
-import { addStop } from './commands/stop.ts';
-import { addTop } from './commands/top.ts';
-import { addUpgrade } from './commands/upgrade.ts';
 import { type Context, exitCodes, SilentExit, UsageError } from './context.ts';
-import { installed } from './launch.ts';
+import { installed } from './installed.ts';
 
-const commands = [
-  ...[addStatus, addExplain, addTop, addLogs, addRestart, addRetry, addScale, addBackend],
-  ...[addRequest, addReload, addReopenLogs, addStop, addUpgrade, addRun, addDashboard],
-  ...[addDoctor, addConfigCheck, addMigrate, addJserv, addSnapshot, addInstall, addUninstall],
-];
+type Add = (program: Command, context: Context) => void;
+type Loader = () => Promise<Add>;
+
+/** By their names, in the order of the help. Each is loaded when it is called, so that none costs another
+ * command's start, and all for a list of them. */
+const commands: Readonly<Record<string, Loader>> = {
+  status: async () => (await import('./commands/status.ts')).addStatus,
+  explain: async () => (await import('./commands/explain.ts')).addExplain,
+  top: async () => (await import('./commands/top.ts')).addTop,
+  logs: async () => (await import('./commands/logs.ts')).addLogs,
+  restart: async () => (await import('./commands/restart.ts')).addRestart,
+  retry: async () => (await import('./commands/retry.ts')).addRetry,
+  scale: async () => (await import('./commands/scale.ts')).addScale,
+  backend: async () => (await import('./commands/backend.ts')).addBackend,
+  request: async () => (await import('./commands/request.ts')).addRequest,
+  reload: async () => (await import('./commands/reload.ts')).addReload,
+  'reopen-logs': async () => (await import('./commands/reopen-logs.ts')).addReopenLogs,
+  stop: async () => (await import('./commands/stop.ts')).addStop,
+  upgrade: async () => (await import('./commands/upgrade.ts')).addUpgrade,
+  run: async () => (await import('./commands/run.ts')).addRun,
+  dashboard: async () => (await import('./commands/dashboard.ts')).addDashboard,
+  doctor: async () => (await import('./commands/doctor.ts')).addDoctor,
+  config: async () => (await import('./commands/config-check.ts')).addConfigCheck,
+  migrate: async () => (await import('./commands/migrate.ts')).addMigrate,
+  jserv: async () => (await import('./commands/jserv.ts')).addJserv,
+  snapshot: async () => (await import('./commands/snapshot.ts')).addSnapshot,
+  install: async () => (await import('./commands/install.ts')).addInstall,
+  uninstall: async () => (await import('./commands/install.ts')).addUninstall,
+};
 
 /**
  * Runs one command line.
@@ -39,18 +42,32 @@ const commands = [
  * @returns The exit code: 0 done, 1 failed, 2 usage, 3 no manager.
  */
 export async function runProgram(words: string[], context: Context): Promise<number> {
-  const program = new Command('usher')
-    .description('Talks to the manager of FastCGI programs behind Apache httpd and nginx.')
-    .version(packageVersion())
-    .exitOverride()
-    .configureOutput({ writeOut: context.out, writeErr: context.err });
-  for (const add of commands) add(program, context);
   try {
+    const program = await makeProgram(context, called(words[0]));
     await program.parseAsync(words, { from: 'user' });
     return exitCodes.done;
   } catch (error) {
     return report(error, context);
   }
+}
+
+export async function makeProgram(
+  context: Context,
+  loaders: readonly Loader[] = Object.values(commands),
+): Promise<Command> {
+  const program = new Command('usher')
+    .description('Talks to the manager of FastCGI programs behind Apache httpd and nginx.')
+    .version(packageVersion())
+    .exitOverride()
+    .configureOutput({ writeOut: context.out, writeErr: context.err });
+  for (const load of loaders) (await load())(program, context);
+  return program;
+}
+
+/** All of them where the first word is not one of them. */
+function called(word = ''): Loader[] {
+  const load = Object.hasOwn(commands, word) ? commands[word] : undefined;
+  return load === undefined ? Object.values(commands) : [load];
 }
 
 function report(error: unknown, context: Context): number {

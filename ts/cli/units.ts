@@ -34,23 +34,33 @@ export function showBytes(bytes: number): string {
 
 /** Without what could move a terminal's cursor or change its colours: programs wrote it. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-  return text.replace(/\t/g, '  ').replace(/[\x00-\x1f\x7f-\x9f]/g, '\ufffd');
+  if (!control.test(text)) return text;
+  return text.replace(/\t/g, '  ').replace(controls, '\ufffd');
 }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const control = /[\x00-\x1f\x7f-\x9f]/;
+const controls = new RegExp(control, 'g');
 
 /** Columns as wide as their widest cell; those named in `right` are flush right. */
 export function showTable(rows: string[][], right: number[] = []): string[] {
   const widths: number[] = [];
   for (const row of rows) {
-    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, widthOf(cell));
+    row.forEach((cell, i) => {
+      const width = widthOf(cell);
+      if (width > (widths[i] ?? -1)) widths[i] = width;
+    });
   }
-  return rows.map((row) =>
-    row
-      .map((cell, i) => {
-        const padding = ' '.repeat((widths[i] ?? 0) - widthOf(cell));
-        return right.includes(i) ? padding + cell : cell + padding;
-      })
+  const pads = widths.map((width, i) => {
+    return (cell: string): string => {
+      const length = width + cell.length - widthOf(cell);
+      return right.includes(i) ? cell.padStart(length) : cell.padEnd(length);
+    };
+  });
+  return rows.map((row) => {
+    return row
+      .map((cell, i) => pads[i]?.(cell) ?? '')
       .join('  ')
-      .trimEnd(),
-  );
+      .trimEnd();
+  });
 }

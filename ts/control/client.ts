@@ -2,6 +2,7 @@
 // The clients' end of the control socket. Used by the command line and the dashboard.
 import { statSync } from 'node:fs';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -253,7 +254,7 @@ export class ControlClient {
         socketPath: this.socketPath,
         method,
         path,
-        agent: false,
+        createConnection: () => connect(this.socketPath),
         headers: { host: 'usher', 'content-type': 'application/json' },
         signal: AbortSignal.timeout(timeoutMs),
       });

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { type Installation, installationFile } from './installation.ts';
 
 export type PackageFile =
   | { path: string; mode: 0o644 | 0o755; bytes: () => Buffer }
@@ -17,15 +18,6 @@ export const modules = { nginx: 'ngx_http_usher_module.so', apache: 'mod_usher.s
 /** Dependencies that only building takes; the page's charts are copied into dist/. */
 const forBuilding = new Set(['cmake-js', 'node-addon-api', 'uplot']);
 const leftOut = /(^|\/)(\.tsbuildinfo|\.bin|\.package-lock\.json)$/;
-
-/** Says where a tree is installed; not in a checkout. */
-export const installationFile = 'installation.json';
-
-export interface Installation {
-  /** By which name it is known, whichever version is there. */
-  prefix: string;
-  node: string;
-}
 
 /**
  * All files of the package whose folder is `source`, sorted by path. What is `#!/usr/bin/env node` names

@@ -147,7 +147,7 @@ export class ExternalClass {
 
   /** For metrics. */
   figures(): ClassFigures {
-    return { status: this.status(), load: this.#channel.load(this.ref), own: null };
+    return { status: this.status(), load: this.#channel.loadAndTimes(this.ref), own: null };
   }
 
   /** For the history of its load. */

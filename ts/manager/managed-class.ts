@@ -524,7 +524,7 @@ export class ManagedClass {
   figures(): ClassFigures {
     return {
       status: this.status(),
-      load: this.#context.channel.load(this.ref),
+      load: this.#context.channel.loadAndTimes(this.ref),
       own: { tally: this.#tally, used: this.#usage.read(this.processes) },
     };
   }

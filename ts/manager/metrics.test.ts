@@ -3,7 +3,7 @@ import t from 'tap';
 import { Exposition, type Format } from '../../integration-tests/servers/exposition.ts';
 import type { BackendStatus } from '../control/messages.ts';
 import { sampleClass, sampleFailure } from '../control/testing/sample.ts';
-import type { Load } from '../native/native.ts';
+import type { LoadAndTimes } from '../native/native.ts';
 import { type ClassFigures, type ManagerFigures, writeMetrics } from './metrics.ts';
 import { StartRequests } from './start-requests.ts';
 import { Tally } from './tally.ts';
@@ -21,7 +21,7 @@ function histogram(counts: Record<number, number> = {}): number[] {
   return Array.from({ length: 24 }, (_, b) => counts[b] ?? 0);
 }
 
-function load(changes: Partial<Load> = {}): Load {
+function load(changes: Partial<LoadAndTimes> = {}): LoadAndTimes {
   return {
     ...{ arrivals: 0, admitted: 0, finished: 0, failed: 0, aborted: 0, refused: 0 },
     ...{ waitingUs: 0, servingUs: 0, waiting: 0, inFlight: 0 },

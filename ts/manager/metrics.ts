@@ -4,7 +4,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Metric, RegistryContentType } from 'prom-client';
 import type { BackendStatus, ClassStatus } from '../control/messages.ts';
-import type { Load } from '../native/native.ts';
+import type { LoadAndTimes } from '../native/native.ts';
 import type { StartRequests } from './start-requests.ts';
 import type { Tally } from './tally.ts';
 import type { TimeHistogram } from './time-histogram.ts';
@@ -13,7 +13,7 @@ import type { Used } from './usage.ts';
 /** All that is known of a class; an external one has no instances to count. */
 export interface ClassFigures {
   status: ClassStatus;
-  load: Load;
+  load: LoadAndTimes;
   own: { tally: Tally; used: Used } | null;
 }
 

@@ -420,7 +420,7 @@ t.test('a worker of another process', async (t) => {
     t.same(channel.changed(), [classRef.index]);
     t.match(channel.load(classRef), { arrivals: 1, admitted: 1, finished: 0, inFlight: 1 });
     t.equal(await worker.tell('end finished'), 'end');
-    const load = channel.load(classRef);
+    const load = channel.loadAndTimes(classRef);
     t.match(load, { arrivals: 1, finished: 1, inFlight: 0, waiting: 0 });
     t.equal(load.servingHistogram.length, native.limits.histogramBuckets);
     t.equal(

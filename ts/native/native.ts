@@ -87,6 +87,10 @@ export interface Load {
   servingUs: number;
   waiting: number;
   inFlight: number;
+}
+
+/** Three times the work, which only metrics need. */
+export interface LoadAndTimes extends Load {
   /** Bucket b counts times in [2^b, 2^(b+1)) µs. */
   waitingHistogram: number[];
   servingHistogram: number[];
@@ -160,6 +164,7 @@ export declare class Channel {
   /** Indices of classes whose load changed or that rang since the last call. */
   changed(): number[];
   load(classRef: Ref): Load;
+  loadAndTimes(classRef: Ref): LoadAndTimes;
   repairHints(classRef: Ref): number;
 }
 

@@ -8,7 +8,7 @@ import { ControlClient } from '../../control/client.ts';
 import { isLoopback, readListen } from '../../control/loopback.ts';
 import { answerReader, type Begun, errorAnswer } from '../../control/reader.ts';
 import { type Context, UsageError } from '../context.ts';
-import { installed } from '../launch.ts';
+import { installed } from '../installed.ts';
 import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
 import { chooseManager } from '../runtime-dir.ts';
 import { type User, unprivilegedUser } from '../unprivileged.ts';

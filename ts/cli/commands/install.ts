@@ -9,7 +9,7 @@ import type { Report, Tell } from '../../install/steps.ts';
 import { endText, stepText } from '../../install/text.ts';
 import { uninstall } from '../../install/uninstall.ts';
 import { type Context, UsageError } from '../context.ts';
-import { packageFolder } from '../launch.ts';
+import { packageFolder } from '../installed.ts';
 import { withExamples } from '../options.ts';
 
 const kinds = ['nginx', 'apache'];

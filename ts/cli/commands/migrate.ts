@@ -8,7 +8,7 @@ import type { Secret, ServerKind } from '../../migrate/model.ts';
 import { showReport } from '../../migrate/report.ts';
 import type { Files } from '../../migrate/source.ts';
 import { type Context, UsageError } from '../context.ts';
-import { installed } from '../launch.ts';
+import { installed } from '../installed.ts';
 
 interface Options {
   to?: ServerKind;

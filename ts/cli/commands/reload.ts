@@ -52,7 +52,7 @@ export function addReload(program: Command, context: Context): void {
       if (configuration !== null) await checkFile(configuration, context);
       const servers: ServerReload[] = [];
       for (const server of before.servers) {
-        const master = context.findMaster(runtimeDir, server);
+        const master = await context.findMaster(runtimeDir, server);
         servers.push(await reloadServer(client, server, master, options));
       }
       await client.reload();

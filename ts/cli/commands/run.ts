@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { checkFile } from '../check-file.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
-import { installed } from '../launch.ts';
+import { installed } from '../installed.ts';
 import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
 import { findRuntimeDir } from '../runtime-dir.ts';
 

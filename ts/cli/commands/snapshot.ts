@@ -5,7 +5,7 @@ import { extname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { parseSeconds } from '../class-command.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
-import { installed } from '../launch.ts';
+import { installed } from '../installed.ts';
 import { withExamples } from '../options.ts';
 import { showBytes } from '../units.ts';
 

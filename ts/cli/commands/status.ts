@@ -8,7 +8,6 @@ import type { ManagerFound } from '../managers.ts';
 import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
 import { paintFor } from '../paint.ts';
 import { chooseManager, runningManagers } from '../runtime-dir.ts';
-import { showStatus } from '../status-text.ts';
 import { showSince, showTable } from '../units.ts';
 
 export function addStatus(program: Command, context: Context): void {
@@ -22,7 +21,8 @@ export function addStatus(program: Command, context: Context): void {
       const managers = runningManagers(options.runtimeDir, context);
       if (managers.length > 1) return listManagers(managers, options, context);
       const client = new ControlClient(chooseManager(options.runtimeDir, context));
-      const status = await client.status();
+      const asked = client.status();
+      const [status, { showStatus }] = await Promise.all([asked, import('../status-text.ts')]);
       if (options.json) context.out(`${JSON.stringify(status, null, 2)}\n`);
       else context.out(showStatus(status, context.now(), paintFor(context)));
     });

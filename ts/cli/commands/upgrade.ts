@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { ControlClient } from '../../control/client.ts';
 import { parseSeconds } from '../class-command.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
-import { installed } from '../launch.ts';
+import { installed } from '../installed.ts';
 import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
 import { chooseManager } from '../runtime-dir.ts';
 

@@ -26,7 +26,7 @@ export async function usher(words: string[], changes: Partial<Context> = {}): Pr
     now: () => now,
     exists: () => true,
     managers: () => [],
-    findMaster: () => null,
+    findMaster: async () => null,
     terminal: null,
     foreground: async () => ({ exitCode: 0 }),
     capture: async () => ({ exitCode: 0, output: '{"classes":0}' }),

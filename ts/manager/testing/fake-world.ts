@@ -37,8 +37,6 @@ const nothing: Load = {
   servingUs: 0,
   waiting: 0,
   inFlight: 0,
-  waitingHistogram: [],
-  servingHistogram: [],
 };
 
 export interface PublishedClass {
@@ -170,6 +168,7 @@ export class FakeWorld {
   #channel(): Partial<Channel> {
     return {
       load: () => this.load,
+      loadAndTimes: () => ({ ...this.load, waitingHistogram: [], servingHistogram: [] }),
       repairHints: () => 0,
       setLimits: () => undefined,
       setClass: (_ref, state, verdict, retryAfterS, reason) => {
