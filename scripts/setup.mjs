@@ -49,6 +49,7 @@ const groups = {
   test: [
     ...base,
     ...programs,
+    'apache2',
     'spawn-fcgi',
     'fcgiwrap',
     'cgit',
@@ -212,7 +213,7 @@ export async function installPackages(purpose) {
   await aptGet('package lists', ['update']);
   await withServersSwitchedOff(() => aptGet('Debian packages', install));
 
-  const servers = missing.filter((name) => name === 'nginx' || name === 'fcgiwrap');
+  const servers = missing.filter((name) => ['nginx', 'apache2', 'fcgiwrap'].includes(name));
   if (servers.length > 0 && existsSync('/run/systemd/system')) {
     console.error(
       `setup: ${servers.join(', ')} not started; to keep from starting at boot:\n` +

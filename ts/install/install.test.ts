@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { chmodSync, existsSync, lstatSync, readlinkSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { manifestPath, readManifest } from './manifest.ts';
@@ -112,6 +112,23 @@ t.test('what somebody has changed is left alone', async (t) => {
   t.ok(told(report?.steps ?? [], machine).includes(`keep ${tree}/dist/cli/main.js`));
 });
 
+t.test('below another root only files are made', async (t) => {
+  const machine = new Machine(t);
+  machine.uid = 1000;
+  machine.hasSystemd = true;
+  const root = join(machine.root, 'to/be/made');
+  const { next } = await machine.install({ root, isStaged: true });
+  t.same(machine.ran, []);
+  t.match(next.at(-1), /^systemctl enable --now usher /);
+  t.equal(readlinkSync(join(root, '/usr/local/bin/usher')), `${prefix}/bin/usher`);
+  await machine.uninstall({ root, isStaged: true });
+  t.same(machine.contents(), {
+    '/to': 'directory',
+    '/to/be': 'directory',
+    '/to/be/made': 'directory',
+  });
+});
+
 t.test('what was there before Usher is left alone', async (t) => {
   const machine = new Machine(t);
   machine.write('/usr/local/bin/usher', 'another program');
@@ -220,6 +237,35 @@ t.test('nothing is changed', async (t) => {
       /no module for nginx\/1\.2\.3: is not binary compatible\nTo build it: apt-get install .*nginx-dev/,
     );
   });
+  await t.test('a module that cannot be built for it', async (t) => {
+    const machine = new Machine(t);
+    for (const path of [
+      'scripts/build.mjs',
+      'CMakeLists.txt',
+      'node_modules/cmake-js/a',
+      'nginx/config',
+    ]) {
+      machine.put(join(machine.source, path), '');
+    }
+    const module = join(machine.source, 'build/ngx_http_usher_module.so');
+    machine.put(module, 'former');
+    machine.answer('nginx -t -q -e', { status: 1, output: 'is not binary compatible' });
+    machine.answer(process.execPath, { status: 1, output: 'no compiler' });
+    await refused(t, machine, /building it failed:\nno compiler\nTo build it/);
+    t.equal(readFileSync(module, 'utf8'), 'former');
+
+    machine.answer(process.execPath, () => {
+      machine.answer('nginx -t -q -e', { status: 0, output: '' });
+      machine.put(module, 'latter');
+      return { status: 0, output: '' };
+    });
+    const { steps } = await machine.install();
+    t.same(told(steps, machine).slice(0, 2), [
+      'build /source/build/ngx_http_usher_module.so',
+      'check nginx/1.2.3',
+    ]);
+    t.equal(machine.read(`${prefix}/build/ngx_http_usher_module.so`), 'latter');
+  });
   await t.test('a configuration that is broken already', async (t) => {
     const machine = new Machine(t);
     machine.answer('nginx -t -q', { status: 1, output: 'unknown directive "x"' });
@@ -239,6 +285,18 @@ t.test('nothing is changed', async (t) => {
     t.same(machine.contents(), before);
     t.same(machine.ran, []);
   });
+});
+
+t.test('after an upgrade of the server its old module is no obstacle', async (t) => {
+  const machine = new Machine(t);
+  await machine.install();
+  const output = `module "${prefix}/build/ngx_http_usher_module.so" version 1 instead of 2`;
+  let checks = 0;
+  machine.answer('nginx -t -q', () => ({ status: checks++ === 0 ? 1 : 0, output }));
+  machine.answer('nginx -t -q -e', { status: 0, output: '' });
+  machine.release('1.0.1');
+  await machine.install();
+  t.equal(machine.read(`${prefix}/dist/cli/main.js`), '// 1.0.1\n');
 });
 
 t.test('a failure in the middle undoes what was done', async (t) => {

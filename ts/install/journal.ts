@@ -56,6 +56,10 @@ export class Journal {
   /** @returns The directories that were not there, from above. */
   makeDirectory(path: string): string[] {
     if (existsSync(this.at(path))) return [];
+    if (path === '/') {
+      mkdirSync(this.root, { recursive: true }); // stays: whoever named it wants it
+      return [];
+    }
     const above = this.makeDirectory(dirname(path));
     mkdirSync(this.at(path));
     chmodSync(this.at(path), 0o755); // whatever the umask

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The module for the web server that is installed: the one that was built, or built anew where that no
 // longer fits and there is what to build it from.
-import { existsSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Host } from './host.ts';
 import { modules } from './package-files.ts';
@@ -28,16 +28,24 @@ export async function ensureModule(
   if (!hasSources(server, host)) throw new InstallError(withRemedy(fault, server));
   tell({ action: 'build', what: `for ${server.version}, as ${firstLine(fault)}`, subject: path });
   if (isDryRun) return;
-  const { status, output } = await host.run(
-    host.node,
-    [join(host.source, 'scripts/build.mjs'), 'native'],
-    host.source,
-  );
-  const end = output.trimEnd().split('\n').slice(-outputLines).join('\n');
-  if (status !== 0) throw new InstallError(withRemedy(`building it failed:\n${end}`, server));
-  const still = await faultOf(path, server);
-  if (still !== null) throw new InstallError(withRemedy(still, server));
+  await rebuild(path, server, host);
   tell(loaded);
+}
+
+/** The former file is out of the way, or a build would take it for what it has made; it comes back when that fails. */
+async function rebuild(path: string, server: WebServer, host: Host): Promise<void> {
+  const aside = `${path}.former`;
+  if (existsSync(path)) renameSync(path, aside);
+  const script = join(host.source, 'scripts/build.mjs');
+  const { status, output } = await host.run(host.node, [script, 'native'], host.source);
+  const end = output.trimEnd().split('\n').slice(-outputLines).join('\n');
+  const fault = status === 0 ? await faultOf(path, server) : `building it failed:\n${end}`;
+  if (fault === null) {
+    rmSync(aside, { force: true });
+    return;
+  }
+  if (existsSync(aside)) renameSync(aside, path);
+  throw new InstallError(withRemedy(fault, server));
 }
 
 async function faultOf(path: string, server: WebServer): Promise<string | null> {

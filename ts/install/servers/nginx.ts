@@ -75,10 +75,16 @@ ${temporary.map((name) => `    ${name}_temp_path ${folder}/${name};\n`).join('')
     writeFileSync(`${folder}/nginx.conf`, text);
     const args = ['-t', '-q', '-e', 'stderr', '-p', folder, '-c', `${folder}/nginx.conf`];
     const { status, output } = await host.run('nginx', args);
-    return status === 0 ? null : output.trim();
+    return status === 0 ? null : faultIn(output, `${folder}/nginx.conf`);
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** What it says of a configuration that nobody else will see: without time, pid and that name. */
+function faultIn(output: string, file: string): string {
+  const [line = ''] = output.trim().split('\n');
+  return line.replace(/^.*?\[\w+\] \d+#\d+: /, '').replace(` in ${file}:1`, '');
 }
 
 /** @param dump What nginx -T prints: each file after a line with its name. */

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import t from 'tap';
+import { installing, kinds } from './behaviours/installing.ts';
+import { servers } from './servers/index.ts';
+import { PrivateHost } from './servers/private-host.ts';
+
+for (const server of kinds.filter(({ kind }) => servers.some((one) => one.kind === kind))) {
+  t.test(server.kind, async (t) => {
+    const host = await PrivateHost.create(t);
+    if (typeof host !== 'string') return installing(t, host, server);
+    t.comment(host);
+    t.pass('no namespaces here', { skip: 'they take root and a system that lets it' });
+  });
+}
