@@ -93,6 +93,7 @@ function add(config: ClassConfig, scope: ClassPlan['scope'], options: Options): 
     secretFile: gateway?.secretFile ?? null,
     allowSetuid: program.allowSetuid,
     fileLimit: limitOf(program.resourceLimits, 'nofile'),
+    places: Math.max(config.max, config.hosts.length) * config.concurrency,
     instances: config.max + (engines?.backends.length ?? 0),
     listen: publicAddress === null ? null : addressText(publicAddress),
     backlog: typeof options.listenQueueDepth === 'number' ? options.listenQueueDepth : 0,

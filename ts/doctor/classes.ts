@@ -50,8 +50,9 @@ export interface ClassPlan {
   allowSetuid: boolean;
   /** Of -limit nofile=N. */
   fileLimit: number | null;
-  /** The most processes there may be. */
+  /** The most processes there may be, and requests at once at all of them or its hosts. */
   instances: number;
+  places: number;
   /** unix:PATH or tcp:…; null = a socket of its own each. */
   listen: string | null;
   /** Of -listen-queue-depth; 0 = as the kernel has it. */

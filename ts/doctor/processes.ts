@@ -92,5 +92,6 @@ export function argument(words: readonly string[], option: string): string | nul
 }
 
 export function programName({ program, kind }: RunningProcess): string {
-  return program === null ? kind : basename(program);
+  if (program !== null) return basename(program);
+  return kind === 'launcher' ? 'usher-launcher' : kind;
 }

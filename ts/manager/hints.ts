@@ -2,7 +2,8 @@
 // What to do about each cause, for people.
 import type { Journey, JourneyCause } from '../control/messages.ts';
 
-type Hint = (journey: Journey) => string;
+type Told = Pick<Journey, 'setting'>;
+type Hint = (journey: Told) => string;
 
 const say =
   (text: string): Hint =>
@@ -76,15 +77,15 @@ const hints: Readonly<Record<JourneyCause, Hint>> = {
   other: say(''),
 };
 
-export function hintOf(cause: JourneyCause, journey: Journey): string {
+export function hintOf(cause: JourneyCause, journey: Told): string {
   return hints[cause](journey);
 }
 
-function userOf({ setting }: Journey): string {
+function userOf({ setting }: Told): string {
   return setting === null ? 'its user' : `user ${setting.user}`;
 }
 
-function listOf({ setting }: Journey): string {
+function listOf({ setting }: Told): string {
   const limits = setting?.limits ?? [];
   return limits.length === 0 ? '' : ` (it has ${limits.join(', ')})`;
 }

@@ -131,7 +131,7 @@ export function plan(changes: Partial<ClassPlan> = {}): ClassPlan {
     ...{ name: 'app', source: '/etc/nginx/nginx.conf:9', scope: 'static', protocol: 'fastcgi' },
     ...{ program: '/srv/app', cwd: '/srv', user: 'www-data', group: null },
     ...{ path: '/usr/bin:/bin', libraryPath: '', log: null, secretFile: null },
-    ...{ allowSetuid: false, fileLimit: null, instances: 4, listen: null, backlog: 0 },
+    ...{ allowSetuid: false, fileLimit: null, instances: 4, places: 4, listen: null, backlog: 0 },
     ...{ startsEngines: false, backends: [], authenticates: false, queueLimit: 1024 },
     ...changes,
   };
