@@ -66,6 +66,27 @@ AppClass loud -command "/bin/sh -c 'yes ${'y'.repeat(100)} & exec ${program}'" -
     await ready('steady', 1);
   });
 
+  await site.check('a manager that is stopped is told, by every kind of command', async (t) => {
+    const { manager } = await site.status();
+    process.kill(manager.pid, 'SIGSTOP');
+    try {
+      const patience = ['--answer-timeout', '0.5'];
+      for (const words of [
+        ['status', '--json'],
+        ['restart', 'steady'],
+        ['logs', 'steady'],
+      ]) {
+        const { status, output } = await ask(...words, ...patience);
+        t.equal(status, 1, words.join(' '));
+        t.match(output, /gave no answer within 0\.5 s: the manager is busy or stopped/);
+        if (words.includes('--json')) t.match(output, /^\{"error":\{"code":"timeout",/m);
+      }
+    } finally {
+      process.kill(manager.pid, 'SIGCONT');
+    }
+    t.match(await ask('status'), { status: 0 }, 'and then it answers again');
+  });
+
   await site.check('no line is lost where logs are moved away', async (t) => {
     await ready('counting', 1);
     // what was on its way to a manager that was killed before is lost

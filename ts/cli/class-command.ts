@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What commands that change one class have in common: CLASS, --no-wait, --timeout, what they print.
-import { type Command, InvalidArgumentError } from 'commander';
-import { ControlClient } from '../control/client.ts';
+import type { Command } from 'commander';
+import type { ControlClient } from '../control/client.ts';
 import type { ClassAsked, ClassChanged } from '../control/messages.ts';
 import type { Context } from './context.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from './options.ts';
-import { chooseManager } from './runtime-dir.ts';
+import { type ManagerOptions, parseSeconds, withExamples, withManagerOptions } from './options.ts';
+import { connectTo } from './runtime-dir.ts';
 import { printable } from './units.ts';
 
-interface ClassOptions extends CommonOptions {
+interface ClassOptions extends ManagerOptions {
   wait: boolean;
   /** Seconds. */
   timeout: number;
@@ -26,12 +26,12 @@ export interface ClassCommand {
 }
 
 export function addClassCommand(program: Command, context: Context, command: ClassCommand): void {
-  const added = withCommonOptions(program.command(`${command.name} <class>`))
+  const added = withManagerOptions(program.command(`${command.name} <class>`))
     .summary(command.summary)
     .option('--no-wait', 'return when it has begun')
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 120)
     .action(async (name: string, options: ClassOptions) => {
-      const client = new ControlClient(chooseManager(options.runtimeDir, context));
+      const client = connectTo(options, context);
       const request = { class: name, wait: options.wait };
       const changed = await command.ask(client, request, options.timeout * 1000);
       if (options.json) context.out(`${JSON.stringify({ ...changed, isDone: options.wait })}\n`);
@@ -39,12 +39,6 @@ export function addClassCommand(program: Command, context: Context, command: Cla
         context.out(`${printable(name)}: ${options.wait ? command.say(changed) : command.begun}\n`);
     });
   withExamples(added, command.examples);
-}
-
-export function parseSeconds(text: string): number {
-  const seconds = Number(text);
-  if (text.trim() !== '' && Number.isFinite(seconds) && seconds > 0) return seconds;
-  throw new InvalidArgumentError('expected a number of seconds above 0.');
 }
 
 /** "pid 4, pid 5", "none". */

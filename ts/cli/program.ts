@@ -2,7 +2,7 @@
 // The commands of `usher`, and from what happens to an exit code.
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { NoManagerError } from '../control/client.ts';
+import { NoManagerError, RequestFailedError } from '../control/client.ts';
 import { type Context, exitCodes, SilentExit, UsageError } from './context.ts';
 import { installed } from './installed.ts';
 
@@ -47,7 +47,7 @@ export async function runProgram(words: string[], context: Context): Promise<num
     await program.parseAsync(words, { from: 'user' });
     return exitCodes.done;
   } catch (error) {
-    return report(error, context);
+    return report(error, words, context);
   }
 }
 
@@ -59,7 +59,12 @@ export async function makeProgram(
     .description('Talks to the manager of FastCGI programs behind Apache httpd and nginx.')
     .version(packageVersion())
     .exitOverride()
-    .configureOutput({ writeOut: context.out, writeErr: context.err });
+    .configureOutput({
+      writeOut: context.out,
+      writeErr: context.err,
+      outputError: (text, write) => write(text.replace(/^error: /, 'usher: ')),
+    })
+    .showHelpAfterError('usher: --help, also after a command, says what is allowed');
   for (const load of loaders) (await load())(program, context);
   return program;
 }
@@ -70,19 +75,34 @@ function called(word = ''): Loader[] {
   return load === undefined ? Object.values(commands) : [load];
 }
 
-function report(error: unknown, context: Context): number {
+/** Tells people on standard error, and with --json programs on standard output. */
+function report(error: unknown, words: readonly string[], context: Context): number {
   if (error instanceof SilentExit) return error.exitCode;
-  if (error instanceof CommanderError) {
-    return error.exitCode === 0 ? exitCodes.done : exitCodes.usage; // it has printed its message
+  const isUsage = error instanceof CommanderError; // it has told people
+  if (isUsage && error.exitCode === 0) return exitCodes.done;
+  const message = error instanceof Error ? error.message : String(error);
+  if (!isUsage) context.err(`usher: ${message}\n`);
+  if (error instanceof NoManagerError) context.err(`usher: ${whereManagersAre}\n`);
+  const { code, exitCode } = kindOf(error);
+  if (words.includes('--json')) {
+    context.out(
+      `${JSON.stringify({ error: { code, message: message.replace(/^error: /, '') } })}\n`,
+    );
   }
-  context.err(`usher: ${error instanceof Error ? error.message : String(error)}\n`);
-  if (error instanceof UsageError) return exitCodes.usage;
-  if (!(error instanceof NoManagerError)) return exitCodes.failed;
-  context.err(
-    'usher: a manager is started by its web server, by "usher run FILE" or by systemd; ' +
-      'if it is elsewhere: --runtime-dir DIR\n',
-  );
-  return exitCodes.noManager;
+  return exitCode;
+}
+
+const whereManagersAre =
+  'a manager is started by its web server, by "usher run FILE" or by systemd; ' +
+  'if it is elsewhere: --runtime-dir DIR';
+
+function kindOf(error: unknown): { code: string; exitCode: number } {
+  if (error instanceof UsageError || error instanceof CommanderError) {
+    return { code: 'usage', exitCode: exitCodes.usage };
+  }
+  if (error instanceof NoManagerError) return { code: 'no-manager', exitCode: exitCodes.noManager };
+  const code = error instanceof RequestFailedError ? error.code : 'failed';
+  return { code, exitCode: exitCodes.failed };
 }
 
 function packageVersion(): string {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which manager a command means.
 import { join, resolve } from 'node:path';
+import { ControlClient } from '../control/client.ts';
 import { type Context, UsageError } from './context.ts';
 import type { ManagerFound } from './managers.ts';
+import type { ManagerOptions } from './options.ts';
 
 /** Where a manager is, or is to be. @param chosen Of --runtime-dir. */
 export function findRuntimeDir(chosen: string | undefined, context: Context): string {
@@ -11,12 +13,18 @@ export function findRuntimeDir(chosen: string | undefined, context: Context): st
   return defaultRuntimeDir(context);
 }
 
+/** To the manager that a command means. @throws UsageError where that is not clear. */
+export function connectTo(options: ManagerOptions, context: Context): ControlClient {
+  const timeoutMs = options.answerTimeout * 1000;
+  return new ControlClient(chooseManager(options.runtimeDir, context), { timeoutMs });
+}
+
 /**
  * The one manager that runs here, or that was chosen.
  * @param chosen Of --runtime-dir.
  * @throws UsageError with a list where several run.
  */
-export function chooseManager(chosen: string | undefined, context: Context): string {
+function chooseManager(chosen: string | undefined, context: Context): string {
   const managers = runningManagers(chosen, context);
   const [first, ...others] = managers;
   if (first === undefined) return findRuntimeDir(chosen, context);

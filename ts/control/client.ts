@@ -58,6 +58,11 @@ export class RequestFailedError extends Error {
   }
 }
 
+const advice = {
+  older: 'replace it by what is installed: usher upgrade',
+  newer: 'use the usher that was installed with it',
+};
+
 interface Answer {
   httpStatus: number;
   headers: IncomingHttpHeaders;
@@ -65,11 +70,13 @@ interface Answer {
 }
 
 export class ControlClient {
+  readonly runtimeDir: string;
   readonly socketPath: string;
   readonly #timeoutMs: number;
 
-  /** @param timeoutMs How long an answer may take. */
+  /** @param timeoutMs How long an answer may take, where nothing is waited for. */
   constructor(runtimeDir: string, { timeoutMs = 10_000 } = {}) {
+    this.runtimeDir = runtimeDir;
     this.socketPath = join(runtimeDir, controlSocketName);
     this.#timeoutMs = timeoutMs;
   }
@@ -81,13 +88,14 @@ export class ControlClient {
   async status(): Promise<Status> {
     const status = await this.#ask<Status>('GET', '/v1/status');
     if (status.schema === statusSchema) return status;
-    const text = `its status has schema ${status.schema}, ours ${statusSchema}`;
-    throw new RequestFailedError('version', `${this.socketPath}: another version: ${text}`);
+    const age = Number(status.schema) > statusSchema ? 'newer' : 'older';
+    const text = `its status has schema ${status.schema}, this usher reads ${statusSchema}`;
+    throw new RequestFailedError('version', `${this.#aged(age)} (${text}); ${advice[age]}`);
   }
 
   /** Resolves when so many instances are ready. @param timeoutMs How long that may take. */
   scale(request: ScaleAsked, timeoutMs: number): Promise<ClassChanged> {
-    return this.#ask<ClassChanged>('POST', '/v1/scale', request, timeoutMs);
+    return this.#askAndWait<ClassChanged>('/v1/scale', request, timeoutMs);
   }
 
   reload(): Promise<Reloaded> {
@@ -104,7 +112,7 @@ export class ControlClient {
 
   /** An instance for a request of our own; to be given back. */
   lend(request: LendAsked): Promise<Lent> {
-    return this.#ask<Lent>('POST', '/v1/lend', request, this.#timeoutMs + request.waitMs);
+    return this.#askAndWait<Lent>('/v1/lend', request, this.#timeoutMs + request.waitMs);
   }
 
   giveBack(request: GiveBackAsked): Promise<GiveBackAsked> {
@@ -143,12 +151,12 @@ export class ControlClient {
 
   /** Resolves when every instance has been replaced. @param timeoutMs How long that may take. */
   restart(request: ClassAsked, timeoutMs: number): Promise<ClassChanged> {
-    return this.#ask<ClassChanged>('POST', '/v1/restart', request, timeoutMs);
+    return this.#askAndWait<ClassChanged>('/v1/restart', request, timeoutMs);
   }
 
   /** Resolves when the class serves again. @param timeoutMs How long that may take. */
   retry(request: ClassAsked, timeoutMs: number): Promise<ClassChanged> {
-    return this.#ask<ClassChanged>('POST', '/v1/retry', request, timeoutMs);
+    return this.#askAndWait<ClassChanged>('/v1/retry', request, timeoutMs);
   }
 
   /** Changes who among a class's backends gets requests. */
@@ -204,6 +212,12 @@ export class ControlClient {
     return true;
   }
 
+  /** For what takes its time: a manager that says nothing at all is not waited for so long. */
+  async #askAndWait<Result>(path: string, body: object, timeoutMs: number): Promise<Result> {
+    await this.ping();
+    return this.#ask<Result>('POST', path, body, timeoutMs);
+  }
+
   async #ask<Result>(
     method: string,
     path: string,
@@ -227,12 +241,12 @@ export class ControlClient {
     if (api === apiVersion) return null;
     const version = String(headers[versionHeader] ?? '0.1.0 or older');
     const versions = `version ${version}, control API ${api}; this usher speaks ${apiVersion}`;
-    const what = `the manager at ${this.socketPath} is ${api < apiVersion ? 'older' : 'newer'}`;
-    const advice =
-      api < apiVersion
-        ? 'replace it by what is installed: usher upgrade'
-        : 'use the usher that was installed with it';
-    return `${what} (${versions}) and does not understand this; ${advice}`;
+    const age = api < apiVersion ? 'older' : 'newer';
+    return `${this.#aged(age)} (${versions}) and does not understand this; ${advice[age]}`;
+  }
+
+  #aged(age: 'older' | 'newer'): string {
+    return `the manager at ${this.socketPath} is ${age}`;
   }
 
   #parse(text: string): unknown {
@@ -285,10 +299,21 @@ export class ControlClient {
       return new RequestFailedError('forbidden', message, { cause: error });
     }
     if (error.name === 'AbortError' || error.name === 'TimeoutError') {
-      const message = `${this.socketPath} gave no answer within ${timeoutMs / 1000} s: the manager is busy or stopped; requests are served all the same`;
-      return new RequestFailedError('timeout', message, { cause: error });
+      return this.#silent(`gave no answer within ${timeoutMs / 1000} s`, error);
+    }
+    if (code === 'EAGAIN') return this.#silent('takes no more connections', error);
+    if (code === 'ECONNRESET' || code === 'EPIPE') {
+      const message = `the manager at ${this.socketPath} ended before it had answered: look at usher status, and try again`;
+      return new RequestFailedError('broken', message, { cause: error });
     }
     return this.#broken(error.message, error);
+  }
+
+  #silent(what: string, cause: Error): RequestFailedError {
+    const advice =
+      'requests are served all the same; one that hangs is replaced after 15 s; --answer-timeout SECONDS waits longer';
+    const message = `${this.socketPath} ${what}: the manager is busy or stopped; ${advice}`;
+    return new RequestFailedError('timeout', message, { cause });
   }
 
   /** null = that cannot be seen either. */
@@ -301,7 +326,7 @@ export class ControlClient {
   }
 
   #broken(what: string, cause?: unknown): RequestFailedError {
-    const message = `${this.socketPath} did not answer as a manager does: ${what}`;
+    const message = `${this.socketPath} did not answer as a manager does: ${what}; usher doctor tells what is there`;
     return new RequestFailedError('broken', message, { cause });
   }
 }

@@ -303,5 +303,8 @@ t.test('a manager of another version', async (t) => {
   const server = createHttpServer((_, response) => response.end(JSON.stringify(status)));
   server.listen(client.socketPath);
   t.teardown(() => server.close());
-  await t.rejects(client.status(), { code: 'version', message: /its status has schema 2, ours 1/ });
+  await t.rejects(client.status(), {
+    code: 'version',
+    message: /newer .its status has schema 2, this usher reads 1/,
+  });
 });

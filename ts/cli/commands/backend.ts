@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // usher backend: who among the servlet engines behind a class gets requests.
 import { type Command, InvalidArgumentError } from 'commander';
-import { ControlClient } from '../../control/client.ts';
 import type { Activation } from '../../control/messages.ts';
 import type { Context } from '../context.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { type ManagerOptions, withExamples, withManagerOptions } from '../options.ts';
+import { connectTo } from '../runtime-dir.ts';
 import { printable } from '../units.ts';
 
 export function addBackend(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('backend <class> <backend>'))
+  const command = withManagerOptions(program.command('backend <class> <backend>'))
     .summary('give a backend of a class requests, or none')
     .description(
       'ACTIVATION is active; disabled: only requests of sessions that live there; stopped: none. ' +
@@ -17,8 +16,8 @@ export function addBackend(program: Command, context: Context): void {
     )
     .argument('<activation>', 'active, disabled or stopped', parseActivation)
     .action(
-      async (name: string, backend: string, activation: Activation, options: CommonOptions) => {
-        const client = new ControlClient(chooseManager(options.runtimeDir, context));
+      async (name: string, backend: string, activation: Activation, options: ManagerOptions) => {
+        const client = connectTo(options, context);
         const changed = await client.backend({ class: name, backend, activation });
         if (options.json) context.out(`${JSON.stringify(changed)}\n`);
         else context.out(`${printable(name)}: ${printable(backend)} is ${activation}\n`);

@@ -4,30 +4,30 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { type Command, Option } from 'commander';
-import { ControlClient } from '../../control/client.ts';
+import type { ControlClient } from '../../control/client.ts';
 import { isLoopback, readListen } from '../../control/loopback.ts';
 import { answerReader, type Begun, errorAnswer } from '../../control/reader.ts';
 import { type Context, UsageError } from '../context.ts';
 import { installed } from '../installed.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { type ManagerOptions, withExamples, withManagerOptions } from '../options.ts';
+import { connectTo } from '../runtime-dir.ts';
 import { type User, unprivilegedUser } from '../unprivileged.ts';
 
-interface DashboardOptions extends CommonOptions {
+interface DashboardOptions extends ManagerOptions {
   listen: string;
   allowRemote?: true;
 }
 
 export function addDashboard(program: Command, context: Context): void {
   const listen = new Option('--listen <address:port>', 'where').default('127.0.0.1:8082');
-  const command = withCommonOptions(program.command('dashboard'))
+  const command = withManagerOptions(program.command('dashboard'))
     .summary('show classes, instances, charts and events as a web page, until Ctrl-C')
     .description('A read-only page. Started by root it serves as an unprivileged user.')
     .addOption(listen)
     .option('--allow-remote', 'let it listen where other machines come in: it asks for no password')
     .action(async (options: DashboardOptions) => {
       checkListen(options);
-      const client = new ControlClient(chooseManager(options.runtimeDir, context));
+      const client = connectTo(options, context);
       await client.ping();
       const user = context.uid === 0 ? unprivilegedUser() : null;
       const { child, begun } = start(client, options, user);

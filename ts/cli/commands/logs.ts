@@ -2,15 +2,15 @@
 // usher logs: what programs of a class wrote to stdout and stderr.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, InvalidArgumentError } from 'commander';
-import { ControlClient, NoManagerError, RequestFailedError } from '../../control/client.ts';
+import { type ControlClient, NoManagerError, RequestFailedError } from '../../control/client.ts';
 import type { ClassOutput, OutputLine } from '../../control/messages.ts';
 import { type Context, UsageError } from '../context.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
+import { type ManagerOptions, withExamples, withManagerOptions } from '../options.ts';
 import { type Paint, paintFor } from '../paint.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { connectTo } from '../runtime-dir.ts';
 import { printable } from '../units.ts';
 
-interface LogsOptions extends CommonOptions {
+interface LogsOptions extends ManagerOptions {
   follow?: true;
   lines: number;
   since?: string;
@@ -24,7 +24,7 @@ const ABSENT_MS = 30_000;
 const RETRY_MS = 200;
 
 export function addLogs(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('logs <class>'))
+  const command = withManagerOptions(program.command('logs <class>'))
     .summary('show what programs of a class wrote to stdout and stderr')
     .description(
       'Shows the last lines that the manager keeps of each class (1,000 lines, 128 kB). All lines are in ' +
@@ -35,7 +35,7 @@ export function addLogs(program: Command, context: Context): void {
     .option('--since <time>', 'not older: 10s, 5m, 2h, 1d, or a time such as 2025-01-31T14:00')
     .action(async (name: string, options: LogsOptions) => {
       const sinceMs = options.since === undefined ? 0 : parseTime(options.since, context.now());
-      const client = new ControlClient(chooseManager(options.runtimeDir, context));
+      const client = connectTo(options, context);
       const output = await client.logs({ class: name, after: 0, lines: LINES_MAX, waitMs: 0 });
       const recent = output.lines.filter(({ at }) => Date.parse(at) >= sinceMs);
       const from = Math.max(0, recent.length - options.lines);

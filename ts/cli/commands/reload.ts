@@ -2,17 +2,16 @@
 // usher reload: what was changed in the configuration of web servers and in usher.conf, taken over now.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { ControlClient } from '../../control/client.ts';
+import type { ControlClient } from '../../control/client.ts';
 import type { ServerStatus, Status } from '../../control/messages.ts';
 import { checkFile } from '../check-file.ts';
-import { parseSeconds } from '../class-command.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { type ManagerOptions, parseSeconds, withExamples, withManagerOptions } from '../options.ts';
+import { connectTo } from '../runtime-dir.ts';
 import { printable } from '../units.ts';
 import { type MasterFound, reloadWith } from '../web-server.ts';
 
-interface ReloadOptions extends CommonOptions {
+interface ReloadOptions extends ManagerOptions {
   wait: boolean;
   /** Seconds. */
   timeout: number;
@@ -35,7 +34,7 @@ const POLL_MS = 100;
 const UP_TO_DATE_MS = 500;
 
 export function addReload(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('reload'))
+  const command = withManagerOptions(program.command('reload'))
     .summary('take over changed configurations: of the web servers and of usher.conf')
     .description(
       'Checks the configuration of each registered web server with its own program and has its master ' +
@@ -45,8 +44,8 @@ export function addReload(program: Command, context: Context): void {
     .option('--no-wait', 'do not wait until the servers have registered anew')
     .option('--timeout <seconds>', 'for each server to register anew', parseSeconds, 30)
     .action(async (options: ReloadOptions) => {
-      const runtimeDir = chooseManager(options.runtimeDir, context);
-      const client = new ControlClient(runtimeDir);
+      const client = connectTo(options, context);
+      const { runtimeDir } = client;
       const before = await client.status();
       const { configuration } = before.manager;
       if (configuration !== null) await checkFile(configuration, context);
@@ -122,7 +121,7 @@ function compare(before: Status, after: Status): Changes {
 
 function report(
   done: { configuration: string | null; servers: ServerReload[]; changes: Changes },
-  { json }: CommonOptions,
+  { json }: ManagerOptions,
   context: Context,
 ): void {
   if (json) {

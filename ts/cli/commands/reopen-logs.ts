@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // usher reopen-logs: after somebody has moved the log away.
 import type { Command } from 'commander';
-import { ControlClient } from '../../control/client.ts';
 import type { Context } from '../context.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { type ManagerOptions, withExamples, withManagerOptions } from '../options.ts';
+import { connectTo } from '../runtime-dir.ts';
 import { printable } from '../units.ts';
 
 export function addReopenLogs(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('reopen-logs'))
+  const command = withManagerOptions(program.command('reopen-logs'))
     .summary('begin the log anew, after it was moved away')
     .description(
       'For logrotate: launcher and manager go on in a new file of the old name; no line is lost. ' +
         'SIGUSR1 to either of them does the same. Files of -log are begun anew by themselves.',
     )
-    .action(async (options: CommonOptions) => {
-      const client = new ControlClient(chooseManager(options.runtimeDir, context));
+    .action(async (options: ManagerOptions) => {
+      const client = connectTo(options, context);
       const reopened = await client.reopenLogs();
       if (options.json) context.out(`${JSON.stringify(reopened)}\n`);
       else if (reopened.log !== null) context.out(`${printable(reopened.log)}: begun anew\n`);

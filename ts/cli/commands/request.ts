@@ -4,19 +4,17 @@ import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { ControlClient } from '../../control/client.ts';
 import type { ClassStatus, Lent } from '../../control/messages.ts';
 import { askAjp, forwardRequest } from '../ask/ajp.ts';
 import { askFastCgi, paramsOf } from '../ask/fastcgi.ts';
 import { type Answer, NoAnswerError, type Question } from '../ask/question.ts';
-import { parseSeconds } from '../class-command.ts';
 import { type Context, UsageError } from '../context.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
+import { type ManagerOptions, parseSeconds, withExamples, withManagerOptions } from '../options.ts';
 import { type Paint, paintFor } from '../paint.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { connectTo } from '../runtime-dir.ts';
 import { printable, showBytes, showDuration } from '../units.ts';
 
-interface RequestOptions extends CommonOptions {
+interface RequestOptions extends ManagerOptions {
   method?: string;
   data?: string;
   header: [string, string][];
@@ -38,7 +36,7 @@ interface Target {
 }
 
 export function addRequest(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('request'))
+  const command = withManagerOptions(program.command('request'))
     .argument('<class>', 'name or path as configured')
     .argument('<uri>', 'path, and a query behind a question mark')
     .summary('ask one instance of a class, as a web server does')
@@ -67,8 +65,8 @@ export function addRequest(program: Command, context: Context): void {
     )
     .action(async (name: string, uri: string, options: RequestOptions) => {
       if (!uri.startsWith('/')) throw new UsageError(`${uri}: expected a path that begins with /`);
-      const runtimeDir = chooseManager(options.runtimeDir, context);
-      const client = new ControlClient(runtimeDir);
+      const client = connectTo(options, context);
+      const { runtimeDir } = client;
       const status = await client.status();
       const known = status.classes.find((one) => one.name === name);
       const question = questionOf(uri, options);

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // usher scale: how many instances a class has, whatever its policy thinks.
 import { type Command, InvalidArgumentError } from 'commander';
-import { ControlClient } from '../../control/client.ts';
-import { parseSeconds, showPids } from '../class-command.ts';
+import { showPids } from '../class-command.ts';
 import { type Context, UsageError } from '../context.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { type ManagerOptions, parseSeconds, withExamples, withManagerOptions } from '../options.ts';
+import { connectTo } from '../runtime-dir.ts';
 import { printable } from '../units.ts';
 
-interface ScaleOptions extends CommonOptions {
+interface ScaleOptions extends ManagerOptions {
   reset?: true;
   wait: boolean;
   /** Seconds. */
@@ -16,7 +15,7 @@ interface ScaleOptions extends CommonOptions {
 }
 
 export function addScale(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('scale <class>'))
+  const command = withManagerOptions(program.command('scale <class>'))
     .summary('give a class a fixed number of instances')
     .description(
       'From now on the class has so many instances: no more under load, no fewer when idle, whatever ' +
@@ -30,7 +29,7 @@ export function addScale(program: Command, context: Context): void {
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 120)
     .action(async (name: string, count: number | undefined, options: ScaleOptions) => {
       const instances = wantedOf(count, options);
-      const client = new ControlClient(chooseManager(options.runtimeDir, context));
+      const client = connectTo(options, context);
       const { wait, timeout } = options;
       const changed = await client.scale({ class: name, instances, wait }, timeout * 1000);
       if (options.json) {

@@ -3,10 +3,9 @@
 // does it, so that the command line loads no bundler.
 import { extname, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { parseSeconds } from '../class-command.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
 import { installed } from '../installed.ts';
-import { withExamples } from '../options.ts';
+import { parseSeconds, withExamples } from '../options.ts';
 import { showBytes } from '../units.ts';
 
 interface SnapshotOptions {

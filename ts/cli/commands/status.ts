@@ -5,22 +5,22 @@ import type { Command } from 'commander';
 import { ControlClient } from '../../control/client.ts';
 import type { Context } from '../context.ts';
 import type { ManagerFound } from '../managers.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
+import { type ManagerOptions, withExamples, withManagerOptions } from '../options.ts';
 import { paintFor } from '../paint.ts';
-import { chooseManager, runningManagers } from '../runtime-dir.ts';
+import { connectTo, runningManagers } from '../runtime-dir.ts';
 import { showSince, showTable } from '../units.ts';
 
 export function addStatus(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('status'))
+  const command = withManagerOptions(program.command('status'))
     .summary('show servers, classes, instances and the last failures')
     .description(
       'Shows what the manager runs. WANTED is what the policy wants, with "!" what usher scale said. ' +
         'Where several managers run and none is chosen, they are listed.',
     )
-    .action(async (options: CommonOptions) => {
+    .action(async (options: ManagerOptions) => {
       const managers = runningManagers(options.runtimeDir, context);
       if (managers.length > 1) return listManagers(managers, options, context);
-      const client = new ControlClient(chooseManager(options.runtimeDir, context));
+      const client = connectTo(options, context);
       const asked = client.status();
       const [status, { showStatus }] = await Promise.all([asked, import('../status-text.ts')]);
       if (options.json) context.out(`${JSON.stringify(status, null, 2)}\n`);
@@ -35,7 +35,7 @@ export function addStatus(program: Command, context: Context): void {
 
 async function listManagers(
   managers: ManagerFound[],
-  { json }: CommonOptions,
+  { json }: ManagerOptions,
   context: Context,
 ): Promise<void> {
   const found = await Promise.all(managers.map((one) => describe(one, context)));

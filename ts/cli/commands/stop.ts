@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // usher stop: ends every instance, the manager and its launcher.
 import type { Command } from 'commander';
-import { ControlClient } from '../../control/client.ts';
-import { parseSeconds } from '../class-command.ts';
 import type { Context } from '../context.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { type ManagerOptions, parseSeconds, withExamples, withManagerOptions } from '../options.ts';
+import { connectTo } from '../runtime-dir.ts';
 
-interface StopOptions extends CommonOptions {
+interface StopOptions extends ManagerOptions {
   force: boolean;
   wait: boolean;
   /** Seconds. */
@@ -15,13 +13,13 @@ interface StopOptions extends CommonOptions {
 }
 
 export function addStop(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('stop'))
+  const command = withManagerOptions(program.command('stop'))
     .summary('stop the manager and everything it runs')
     .option('--force', 'kill at once: do not let requests end', false)
     .option('--no-wait', 'return when stopping has begun')
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 60)
     .action(async (options: StopOptions) => {
-      const client = new ControlClient(chooseManager(options.runtimeDir, context));
+      const client = connectTo(options, context);
       const stopping = await client.stop({ force: options.force });
       if (options.wait) await client.gone(options.timeout * 1000);
       if (options.json) {

@@ -2,16 +2,16 @@
 // usher top: status, live.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, InvalidArgumentError } from 'commander';
-import { ControlClient } from '../../control/client.ts';
+import type { ControlClient } from '../../control/client.ts';
 import type { Status } from '../../control/messages.ts';
 import { type Context, exitCodes, SilentExit } from '../context.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
+import { type ManagerOptions, withExamples, withManagerOptions } from '../options.ts';
 import { paintFor, plain } from '../paint.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { connectTo } from '../runtime-dir.ts';
 import type { Terminal } from '../terminal.ts';
 import { drawTop, pressKey, ratesOf, type Sample, startTop, type TopState } from '../top-view.ts';
 
-interface TopOptions extends CommonOptions {
+interface TopOptions extends ManagerOptions {
   once?: true;
   /** Seconds. */
   delay: number;
@@ -21,7 +21,7 @@ interface TopOptions extends CommonOptions {
 const PAGE = { columns: 100, rows: Number.POSITIVE_INFINITY };
 
 export function addTop(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('top'))
+  const command = withManagerOptions(program.command('top'))
     .summary('show classes live: load, waiting requests, instances')
     .description(
       'Keys: up and down (or k and j) choose a class, Enter shows its details, n r b w m f sort by name, ' +
@@ -31,7 +31,7 @@ export function addTop(program: Command, context: Context): void {
     .option('--once', 'print one snapshot and end')
     .option('-d, --delay <seconds>', 'between two looks', parseDelay, 1)
     .action(async (options: TopOptions) => {
-      const client = new ControlClient(chooseManager(options.runtimeDir, context));
+      const client = connectTo(options, context);
       const { terminal } = context;
       if (options.once || options.json || terminal === null) await once(client, options, context);
       else await live(client, terminal, options, context);

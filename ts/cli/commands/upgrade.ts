@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // usher upgrade: launcher and manager begin anew with what is installed now; programs go on.
 import type { Command } from 'commander';
-import { ControlClient } from '../../control/client.ts';
-import { parseSeconds } from '../class-command.ts';
-import { type Context, exitCodes, SilentExit } from '../context.ts';
+import type { Context } from '../context.ts';
 import { installed } from '../installed.ts';
-import { type CommonOptions, withCommonOptions, withExamples } from '../options.ts';
-import { chooseManager } from '../runtime-dir.ts';
+import { type ManagerOptions, parseSeconds, withExamples, withManagerOptions } from '../options.ts';
+import { connectTo } from '../runtime-dir.ts';
 
-interface UpgradeOptions extends CommonOptions {
+interface UpgradeOptions extends ManagerOptions {
   /** Seconds. */
   timeout: number;
 }
 
 export function addUpgrade(program: Command, context: Context): void {
-  const command = withCommonOptions(program.command('upgrade'))
+  const command = withManagerOptions(program.command('upgrade'))
     .summary('replace launcher and manager by what is installed now; programs go on')
     .option('--timeout <seconds>', 'give up waiting after this time', parseSeconds, 30)
     .action(async (options: UpgradeOptions) => {
-      const client = new ControlClient(chooseManager(options.runtimeDir, context));
+      const client = connectTo(options, context);
       const request = { layoutVersion: await installedLayout(context) };
       const { before, after } = await client.upgrade(request, options.timeout * 1000);
       if (options.json) context.out(`${JSON.stringify({ before, after })}\n`);
@@ -34,6 +32,8 @@ export function addUpgrade(program: Command, context: Context): void {
 async function installedLayout(context: Context): Promise<number> {
   const usherd = installed('bin/usherd');
   const { exitCode, output } = await context.capture(process.execPath, [usherd, '--layout']);
-  if (exitCode !== 0) throw new SilentExit(exitCodes.failed);
+  if (exitCode !== 0) {
+    throw new Error(`${usherd} --layout ended with ${exitCode}: usher doctor tells what is wrong`);
+  }
   return Number(output);
 }

@@ -11,10 +11,9 @@ export interface Run {
   err: string;
 }
 
-/** One command line, without a terminal, on a host where no other manager runs. */
-export async function usher(words: string[], changes: Partial<Context> = {}): Promise<Run> {
-  const run: Run = { exitCode: -1, out: '', err: '' };
-  run.exitCode = await runProgram(words, {
+/** Without a terminal, on a host where no other manager runs; what is printed goes to `run`. */
+export function contextFor(run: Run, changes: Partial<Context> = {}): Context {
+  return {
     out: (text) => {
       run.out += typeof text === 'string' ? text : Buffer.from(text).toString('utf8');
     },
@@ -31,6 +30,11 @@ export async function usher(words: string[], changes: Partial<Context> = {}): Pr
     foreground: async () => ({ exitCode: 0 }),
     capture: async () => ({ exitCode: 0, output: '{"classes":0}' }),
     ...changes,
-  });
+  };
+}
+
+export async function usher(words: string[], changes: Partial<Context> = {}): Promise<Run> {
+  const run: Run = { exitCode: -1, out: '', err: '' };
+  run.exitCode = await runProgram(words, contextFor(run, changes));
   return run;
 }
