@@ -120,17 +120,24 @@ export abstract class Exchange {
     if (this.#state === 'answering') this.sendNow();
   }
 
-  /** The answer is whole; `last` goes out before. The body of the request need not have been read. */
-  end(last?: Buffer): void {
+  /** The answer is whole; `last` goes out before, a text as UTF-8. The body of the request need not have
+   * been read. */
+  end(last?: Buffer | string): void {
     if (this.#state === 'over') return;
     if (this.#state !== 'answering') throw new Error('an answer begins with its head');
-    const rest = last === undefined || last.length === 0 || this.#isBodiless ? null : last;
-    this.#over(() => this.sendEnd(rest));
+    this.#close();
+    if (last === undefined || last.length === 0 || this.#isBodiless) this.sendEnd(null);
+    else if (typeof last === 'string') this.sendTextEnd(last);
+    else this.sendEnd(last);
+    this.#tellOver();
   }
 
   /** The answer cannot become whole: the peer gets to know that, as far as the protocol can say it. */
   breakOff(): void {
-    if (this.#state !== 'over') this.#over(() => this.sendBreak());
+    if (this.#state === 'over') return;
+    this.#close();
+    this.sendBreak();
+    this.#tellOver();
   }
 
   /** An answer of ours where none has begun; else breakOff(). */
@@ -167,7 +174,8 @@ export abstract class Exchange {
   abort(reason: Error): void {
     if (this.#state === 'over') return;
     const listener = this.#listener;
-    this.#over(() => undefined);
+    this.#close();
+    this.#tellOver();
     listener?.onAbort(reason);
   }
 
@@ -186,6 +194,11 @@ export abstract class Exchange {
   protected abstract sendEnd(last: Buffer | null): void;
   protected abstract sendBreak(): void;
 
+  /** sendEnd() of a text, not empty, which goes as UTF-8. */
+  protected sendTextEnd(text: string): void {
+    this.sendEnd(Buffer.from(text));
+  }
+
   /** For the events of a listener; null when the exchange is not open or over. */
   protected get listener(): ExchangeListener | null {
     return this.#listener;
@@ -196,10 +209,12 @@ export abstract class Exchange {
     return this.#refusal;
   }
 
-  #over(send: () => void): void {
+  #close(): void {
     this.#state = 'over';
     this.#listener = null;
-    send();
+  }
+
+  #tellOver(): void {
     const call = this.#onOver;
     this.#onOver = null;
     call?.();

@@ -16,18 +16,18 @@ interface Internals {
   _server: Server | null;
 }
 
-type Take = (bytes: Buffer) => void;
+export type Take = (bytes: Buffer) => void;
 
 class SharingSocket extends Socket {
   onBytes: Take = () => undefined;
+  lends = false;
 
   constructor(options: SocketConstructorOpts | { handle: object; allowHalfOpen: boolean }) {
     const onread = {
       buffer: shared,
       callback: (length: number) => {
-        const bytes = Buffer.allocUnsafe(length);
-        shared.copy(bytes, 0, 0, length);
-        this.onBytes(bytes);
+        const bytes = shared.subarray(0, length);
+        this.onBytes(this.lends ? bytes : Buffer.from(bytes));
         return true;
       },
     };
@@ -64,9 +64,20 @@ export function inherited(fd: number): Socket {
   return new SharingSocket({ fd, readable: true, writable: true });
 }
 
+/** Bytes given to its write() are in the kernel once its writableLength is 0: they may be written over. */
+export function copiesAtOnce(socket: Duplex): boolean {
+  return socket instanceof SharingSocket;
+}
+
 /** Any socket. @param take Gets bytes that nobody writes to again. */
 export function readFrom(socket: Duplex, take: Take): void {
   if (socket instanceof SharingSocket) socket.onBytes = take;
   else socket.on('data', take);
   socket.resume();
+}
+
+/** Any socket. @param take Gets bytes that others are written over as soon as it returns. */
+export function borrowFrom(socket: Duplex, take: Take): void {
+  if (socket instanceof SharingSocket) socket.lends = true;
+  readFrom(socket, take);
 }

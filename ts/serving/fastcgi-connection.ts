@@ -10,11 +10,12 @@ import {
   stdoutRecords,
 } from '../protocols/fastcgi/index.ts';
 import type { ProtocolError } from '../protocols/protocol-error.ts';
+import { borrowFrom } from './accepted-socket.ts';
 import { COPY_BYTES_MAX, ServerConnection } from './server-connection.ts';
 
 /** What is done with one request. Nothing is called after end() or breakOff(). */
 export interface RequestHandler {
-  /** A view of what was received, never written to again: it may be kept. */
+  /** Nobody writes to them again: they may be kept. */
   onBody(bytes: Buffer): void;
   onBodyEnd(): void;
   /** Nobody wants the answer any more. end() or breakOff() still has to be called, when what was started
@@ -36,8 +37,9 @@ export interface ServedRequest {
   report(line: string): void;
   /** The answer is whole. `status`: what the program exited with. */
   end(status?: number): void;
-  /** The whole answer at once: its head, bytes as Latin-1 characters, and its body. */
-  answer(head: string, body: Buffer | null): void;
+  /** The whole answer at once: its head, bytes as Latin-1 characters, and its body, or a text that goes as
+   * UTF-8. */
+  answer(head: string, body: Buffer | string | null): void;
   /** The answer is not whole and cannot become so: the connection ends without an end of the request,
    * by which the web server knows. */
   breakOff(): void;
@@ -68,12 +70,12 @@ export class FastcgiConnection extends ServerConnection {
   #isFlooded = false;
 
   constructor(socket: Socket, events: FastcgiConnectionEvents) {
-    super(socket);
+    super(socket, borrowFrom);
     this.#events = events;
     this.#decoder = new FastcgiDecoder(
       {
         onRequest: (head) => this.#onRequest(head),
-        onBody: (_id, bytes) => this.#handler?.onBody(bytes),
+        onBody: (_id, bytes) => this.#handler?.onBody(Buffer.from(bytes)),
         onBodyEnd: () => this.#handler?.onBodyEnd(),
         onAbort: () => this.#abort(),
         onReply: (bytes, isLast) => this.#reply(bytes, isLast),
@@ -146,6 +148,12 @@ export class FastcgiConnection extends ServerConnection {
     return this.send(record);
   }
 
+  /** @internal the whole answer, a small one */
+  answered(request: Served, head: string, body: Buffer | string | null): void {
+    if (this.#current !== request) return;
+    this.ended(request, answerInOne(request.head.id, head, body, this.room));
+  }
+
   /** @internal `request` is over. @param last the end of its answer; null: it breaks off */
   ended(request: Served, last: Buffer | null): void {
     if (this.#current !== request) return;
@@ -193,15 +201,16 @@ class Served implements ServedRequest {
     this.#connection.ended(this, endRecords(this.head.id, status));
   }
 
-  answer(head: string, body: Buffer | null): void {
+  answer(head: string, body: Buffer | string | null): void {
     if (this.#isOver) return;
-    if (!this.isAborted && head.length + (body?.length ?? 0) <= COPY_BYTES_MAX) {
+    const bodyBytes = body === null ? 0 : Buffer.byteLength(body);
+    if (!this.isAborted && head.length + bodyBytes <= COPY_BYTES_MAX) {
       this.#isOver = true;
-      this.#connection.ended(this, answerInOne(this.head.id, head, body));
+      this.#connection.answered(this, head, body);
       return;
     }
     this.write(Buffer.from(head, 'latin1'));
-    if (body !== null) this.write(body);
+    if (body !== null) this.write(typeof body === 'string' ? Buffer.from(body) : body);
     this.end();
   }
 

@@ -4,7 +4,7 @@
 // the connection ends. What the bytes mean is the protocol's, in the classes that extend this one.
 import type { Socket } from 'node:net';
 import { ProtocolError } from '../protocols/protocol-error.ts';
-import { readFrom } from './accepted-socket.ts';
+import { copiesAtOnce, readFrom, type Take } from './accepted-socket.ts';
 
 /** Waiting to be written: beyond this send() says false. */
 const OUTPUT_BYTES_MAX = 256 << 10;
@@ -21,20 +21,27 @@ const LINGER_MS = 30_000;
 /** And one that has just been opened, for its first request. */
 const FIRST_REQUEST_MS = 1000;
 
+/** Small answers are made in here, each over the one before: memory that is taken anew costs more than all
+ * that is written to it. */
+const ROOM_BYTES = COPY_BYTES_MAX + 256;
+let room = Buffer.allocUnsafeSlow(ROOM_BYTES);
+
 /** Its socket: allowHalfOpen. */
 export abstract class ServerConnection {
   readonly #socket: Socket;
   #out: Buffer[] = [];
   #outBytes = 0;
+  #isInRoom = false;
   #flushIsDue = false;
   #needsDrain = false;
   #isClosing = false;
   #isFinished = false;
   #look: NodeJS.Timeout | null = null;
 
-  protected constructor(socket: Socket) {
+  /** @param read borrowFrom, where onData keeps nothing of what it gets. */
+  protected constructor(socket: Socket, read: (socket: Socket, take: Take) => void = readFrom) {
     this.#socket = socket;
-    readFrom(socket, (chunk) => this.#onData(chunk));
+    read(socket, (chunk) => this.#onData(chunk));
     socket.on('drain', () => this.#onDrain());
     socket.on('error', () => undefined); // 'close' follows
     socket.on('end', () => this.onPeerEnd());
@@ -116,10 +123,24 @@ export abstract class ServerConnection {
     this.#outBytes += bytes.length;
   }
 
+  /** For what goes to queue() and out with flush(), ready() or finish(), all in one go. */
+  protected get room(): Buffer | null {
+    if (!copiesAtOnce(this.#socket)) return null;
+    this.#isInRoom = true;
+    return room;
+  }
+
   /** What was sent goes out now. */
   protected flush(): void {
+    if (this.#out.length === 0 || this.#socket.destroyed) return;
+    this.#writeOut();
+    if (!this.#isInRoom) return;
+    this.#isInRoom = false;
+    if (this.#socket.writableLength > 0) room = Buffer.allocUnsafeSlow(ROOM_BYTES);
+  }
+
+  #writeOut(): void {
     const out = this.#out;
-    if (out.length === 0 || this.#socket.destroyed) return;
     const bytes = this.#outBytes;
     this.#out = [];
     this.#outBytes = 0;

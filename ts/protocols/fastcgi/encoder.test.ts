@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap';
 import {
+  ANSWER_RECORDS_BYTES,
+  answerInOne,
   answerRecords,
   endRecords,
   endWithoutOutput,
@@ -53,6 +55,25 @@ t.test('ends', async (t) => {
   t.equal(
     hex(answerRecords(1, Buffer.from('ok'))),
     '0106000100020000' + '6f6b' + '0106000100000000' + '0103000100080000' + '0000000000000000',
+  );
+});
+
+t.test('an answer of head and body', async (t) => {
+  const whole = (output: string) => answerRecords(5, Buffer.from(output, 'latin1'));
+  const utf8 = Buffer.from('ä €').toString('latin1');
+  t.ok(answerInOne(5, 'h\xe4', Buffer.from('body')).equals(whole('h\xe4body')));
+  t.ok(answerInOne(5, 'h\xe4', 'body').equals(whole('h\xe4body')));
+  t.ok(answerInOne(5, 'h', 'ä €').equals(whole(`h${utf8}`)), 'a text goes as UTF-8');
+  t.ok(answerInOne(5, 'head', null).equals(whole('head')));
+
+  const room = Buffer.alloc(ANSWER_RECORDS_BYTES + 5, '#');
+  const bytes = answerInOne(5, 'h', 'body', room);
+  t.ok(bytes.equals(whole('hbody')));
+  t.equal(bytes.buffer, room.buffer, 'in the room that was given');
+  t.not(
+    answerInOne(5, 'h', 'bodies', room).buffer,
+    room.buffer,
+    'or in its own, if that is too small',
   );
 });
 

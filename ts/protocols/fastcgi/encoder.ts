@@ -51,14 +51,34 @@ export function answerRecords(id: number, output: Buffer): Buffer {
   return Buffer.concat(records);
 }
 
-/** The same, its head as Latin-1 characters. Head and body are 65535 bytes at most. */
-export function answerInOne(id: number, head: string, body: Buffer | null): Buffer {
-  const length = head.length + (body?.length ?? 0);
+/** What answerInOne() adds to head and body. */
+export const ANSWER_RECORDS_BYTES = 3 * HEADER_BYTES + END_REQUEST_BYTES;
+
+/**
+ * The same, its head as Latin-1 characters, its body as bytes or as a text that goes as UTF-8. Head and
+ * body are 65535 bytes at most.
+ * @param room Where to write it, when there is enough.
+ */
+export function answerInOne(
+  id: number,
+  head: string,
+  body: Buffer | string | null,
+  room?: Buffer | null,
+): Buffer {
+  const bodyBytes = body === null ? 0 : Buffer.byteLength(body);
+  const length = head.length + bodyBytes;
+  const total = length + ANSWER_RECORDS_BYTES;
+  const bytes = room && total <= room.length ? room.subarray(0, total) : Buffer.allocUnsafe(total);
   const end = HEADER_BYTES + length;
-  const bytes = Buffer.allocUnsafe(end + 2 * HEADER_BYTES + END_REQUEST_BYTES);
+  const bodyAt = HEADER_BYTES + head.length;
   writeHeader(bytes, 0, recordType.stdout, id, length);
   bytes.write(head, HEADER_BYTES, 'latin1');
-  body?.copy(bytes, HEADER_BYTES + head.length);
+  if (typeof body === 'string') {
+    // As many bytes as characters: they are ASCII, and latin1 is the faster way to write that.
+    bytes.write(body, bodyAt, bodyBytes === body.length ? 'latin1' : 'utf8');
+  } else {
+    body?.copy(bytes, bodyAt);
+  }
   writeHeader(bytes, end, recordType.stdout, id, 0);
   writeEnd(bytes, end + HEADER_BYTES, id, 0, protocolStatus.requestComplete);
   return bytes;

@@ -4,12 +4,11 @@
 import { ProtocolError } from '../protocol-error.ts';
 
 export function encodePairs(pairs: Iterable<readonly [name: string, value: string]>): Buffer {
-  const parts: Buffer[] = [];
+  let text = '';
   for (const [name, value] of pairs) {
-    const texts = Buffer.from(name + value, 'latin1');
-    parts.push(encodeLength(name.length), encodeLength(value.length), texts);
+    text += encodeLength(name.length) + encodeLength(value.length) + name + value;
   }
-  return Buffer.concat(parts);
+  return Buffer.from(text, 'latin1');
 }
 
 /** Of four bytes. @param begin Where the pair begins. */
@@ -18,11 +17,11 @@ export function readLength(bytes: Buffer, at: number, begin: number): number {
   return bytes.readUInt32BE(at) & 0x7fffffff;
 }
 
-function encodeLength(length: number): Buffer {
-  if (length <= 127) return Buffer.of(length);
-  const bytes = Buffer.allocUnsafe(4);
-  bytes.writeUInt32BE((length | 0x80000000) >>> 0);
-  return bytes;
+/** As characters. */
+function encodeLength(length: number): string {
+  if (length <= 127) return String.fromCharCode(length);
+  const [first, ...rest] = [24, 16, 8, 0].map((shift) => (length >>> shift) & 255);
+  return String.fromCharCode((first as number) | 128, ...rest);
 }
 
 export function cutShort(begin: number, end: number): ProtocolError {

@@ -46,7 +46,7 @@ export interface FastcgiLimits {
  *   endRecords(id, status, protocol): Buffer ends stdout, then FCGI_END_REQUEST
  *   endWithoutOutput(id, protocol): Buffer   FCGI_END_REQUEST alone, to turn a request down
  *   answerRecords(id, bytes): Buffer         a whole small answer with its end, in one piece
- *   answerInOne(id, head, body): Buffer      the same, its head as text
+ *   answerInOne(id, head, body): Buffer      the same, its head as text, its body as text or bytes
  */
 export interface FastcgiServer {
   /** Any piece of the stream. Throws ProtocolError; nothing may follow then. */

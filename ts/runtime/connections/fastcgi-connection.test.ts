@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Answer, TestClient } from '../../gateways/testing/client.ts';
+import { answerRecords } from '../../protocols/fastcgi/index.ts';
 import {
   abort,
   begin,
@@ -13,7 +14,7 @@ import {
   request,
   stdin,
 } from '../../protocols/fastcgi/testing/web-server.ts';
-import type { Servlet } from '../exchange.ts';
+import type { Exchange, Servlet } from '../exchange.ts';
 import type { RequestMetadata } from '../metadata.ts';
 import { type Listener, listen } from './listener.ts';
 import { answer, directory, echo, eventually, Kept, mirror, Opened } from './testing/servlets.ts';
@@ -72,6 +73,53 @@ t.test('a small answer is one write', async (t) => {
   socket.write(request(1, get));
   const [chunk] = (await once(socket, 'data')) as [Buffer];
   t.equal(chunk.readUInt8(chunk.length - 15), 3, 'the end of the request is in the first read');
+});
+
+t.test('small answers to a peer that reads none of them yet', async (t) => {
+  const page = (number: number) => `${number} `.repeat(2000);
+  const pages = (exchange: Exchange) => {
+    exchange.open({ onBody() {}, onBodyEnd() {}, onAbort() {}, onDrain() {} });
+    exchange.begin(200, '', []);
+    exchange.end(page(Number(exchange.head.url.slice(1))));
+  };
+  const { listener } = await world(t, pages);
+  const numbers = Array.from({ length: 200 }, (_, number) => number);
+  const requests = numbers.map((number) => request(1, { REQUEST_URI: `/${number}` }));
+  const clients = [connect(listener.address), connect(listener.address)];
+  t.teardown(() => clients.map((client) => client.destroy()));
+  for (const client of clients) client.pause().write(Buffer.concat(requests));
+  for (const client of clients) {
+    await once(client, 'readable'); // by now some are kept until the peer reads
+    const received: Buffer[] = [];
+    client.on('data', (chunk) => received.push(chunk)).resume();
+    const expected = Buffer.concat(
+      numbers.map((number) =>
+        answerRecords(1, Buffer.from(`Status: 200 OK\r\n\r\n${page(number)}`)),
+      ),
+    );
+    const bytes = () => received.reduce((sum, { length }) => sum + length, 0);
+    await eventually(() => bytes() === expected.length);
+    t.ok(Buffer.concat(received).equals(expected), 'each is as it was given');
+  }
+});
+
+t.test('a small body stays as it is while others are read', async (t) => {
+  const bodies: Buffer[] = [];
+  const { client } = await world(t, (exchange) => {
+    exchange.open({
+      onBody: (bytes) => bodies.push(bytes),
+      onBodyEnd: () => answer(exchange),
+      onAbort() {},
+      onDrain() {},
+    });
+    exchange.resumeBody();
+  });
+  const one = client();
+  for (const body of ['first', 'other', 'third']) {
+    one.send({ params: post(5), body: Buffer.from(body), keepConn: true });
+    await one.answer();
+  }
+  t.equal(Buffer.concat(bodies).toString(), 'firstotherthird');
 });
 
 t.test('bodies of many sizes, there and back', async (t) => {

@@ -86,6 +86,11 @@ class FastcgiExchange extends HeldBodyExchange implements RequestHandler {
     this.#request.end();
   }
 
+  protected override sendTextEnd(text: string): void {
+    if (this.#heldHead !== null) this.#request.answer(this.#heldHead, text);
+    else this.sendEnd(Buffer.from(text));
+  }
+
   /** Without a head the web server answers 502 by itself. */
   protected override sendBreak(): void {
     this.#request.breakOff();

@@ -45,6 +45,8 @@ export class RequestSocket extends EventEmitter implements ExchangeListener {
   /** Given by the handler, not to the exchange yet: http corks writes until the next tick. */
   #held: Buffer[] = [];
   #heldBytes = 0;
+  /** A text that is the end of the answer, and nothing else is held. */
+  #lastText: string | null = null;
   /** Given to the exchange, which has no more room. */
   #blockedBytes = 0;
   #isBlocked = false;
@@ -177,7 +179,9 @@ export class RequestSocket extends EventEmitter implements ExchangeListener {
     this.writableCorked = 0;
     try {
       this.#begin();
-      const last = this.#takeHeld();
+      const last = this.#lastText ?? this.#takeHeld();
+      this.#lastText = null;
+      this.#heldBytes = 0;
       this.#blockedBytes = 0;
       this.exchange.end(last);
     } catch (error) {
@@ -201,6 +205,17 @@ export class RequestSocket extends EventEmitter implements ExchangeListener {
   }
 
   #hold(chunk: string | Uint8Array, encoding: BufferEncoding | null | undefined): void {
+    if (typeof chunk === 'string' && this.#isEnding && this.#heldBytes === 0 && isUtf8(encoding)) {
+      this.#lastText = chunk;
+      this.#heldBytes = Buffer.byteLength(chunk);
+      this.bytesWritten += this.#heldBytes;
+      return;
+    }
+    const text = this.#lastText;
+    if (text !== null) {
+      this.#lastText = null;
+      this.#held.push(Buffer.from(text));
+    }
     let bytes: Buffer;
     if (typeof chunk === 'string') bytes = Buffer.from(chunk, encoding ?? 'utf8');
     else if (Buffer.isBuffer(chunk)) bytes = chunk;
@@ -427,6 +442,10 @@ export class RequestSocket extends EventEmitter implements ExchangeListener {
   unref(): this {
     return this;
   }
+}
+
+function isUtf8(encoding: BufferEncoding | null | undefined): boolean {
+  return encoding == null || encoding === 'utf8' || encoding === 'utf-8';
 }
 
 /** As node:http has it when a client leaves. */
