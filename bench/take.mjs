@@ -66,5 +66,7 @@ export async function run(args) {
       ]),
     ),
   );
-  console.log(`written: ${save('take', { conditions, runs, ms, results })}`);
+  const result = { conditions, runs, ms, results };
+  console.log(`written: ${save('take', result)}`);
+  return result;
 }

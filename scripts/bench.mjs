@@ -7,7 +7,10 @@ import './node-version.mjs';
 import { isMain, run } from './run.mjs';
 import { setup } from './setup.mjs';
 
-const names = ['rates', 'cgi', 'ajp', 'runtime', 'models', 'take', 'cold', 'burst', 'status'];
+const names = [
+  ...['rates', 'cgi', 'ajp', 'runtime', 'models', 'cold', 'burst'],
+  ...['take', 'channel', 'lock', 'start', 'codecs', 'policies', 'status'],
+];
 
 async function bench([name, ...options]) {
   if (name !== undefined && !names.includes(name)) {
