@@ -53,6 +53,9 @@ const groups = {
     'spawn-fcgi',
     'fcgiwrap',
     'cgit',
+    'uwsgi-core',
+    'uwsgi-plugin-python3',
+    'python3-flask',
     'lighttpd',
     'libapache2-mod-fcgid',
     'clang',
@@ -62,7 +65,7 @@ const groups = {
     'systemd',
     'procps',
     'iproute2',
-    'tomcat10-common',
+    'tomcat10',
     'libapache2-mod-jk',
     'openssl',
     'postgresql',
@@ -213,7 +216,8 @@ export async function installPackages(purpose) {
   await aptGet('package lists', ['update']);
   await withServersSwitchedOff(() => aptGet('Debian packages', install));
 
-  const servers = missing.filter((name) => ['nginx', 'apache2', 'fcgiwrap'].includes(name));
+  const services = ['nginx', 'apache2', 'fcgiwrap', 'tomcat10'];
+  const servers = missing.filter((name) => services.includes(name));
   if (servers.length > 0 && existsSync('/run/systemd/system')) {
     console.error(
       `setup: ${servers.join(', ')} not started; to keep from starting at boot:\n` +

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+not_installed
+cd /path/to/usher
