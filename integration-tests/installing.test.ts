@@ -8,8 +8,7 @@ import { PrivateHost } from './servers/private-host.ts';
 for (const server of kinds.filter(({ kind }) => servers.some((one) => one.kind === kind))) {
   t.test(server.kind, async (t) => {
     const host = await PrivateHost.create(t);
-    if (typeof host !== 'string') return installing(t, host, server);
-    t.comment(host);
+    if (host !== null) return installing(t, host, server);
     t.pass('no namespaces here', { skip: 'they take root and a system that lets it' });
   });
 }

@@ -65,8 +65,10 @@ const owner = (host: PrivateHost, pid: number): Promise<string> =>
 
 export async function installing(t: Test, host: PrivateHost, server: Installed): Promise<void> {
   const { kind, configuration, port, site } = server;
+  // Some machines have no IPv6; and what the servers' own check changes is not ours.
   await host.do(
-    `mkdir -p /var/www/html && cp ${builtApps}/echo /var/www/html/echo.fcgi; ! getent passwd usher || userdel usher; ${server.check}`,
+    `mkdir -p /var/www/html && cp ${builtApps}/echo /var/www/html/echo.fcgi; ! getent passwd usher || userdel usher
+    sed -i '/\\[::\\]/d' /etc/nginx/sites-available/default; ${server.check}`,
   );
   const before = await host.listing();
 

@@ -46,6 +46,7 @@ class Uninstaller {
   /** Those whose configuration can be used today. */
   private readonly sound: WebServer[] = [];
   private readonly report: Report;
+  private hasStopped = false;
 
   constructor(options: UninstallOptions, host: Host, manifest: Manifest) {
     this.options = options;
@@ -78,18 +79,22 @@ class Uninstaller {
     if (this.leaving.length === 0 && !(this.isLast || options.servers === null)) return this.report;
     await this.check();
     try {
-      await this.stopManagers();
       await this.takeAway((entry) => entry.part !== 'package' && this.leaving.includes(entry.part));
       await this.checkConfigurations();
-      if (this.isLast) await this.removeService();
-      if (this.isLast) await this.takeAway(({ part }) => part === 'package');
+      if (this.isLast) {
+        await this.stopManagers();
+        await this.disableService();
+        await this.takeAway(({ part }) => part === 'package');
+        await this.forgetUnit();
+      }
     } catch (error) {
       const failures = await this.journal.undo();
       const end =
         failures.length === 0
           ? 'nothing was changed'
           : `what could not be undone:\n  ${failures.join('\n  ')}`;
-      throw new InstallError(`${(error as Error).message}\n${end}`, { cause: error });
+      const stopped = this.hasStopped ? ', but the manager has been stopped' : '';
+      throw new InstallError(`${(error as Error).message}\n${end}${stopped}`, { cause: error });
     }
     if (this.isLast) this.removePackage();
     else this.writeManifest();
@@ -170,6 +175,7 @@ class Uninstaller {
   private async stopManagers(): Promise<void> {
     const pids = this.isLast && this.options.stops ? this.running() : [];
     if (pids.length === 0 || this.options.isDryRun) return;
+    this.hasStopped = true;
     if (this.host.hasSystemd) await this.host.run('systemctl', ['stop', 'usher']);
     const { prefix, node } = this.manifest;
     for (const runtimeDir of this.host.runtimeDirs(pids)) {
@@ -229,17 +235,27 @@ class Uninstaller {
     this.tell({ action: 'run', what: 'the user that the manager ran as', subject });
   }
 
-  private async removeService(): Promise<void> {
+  private get hasService(): boolean {
     const isEnabled = this.manifest.entries.some(({ kind }) => kind === 'service');
-    if (!isEnabled || !this.isThisHost || !this.host.hasSystemd) return;
+    return isEnabled && this.isThisHost && this.host.hasSystemd;
+  }
+
+  private async disableService(): Promise<void> {
+    if (!this.hasService) return;
     if (!this.options.isDryRun) {
       const { status, output } = await this.host.run('systemctl', ['disable', 'usher']);
-      if (status !== 0 && !this.options.isForced)
+      if (status !== 0 && !this.options.isForced) {
         throw new InstallError(`systemctl disable usher: ${output.trim()}`);
-      this.journal.did(() => void this.host.run('systemctl', ['enable', 'usher']));
+      }
+      this.journal.did(async () => void (await this.host.run('systemctl', ['enable', 'usher'])));
     }
     this.tell({ action: 'run', what: 'the service', subject: 'systemctl disable usher' });
-    this.report.next.push('systemctl daemon-reload    # forgets the unit');
+  }
+
+  private async forgetUnit(): Promise<void> {
+    if (!this.hasService) return;
+    if (!this.options.isDryRun) await this.host.run('systemctl', ['daemon-reload']);
+    this.tell({ action: 'run', what: 'forgets the unit', subject: 'systemctl daemon-reload' });
   }
 
   /** What our search did not find, the server itself does. */
