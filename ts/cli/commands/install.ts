@@ -59,7 +59,7 @@ Run again it upgrades, and leaves alone what somebody has changed. What fails un
     const stop = (signal: NodeJS.Signals): void =>
       interruption.abort(new Error(`ended by ${signal}`));
     process.on('SIGINT', stop).on('SIGTERM', stop).on('SIGHUP', stop);
-    process.stdout.on('error', ignore); // whoever read it has gone: no reason to end half-way
+    readerMayGo();
     try {
       const report = await install(
         {
@@ -100,7 +100,7 @@ server package, service and command line go as well.`,
     .option('--stop', 'end the manager and everything it runs', false)
     .option('--force', 'also where a configuration still uses Usher, or a manager runs', false);
   withSharedOptions(command).action(async (servers: ServerKind[], options: UninstallWords) => {
-    process.stdout.on('error', ignore);
+    readerMayGo();
     if (options.all === servers.length > 0)
       throw new UsageError('name nginx, apache or both, or say --all');
     const report = await uninstall(
@@ -132,7 +132,10 @@ function withSharedOptions(command: Command): Command {
     .option('--json', 'print JSON');
 }
 
-const ignore = (): void => undefined;
+/** Other commands end then; half-way through this would be the worst place. */
+function readerMayGo(): void {
+  process.stdout.removeAllListeners('error').on('error', () => undefined);
+}
 
 function parseFolder(value: string): string {
   const path = resolve(value);
