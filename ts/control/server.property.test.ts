@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { holds } from '../testing/properties.ts';
 import { ControlClient, controlSocketName } from './client.ts';
+import { bodyBytesMax, routeNames } from './server.ts';
 import { listenAsManager, makeRuntimeDir } from './testing/sample.ts';
 
 async function listen(t: Test): Promise<string> {
@@ -22,30 +23,31 @@ async function listen(t: Test): Promise<string> {
 }
 
 const method = fc.constantFrom('GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS', 'PATCH');
+const known = routeNames.map((name) => name.split(' ')[1] ?? '');
+const field = fc.constantFrom(
+  ...['class', 'of', 'wait', 'force', 'instances', 'backend', 'activation', 'layoutVersion'],
+  ...['id', 'after', 'lines', 'waitMs', '__proto__', 'constructor'],
+);
+const query = fc.dictionary(fc.oneof(field, fc.string()), fc.string(), { maxKeys: 4 });
 const path = fc.oneof(
-  fc.constantFrom('/v1/ping', '/v1/status', '/v1/stop', '/v1/restart', '/v1/retry', '/v1/upgrade'),
-  fc.constantFrom('/v1/scale', '/v1/reload', '/v1/reopen-logs', '/v1/backend', '/v1/logs'),
-  fc.constantFrom('/v1/lend', '/v1/give-back'),
+  fc.constantFrom(...known),
   fc
-    .record(
-      { class: fc.string(), lines: fc.string(), after: fc.string(), waitMs: fc.constant('0') },
-      { requiredKeys: [] },
-    )
-    .map((query) => `/v1/logs?${new URLSearchParams(query)}`),
-  fc.constantFrom('/v1/history', '/v1/events', '/v1/history?class=a', '/v1/events?after=x'),
+    .tuple(fc.constantFrom(...known), query)
+    .map(([path, query]) => `${path}?${new URLSearchParams(query)}`),
   fc.constantFrom('/', '/v1', '/v1/stop/', '/v1/stop?x=1', '//', '/v1/../v1/ping', '*'),
   fc.webPath().map((path) => `/${path}`),
 );
 const body = fc.oneof(
   fc.jsonValue({ maxDepth: 2 }).map((value) => JSON.stringify(value)),
   fc
-    .record(
-      { class: fc.jsonValue(), wait: fc.jsonValue(), force: fc.jsonValue() },
-      { requiredKeys: [] },
-    )
+    .dictionary(field, fc.oneof(fc.jsonValue(), fc.constantFrom('hello', 1, -1, 1e300, null, true)))
     .map((value) => JSON.stringify(value)),
   fc.string({ unit: 'binary', maxLength: 50 }),
   fc.constantFrom('', '{"__proto__":{"class":"x"}}', '[', '"', `${'['.repeat(50_000)}`),
+  fc.constantFrom(
+    JSON.stringify({ class: 'x'.repeat(bodyBytesMax) }), // just too large
+    ' '.repeat(8 * bodyBytesMax),
+  ),
 );
 
 interface Raw {
@@ -78,12 +80,13 @@ t.test('any request is answered in JSON', async (t) => {
     fc.asyncProperty(method, path, body, async (method, path, body) => {
       const { status, text } = await ask(runtimeDir, method, path, body);
       if (method === 'HEAD') return text === '' && status >= 200;
+      if (status === 200 && path.startsWith('/metrics')) return text.startsWith('usher_');
       const answer = JSON.parse(text) as { error?: { code?: unknown; message?: unknown } };
       if (status === 200) return answer.error === undefined;
       const isTold = typeof answer.error?.code === 'string' && answer.error.message !== '';
       return isTold && status >= 400 && status < 500;
     }),
-    300,
+    400,
   );
 });
 
@@ -115,6 +118,11 @@ t.test('no field that nobody knows is taken', async (t) => {
     ['/v1/give-back', { id: '1' }],
     ['/v1/reopen-logs', {}],
   ];
+  const posted = routeNames.filter((name) => name.startsWith('POST '));
+  t.same(valid.map(([path]) => `POST ${path}`).sort(), [...posted].sort(), 'every route');
+  for (const [path, body] of valid) {
+    t.equal((await ask(runtimeDir, 'POST', path, JSON.stringify(body))).status, 200, path);
+  }
   const change = fc.record({
     asked: fc.constantFrom(...valid),
     name: fc.oneof(fc.string(), fc.constantFrom('constructor', 'toString', 'Class', 'class ')),

@@ -165,6 +165,9 @@ const routes: Route[] = [
   route('POST', '/v1/upgrade', upgradeRequest, (handlers, request) => handlers.upgrade(request)),
 ];
 
+/** All that can be asked: "POST /v1/stop". */
+export const routeNames: readonly string[] = routes.map(({ method, path }) => `${method} ${path}`);
+
 export interface ControlOptions {
   /** Told to clients with every answer. */
   version: string;
