@@ -106,7 +106,11 @@ function start(
     .flatMap((line) => line.split(' '))
     .map((name) => `+${name.replace(/^CAP_/, '').toLowerCase()}`);
   const confined = isRoot ? ['setpriv', `--bounding-set=-all,${capabilities.join(',')}`] : [];
-  const [program = '', ...args] = ['/usr/bin/env', '-i', ...environment(), ...confined, ...words];
+  // as systemd does: one stream for both, and which one that is
+  const journal = 'exec 1>&2; export JOURNAL_STREAM=$(stat -Lc %d:%i /dev/fd/2); exec "$@"';
+  const shell = ['/bin/sh', '-c', journal, 'sh'];
+  const inJournal = [...environment(), ...shell, ...confined, ...words];
+  const [program = '', ...args] = ['/usr/bin/env', '-i', ...inJournal];
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream! }).on('line', (line) => log.push(line));
@@ -188,15 +192,21 @@ export async function service(t: Test, server: WebServer): Promise<void> {
     });
   };
   if (isRoot) await site.check('its capabilities are enough', confined);
-  await site.check('its log goes to the journal, a line of JSON an event', async (t) => {
-    await eventually('the manager is ready, it says', () =>
-      log.some((line) => line.includes('"event":"manager.ready"')),
-    );
-    t.same(
-      log.filter((line) => !line.startsWith('{"level":"')),
-      [],
-    );
-  });
+  await site.check(
+    'its log goes to the journal, a line of JSON an event, with its priority',
+    async (t) => {
+      await eventually('the manager is ready, it says', () =>
+        log.some((line) => line.includes('"event":"manager.ready"')),
+      );
+      t.same(
+        log.filter((line) => !/^<[346]>\{"level":"/.test(line)),
+        [],
+      );
+      for (const who of ['launcher.started', 'manager.ready']) {
+        t.ok(log.some((line) => line.startsWith('<6>') && line.includes(`"event":"${who}"`)));
+      }
+    },
+  );
   await site.check('it tells the watchdog that it lives', async () => {
     await notify.hears('WATCHDOG=1', 2);
   });

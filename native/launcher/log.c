@@ -8,7 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -88,9 +90,29 @@ static void write_line(const line_t *line) {
     (void)written;
 }
 
+/* systemd says by its device and inode what it has connected to the journal. */
+static bool is_journal(void) {
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat ours;
+    if (stream == NULL || fstat(STDERR_FILENO, &ours) < 0)
+        return false;
+    char expected[48];
+    snprintf(expected, sizeof(expected), "%ju:%ju", (uintmax_t)ours.st_dev, (uintmax_t)ours.st_ino);
+    return strcmp(stream, expected) == 0;
+}
+
+/* The journal takes it off the line and keeps it as the field PRIORITY (sd-daemon(3)). */
+static const char *priority(const char *level) {
+    if (strcmp(level, "error") == 0)
+        return "<3>";
+    return strcmp(level, "warn") == 0 ? "<4>" : "<6>";
+}
+
 static void log_line(const char *level, const char *event, va_list pairs) {
     int saved_errno = errno;
     line_t line = {.length = 0};
+    if (is_journal())
+        put(&line, priority(level), 3);
     put(&line, "{\"level\":", 9);
     put_text(&line, level);
     put(&line, ",\"time\":", 8);

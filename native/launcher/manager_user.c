@@ -129,7 +129,7 @@ int manager_user_become(const spawn_user_t *user, failure_t *failure) {
 }
 
 static bool is_kept(const char *variable) {
-    static const char *const names[] = {"PATH=", "LANG=", "LC_", "TZ="};
+    static const char *const names[] = {"PATH=", "LANG=", "LC_", "TZ=", "JOURNAL_STREAM="};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strncmp(variable, names[i], strlen(names[i])) == 0)
             return true;
