@@ -5,33 +5,14 @@
 
 import { existsSync } from 'node:fs';
 import { root } from '../scripts/run.mjs';
-import { accountsOf, measure, warmUp } from './load.mjs';
+import { contest } from './contest.mjs';
 import * as machine from './machine.mjs';
-import { range, save, table } from './report.mjs';
 import { instancesReady, startServer } from './servers.mjs';
-import { freePort, launcherOf, withSite } from './site.mjs';
-import { median } from './statistics.mjs';
+import { freePort, launcherOf } from './site.mjs';
 import { files, packetSizes, startTomcat } from './tomcat.mjs';
-import {
-  choose,
-  compare,
-  complaints,
-  errorText,
-  othersShare,
-  parseSettings,
-  ratioTable,
-  showComplaints,
-  showOthersShare,
-  summarize,
-  takeTurns,
-} from './turns.mjs';
 
 const defaults = {
-  rounds: 5,
-  seconds: 4,
-  'warm-up': 1, // before each measurement
-  'first-warm-up': 15, // of each case, shared by the servers: Tomcat compiles what runs often
-  connections: 32,
+  'first-warm-up': 15, // Tomcat compiles what runs often
   gateways: 1, // of Usher
   workers: 2, // processes of the web server
   heap: 512, // MB, of Tomcat
@@ -184,14 +165,9 @@ async function startAll(site, ports, { connections, workers, gateways }) {
 const rivals = ['apache-ajp', 'apache-jk'];
 
 const goalsOf = ({ goal }) => [
-  { of: 'nginx-usher', to: rivals, ...goal },
-  { of: 'apache-usher', to: rivals },
-  { of: 'nginx-usher', to: 'nginx-http' },
-];
-
-const fields = [
-  ...['perSecond', 'p50Ms', 'p99Ms'],
-  ...['serverUs', 'betweenUs', 'ownUs', 'engineUs'],
+  { of: 'nginx-usher', to: rivals, by: 'ownUs', ...goal },
+  { of: 'apache-usher', to: rivals, by: 'ownUs' },
+  { of: 'nginx-usher', to: 'nginx-http', by: 'ownUs' },
 ];
 
 const asked = ({ ports }, { packets, method, path, length, body }) => ({
@@ -202,87 +178,23 @@ const asked = ({ ports }, { packets, method, path, length, body }) => ({
   body,
 });
 
-async function measureCase(one, servers, engine, settings) {
-  const each = Math.ceil(settings['first-warm-up'] / servers.length);
-  for (const server of servers) await warmUp(server, asked(server, one), settings, each);
-  const samples = await takeTurns(
-    settings.rounds,
-    servers,
-    (server) => measure(server, asked(server, one), settings, engine),
-    `${one.label}: `,
-  );
-  const rows = servers.map((server) => summarize(server, samples.get(server.id), fields));
-  return {
-    ...one,
-    servers: rows,
-    ratios: goalsOf(one)
-      .map((goal) => compare(goal, rows, 'ownUs'))
-      .filter(Boolean),
-  };
-}
-
-// ---- the result
-
-/** What a million µs for a thousand requests are: seconds. */
-const secondsPerThousand = ({ samples }, field) =>
-  (median(samples.map((sample) => sample[field])) / 1000).toFixed(3);
-
-function show({ label, packets, servers, ratios }) {
-  console.log(`\n${label}, packets of ${packetSizes[packets] / 1024} kB`);
-  console.log(
-    table(
-      [
-        ...['server', 'req/s', 'min–max', 'p50 ms', 'p99 ms'],
-        ...['server s', 'gateway s', 'together s', 'Tomcat s', 'errors'],
-      ],
-      servers.map((row) => [
-        row.label,
-        row.perSecond.median.toFixed(0),
-        range(row.perSecond),
-        row.p50Ms.median.toFixed(1),
-        row.p99Ms.median.toFixed(1),
-        ...['serverUs', 'betweenUs', 'ownUs', 'engineUs'].map((field) =>
-          secondsPerThousand(row, field),
-        ),
-        errorText(row),
-      ]),
-    ),
-  );
-  console.log(`\n${ratioTable(ratios)}`);
-}
-
-export async function run(args) {
-  const settings = parseSettings(args, defaults);
-  const conditions = machine.conditions();
-  const { rounds, seconds, connections, gateways, workers, heap } = settings;
-  console.log(machine.describe(conditions));
-  console.log(
-    `${rounds} rounds of ${seconds} s; ${connections} connections; ${gateways} gateways; ` +
-      `${workers} workers of the server; Tomcat with ${heap} MB\n`,
-  );
-
-  const result = await withSite(async (site) => {
-    const tomcat = await startTomcat(site, heap);
-    const servers = choose(await startAll(site, tomcat.ports, settings), settings.only);
-    for (const server of servers) {
-      await warmUp(server, asked(server, cases[0]), settings, settings['warm-up']);
-      server.accounts = accountsOf(site, server);
-    }
-    const engine = site.account('tomcat', [tomcat.pid]);
-    const results = [];
-    for (const one of cases) results.push(await measureCase(one, servers, engine, settings));
-    return {
-      conditions,
-      settings,
-      results,
-      othersShare: othersShare(results.flatMap((one) => one.servers)),
-      logged: servers.map((one) => ({ label: one.label, complaints: complaints(site, one) })),
-      configurations: Object.fromEntries(servers.map((s) => [s.id, s.configuration])),
-    };
+export function run(args) {
+  return contest('ajp', args, {
+    defaults,
+    title: ({ connections, gateways, workers, heap }) =>
+      `${connections} connections; ${gateways} gateways; ${workers} workers of the server; ` +
+      `Tomcat with ${heap} MB`,
+    async start(site, settings) {
+      const tomcat = await startTomcat(site, settings.heap);
+      return { servers: await startAll(site, tomcat.ports, settings), engine: tomcat.pid };
+    },
+    cases: () =>
+      cases.map((one) => ({
+        id: one.id,
+        label: `${one.label}, packets of ${packetSizes[one.packets] / 1024} kB`,
+        ask: (server) => asked(server, one),
+        goals: goalsOf(one),
+      })),
+    notes: ['(by time: of server and gateway; engine: Tomcat)'],
   });
-  for (const one of result.results) show(one);
-  console.log('(s: processor time of a thousand requests)');
-  showOthersShare(result.othersShare);
-  showComplaints(result.logged);
-  console.log(`written: ${save('ajp', result)}`);
 }

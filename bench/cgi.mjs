@@ -4,30 +4,12 @@
 // once. mod_cgid has no limit of its own: under it there are as many as connections.
 
 import { root } from '../scripts/run.mjs';
-import { accountsOf, measure, warmUp } from './load.mjs';
+import { contest } from './contest.mjs';
 import * as machine from './machine.mjs';
-import { range, save, table } from './report.mjs';
 import { instancesReady, startProgram, startServer } from './servers.mjs';
-import { eventually, launcherOf, withSite } from './site.mjs';
-import {
-  choose,
-  compare,
-  complaints,
-  errorText,
-  othersShare,
-  parseSettings,
-  ratioTable,
-  showComplaints,
-  showOthersShare,
-  summarize,
-  takeTurns,
-} from './turns.mjs';
+import { eventually, launcherOf } from './site.mjs';
 
 const defaults = {
-  rounds: 5,
-  seconds: 4,
-  'warm-up': 1,
-  connections: 32,
   programs: 8, // at once
   gateways: 1, // of Usher, who share them
   workers: 2, // processes of the web server
@@ -127,91 +109,28 @@ async function startAll(site, all, settings) {
   return servers;
 }
 
-// ---- the result
-
-const fields = ['perSecond', 'p50Ms', 'p99Ms', 'serverUs', 'betweenUs', 'ownUs'];
-
-function show({ label, servers, ratios }) {
-  console.log(`\n${label} program`);
-  console.log(
-    table(
-      [
-        ...['server', 'req/s', 'min–max', 'p50 ms', 'p99 ms'],
-        ...['server µs', 'programs µs', 'together', 'errors'],
-      ],
-      servers.map((row) => [
-        row.label,
-        row.perSecond.median.toFixed(0),
-        range(row.perSecond),
-        row.p50Ms.median.toFixed(1),
-        row.p99Ms.median.toFixed(1),
-        row.serverUs.median.toFixed(0),
-        row.betweenUs.median.toFixed(0),
-        row.ownUs.median.toFixed(0),
-        errorText(row),
-      ]),
-    ),
-  );
-  console.log(`\n${ratioTable(ratios)}`);
-}
-
-export async function run(args) {
-  const settings = parseSettings(args, defaults);
-  const conditions = machine.conditions();
-  const { rounds, seconds, connections, gateways, workers } = settings;
-  console.log(machine.describe(conditions));
-  console.log(
-    `${rounds} rounds of ${seconds} s; ${connections} connections; ${settings.programs} programs at once, ` +
-      `of Usher ${gateways} × ${share(settings)}; ${workers} workers of the server\n`,
-  );
-
-  const result = await withSite(async (site) => {
-    const all = programs.map(({ id, label, file }) => ({
-      id,
-      label,
-      path: site.program(`page-${id}`, file),
-    }));
-    const servers = choose(await startAll(site, all, settings), settings.only);
-    for (const one of servers) {
-      for (const { id } of all) await warmUp(one, page(one, id), settings, settings['warm-up']);
-      one.accounts = accountsOf(site, one);
-    }
-    const results = [];
-    for (const { id, label } of all) {
-      const samples = await takeTurns(
-        rounds,
-        servers,
-        (one) => measure(one, page(one, id), settings),
-        `${label}: `,
-      );
-      const rows = servers.map((one) => summarize(one, samples.get(one.id), fields));
-      results.push({
+export function run(args) {
+  let all;
+  return contest('cgi', args, {
+    defaults,
+    title: ({ connections, programs: count, gateways, workers }) =>
+      `${connections} connections; ${count} programs at once; ${gateways} gateways; ` +
+      `${workers} workers of the server`,
+    async start(site, settings) {
+      all = programs.map(({ id, label, file }) => ({
         id,
         label,
-        servers: rows,
-        ratios: goals.map((goal) => compare(goal, rows, 'ownUs')).filter(Boolean),
-      });
-    }
-    return {
-      conditions,
-      settings,
-      results,
-      timesAreWhole: servers.every(({ accounts }) => accounts.between.isWhole),
-      othersShare: othersShare(results.flatMap((one) => one.servers)),
-      logged: servers.map((one) => ({ label: one.label, complaints: complaints(site, one) })),
-      configurations: Object.fromEntries(servers.map((s) => [s.id, s.configuration])),
-    };
+        path: site.program(`page-${id}`, file),
+      }));
+      return { servers: await startAll(site, all, settings) };
+    },
+    cases: () =>
+      programs.map(({ id, label }) => ({
+        id,
+        label: `${label} program`,
+        ask: (server) => page(server, id),
+        goals,
+      })),
+    notes: ['(gateway: with the programs that it starts; mod_cgid has that in its server)'],
   });
-  for (const one of result.results) show(one);
-  console.log(
-    '(µs: processor time a request; programs: with who starts them, mod_cgid has that in its server)',
-  );
-  if (!result.timesAreWhole) {
-    console.log(
-      'processor times leave out programs that nobody waits for: no control group; as root?',
-    );
-  }
-  showOthersShare(result.othersShare);
-  showComplaints(result.logged);
-  console.log(`written: ${save('cgi', result)}`);
 }

@@ -180,6 +180,20 @@ export function busyTime() {
   return (user + nice + system + irq + softirq + steal) * tickMs;
 }
 
+/** Memory of these processes in MB; what several share counts in parts. */
+export function memoryOf(pids) {
+  let kb = 0;
+  for (const pid of pids) {
+    kb += Number(/^Pss: +(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
+  }
+  return kb / 1024;
+}
+
+/** Resident memory of a process in MB, shared parts included, as `ps` has it. */
+export function residentMb(pid) {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1]) / 1024;
+}
+
 // ---- processor time of processes and their children, in ms
 
 const unified = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find(
@@ -195,7 +209,12 @@ export function accountFor(name, pids) {
   try {
     mkdirSync(path);
   } catch {
-    return { isWhole: false, timeMs: () => timeWithEndedChildren(pids), remove: () => true };
+    return {
+      isWhole: false,
+      timeMs: () => timeWithEndedChildren(pids),
+      pids: () => families(pids),
+      remove: () => true,
+    };
   }
   for (const pid of pids) {
     try {
@@ -207,6 +226,7 @@ export function accountFor(name, pids) {
   return {
     isWhole: true,
     timeMs: () => Number(/^usage_usec (\d+)/.exec(read(`${path}/cpu.stat`))?.[1]) / 1000,
+    pids: () => read(`${path}/cgroup.procs`).split('\n').filter(Boolean).map(Number),
     /** False while there is still somebody in it. */
     remove() {
       try {

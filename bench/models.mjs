@@ -5,7 +5,6 @@
 // a second; memory; what a crash costs others; and with an initialisation of a second, the first request.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { root } from '../scripts/run.mjs';
@@ -160,23 +159,12 @@ async function besides({ port, id }, path, during) {
 
 // ---- the questions
 
-function pssMb(pids) {
-  let kb = 0;
-  for (const pid of machine.families(pids)) {
-    try {
-      const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1');
-      kb += Number(/^Pss: +(\d+)/m.exec(text)?.[1] ?? 0);
-    } catch {
-      // ended meanwhile
-    }
-  }
-  return kb / 1024;
-}
-
 /** A turn, and the memory in the middle of it. */
 async function measureWithMemory(one, settings) {
   const middleMs = (settings['warm-up'] + settings.seconds / 2) * 1000;
-  const looking = sleep(middleMs).then(() => pssMb(processesOf(one.runtimeDir, one.id)));
+  const looking = sleep(middleMs).then(() =>
+    machine.memoryOf(machine.families(processesOf(one.runtimeDir, one.id))),
+  );
   const sample = await measure(one, asked(one, '/page'), settings);
   return { ...sample, memoryMb: await looking };
 }

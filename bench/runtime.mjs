@@ -5,40 +5,19 @@
 
 import { existsSync } from 'node:fs';
 import { root } from '../scripts/run.mjs';
-import { accountsOf, measure, warmUp } from './load.mjs';
-import * as machine from './machine.mjs';
-import { range, save, table } from './report.mjs';
+import { contest } from './contest.mjs';
 import { startServer } from './servers.mjs';
-import { eventually, withSite } from './site.mjs';
-import {
-  choose,
-  compare,
-  complaints,
-  errorText,
-  othersShare,
-  parseSettings,
-  ratioTable,
-  showComplaints,
-  showOthersShare,
-  summarize,
-  takeTurns,
-} from './turns.mjs';
+import { eventually } from './site.mjs';
 
-const defaults = {
-  rounds: 5,
-  seconds: 4,
-  'warm-up': 1,
-  connections: 32,
-  workers: 1, // of nginx, and workers of pools: 2
-};
+const defaults = { workers: 1 }; // of nginx; workers of pools: 2
 
 /** What a program could reach that costs nothing but Node's own reading and writing. */
 const bound = { id: 'constant', label: 'constant answer', kind: 'constant' };
 
 const goals = [
-  { of: 'node', to: 'http', atLeast: 1.2, aim: 1.5 },
-  { of: 'fetch', to: 'http' },
-  { of: bound.id, to: 'http' },
+  { of: 'node', to: 'http', atLeast: 1.2, aim: 1.5, by: 'betweenUs' },
+  { of: 'fetch', to: 'http', by: 'betweenUs' },
+  { of: bound.id, to: 'http', by: 'betweenUs' },
 ];
 
 const programs = [
@@ -76,9 +55,9 @@ function nginxText({ kind }, socket) {
   return { http: upstream, location: `location / { ${kind === 'http' ? http : fastcgi} }` };
 }
 
-async function startAll(site, { workers, connections }, chosen) {
+async function startAll(site, { workers, connections, only }) {
   const servers = [];
-  for (const program of chosen) {
+  for (const program of programs.filter(({ id }) => only?.includes(id) ?? true)) {
     const { id, label, kind, options = {} } = program;
     const socket = `${site.dir}/${id}.sock`;
     const words = [`${root}/bench/program.mjs`, kind, socket, JSON.stringify(options)];
@@ -93,56 +72,12 @@ async function startAll(site, { workers, connections }, chosen) {
   return servers;
 }
 
-const fields = ['perSecond', 'p50Ms', 'p99Ms', 'serverUs', 'betweenUs', 'ownUs'];
-
-function show(servers) {
-  console.log(
-    table(
-      ['program', 'req/s', 'min–max', 'p50 ms', 'p99 ms', 'nginx µs', 'program µs', 'errors'],
-      servers.map((row) => [
-        row.label,
-        row.perSecond.median.toFixed(0),
-        range(row.perSecond),
-        row.p50Ms.median.toFixed(1),
-        row.p99Ms.median.toFixed(1),
-        row.serverUs.median.toFixed(0),
-        row.betweenUs.median.toFixed(0),
-        errorText(row),
-      ]),
-    ),
-  );
-}
-
-export async function run(args) {
-  const settings = parseSettings(args, defaults);
-  const conditions = machine.conditions();
-  const { rounds, seconds, connections, workers } = settings;
-  console.log(machine.describe(conditions));
-  console.log(
-    `${rounds} rounds of ${seconds} s; ${connections} connections; ${workers} workers of nginx\n`,
-  );
-  const result = await withSite(async (site) => {
-    const servers = await startAll(site, settings, choose(programs, settings.only));
-    for (const one of servers) {
-      await warmUp(one, page(one), settings, settings['warm-up']);
-      one.accounts = accountsOf(site, one);
-    }
-    const samples = await takeTurns(rounds, servers, (one) => measure(one, page(one), settings));
-    const rows = servers.map((one) => summarize(one, samples.get(one.id), fields));
-    return {
-      conditions,
-      settings,
-      servers: rows,
-      ratios: goals.map((goal) => compare(goal, rows, 'betweenUs')).filter(Boolean),
-      othersShare: othersShare(rows),
-      logged: servers.map((one) => ({ label: one.label, complaints: complaints(site, one) })),
-      configurations: Object.fromEntries(servers.map((s) => [s.id, s.configuration])),
-    };
+export function run(args) {
+  return contest('runtime', args, {
+    defaults,
+    title: ({ connections, workers }) => `${connections} connections; ${workers} workers of nginx`,
+    start: async (site, settings) => ({ servers: await startAll(site, settings) }),
+    cases: () => [{ id: 'page', label: 'a page of 1 kB', ask: page, goals }],
+    notes: ["(gateway: the program; by time: the program's)"],
   });
-  show(result.servers);
-  if (result.ratios.length > 0) console.log(`\n${ratioTable(result.ratios)}`);
-  console.log("(µs: processor time a request; by processor time: the program's)");
-  showOthersShare(result.othersShare);
-  showComplaints(result.logged);
-  console.log(`written: ${save('runtime', result)}`);
 }

@@ -7,8 +7,12 @@ import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { root } from '../scripts/run.mjs';
 import { families, installed, programOf } from './machine.mjs';
 import { eventually, freePort, launcherOf, user, usherStatus } from './site.mjs';
+import { wrk } from './wrk.mjs';
 
 const paths = installed();
+
+/** Of nginx's configuration. */
+export const loadUsher = `load_module ${root}/build/ngx_http_usher_module.so;`;
 
 // ---- nginx
 
@@ -106,26 +110,16 @@ export async function startServer(site, kind, name, settings, text) {
   return { name, dir, port, pid, configuration };
 }
 
-/** Copies of the program that share one socket; their process ids. */
-export function startProgram(site, program, processes, args = []) {
-  const socket = `${site.dir}/program.sock`;
-  const pidFile = `${site.dir}/program.pids`;
+/** Copies of the program that share one socket, `name`.sock; their process ids. */
+export function startProgram(site, program, processes, args = [], name = 'program') {
+  const socket = `${site.dir}/${name}.sock`;
+  const pidFile = `${site.dir}/${name}.pids`;
   const asUser = user ? ['-u', user, '-g', user] : [];
   const { status, stderr } = spawnSync(
     paths.spawnFcgi,
     [
-      '-s',
-      socket,
-      '-M',
-      '0666',
-      '-F',
-      String(processes),
-      '-P',
-      pidFile,
-      ...asUser,
-      '--',
-      program,
-      ...args,
+      ...['-s', socket, '-M', '0666', '-F', String(processes), '-P', pidFile],
+      ...[...asUser, '--', program, ...args],
     ],
     { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] },
   );
@@ -144,36 +138,43 @@ export async function instancesReady(runtimeDir, name, processes) {
 }
 
 /**
- * All five. Each: `url` of the program, `ancestors` of all processes that work for it, and with Usher
- * its `runtimeDir`.
+ * Those of the five with the ids in `only`, or all. Each: `ancestors` of all processes that work for it, and
+ * with Usher its `runtimeDir`. The program is at /echo.
+ * @param app program (its file), processes, concurrency, options: more of its class, as `{nginx, apache}`
  */
-export async function startAll(site, { processes, concurrency, workers, threads }) {
-  const program = site.program('echo.fcgi');
-  const settings = { workers, threads };
-  const app = { program, processes, concurrency };
-  const { socket, pids } = startProgram(site, program, processes);
+export async function startAll(site, { workers, threads, only, ...rest }) {
+  const app = { program: site.program('echo.fcgi'), concurrency: 1, options: {}, ...rest };
+  const { program, processes } = app;
+  const isWanted = (id) => only?.includes(id) ?? true;
+  const stock = ['nginx-stock', 'apache-proxy'].some(isWanted)
+    ? startProgram(site, program, processes)
+    : undefined;
   const servers = [];
   const add = async (id, label, kind, text, { pids: others = [], runtimeDir } = {}) => {
-    const server = await startServer(site, kind, id, settings, text);
+    const server = await startServer(site, kind, id, { workers, threads }, text);
+    const ancestors = [server.pid, ...others];
     if (runtimeDir !== undefined) {
       await instancesReady(runtimeDir, 'echo', processes);
-      others.push(launcherOf(runtimeDir));
+      ancestors.push(launcherOf(runtimeDir));
     }
-    const url = `http://127.0.0.1:${server.port}/echo?text=hello`;
-    const ancestors = [server.pid, ...others];
-    servers.push({ ...server, id, label, program, url, ancestors, runtimeDir });
+    servers.push({ ...server, id, label, program, ancestors, runtimeDir });
   };
-
-  await add('nginx-stock', 'nginx fastcgi_pass', 'nginx', stockNginx(socket), { pids });
-  const nginxDir = site.runtimeDir('nginx-run');
-  const nginxText = usherNginx(nginxDir, app);
-  await add('nginx-usher', 'nginx + Usher', 'nginx', nginxText, { runtimeDir: nginxDir });
-
-  await add('apache-proxy', 'Apache mod_proxy_fcgi', 'apache', proxyApache(socket), { pids });
-  const apacheDir = site.runtimeDir('apache-run');
-  const apacheText = usherApache(apacheDir, site.dir, app);
-  await add('apache-usher', 'Apache + Usher', 'apache', apacheText, { runtimeDir: apacheDir });
-  await add('apache-fcgid', 'Apache mod_fcgid', 'apache', fcgidApache(site.dir, app));
+  const start = {
+    'nginx-stock': (id) => add(id, 'nginx fastcgi_pass', 'nginx', stockNginx(stock.socket), stock),
+    'nginx-usher'(id) {
+      const runtimeDir = site.runtimeDir('nginx-run');
+      return add(id, 'nginx + Usher', 'nginx', usherNginx(runtimeDir, app), { runtimeDir });
+    },
+    'apache-proxy': (id) =>
+      add(id, 'Apache mod_proxy_fcgi', 'apache', proxyApache(stock.socket), stock),
+    'apache-usher'(id) {
+      const runtimeDir = site.runtimeDir('apache-run');
+      const text = usherApache(runtimeDir, site.dir, app);
+      return add(id, 'Apache + Usher', 'apache', text, { runtimeDir });
+    },
+    'apache-fcgid': (id) => add(id, 'Apache mod_fcgid', 'apache', fcgidApache(site.dir, app)),
+  };
+  for (const [id, begin] of Object.entries(start)) if (isWanted(id)) await begin(id);
   return servers;
 }
 
@@ -181,10 +182,10 @@ const stockNginx = (socket) => ({
   location: `location /echo { fastcgi_pass unix:${socket}; }`,
 });
 
-const usherNginx = (runtimeDir, { program, processes, concurrency }) => ({
-  modules: `load_module ${root}/build/ngx_http_usher_module.so;`,
+const usherNginx = (runtimeDir, { program, processes, concurrency, options }) => ({
+  modules: loadUsher,
   http: `usher_runtime_dir ${runtimeDir};
-usher_app echo command=${program} processes=${processes} concurrency=${concurrency};`,
+usher_app echo command=${program} processes=${processes} concurrency=${concurrency} ${options.nginx ?? ''};`,
   location: 'location /echo { usher_pass echo; }',
 });
 
@@ -200,10 +201,10 @@ const programAt = (dir, program, text) => `Alias /echo ${program}
 ${text}
 </Directory>`;
 
-const usherApache = (runtimeDir, dir, { program, processes, concurrency }) => ({
+const usherApache = (runtimeDir, dir, { program, processes, concurrency, options }) => ({
   modules: ['usher'],
   text: `UsherRuntimeDir ${runtimeDir}
-AppClass echo -command ${program} -processes ${processes} -concurrency ${concurrency}
+AppClass echo -command ${program} -processes ${processes} -concurrency ${concurrency} ${options.apache ?? ''}
 ${programAt(dir, program, '  UsherPass echo')}`,
 });
 
@@ -220,14 +221,14 @@ FcgidProcessLifeTime 0
 ${programAt(dir, program, '  Options +ExecCGI\n  SetHandler fcgid-script')}`,
 });
 
-/** The processes behind a server now: those of the program, its own, and those of Usher's manager. */
-export function processesBehind({ pid, ancestors, program }) {
-  const all = families(ancestors);
-  const programs = all.filter((member) => programOf(member) === program);
-  const server = families([pid]).filter((member) => !programs.includes(member));
-  return {
-    programs,
-    server,
-    manager: all.filter((member) => !programs.includes(member) && !server.includes(member)),
-  };
+/** mod_fcgid starts its processes one by one, when requests have waited. */
+export async function startProcesses(server, what, { processes }) {
+  const running = () =>
+    families(server.ancestors).filter((pid) => programOf(pid) === server.program).length;
+  for (let tries = 0; tries < 10 && running() < processes; tries++) {
+    await wrk(what, { connections: 4 * processes }, 1);
+  }
+  if (running() !== processes) {
+    throw new Error(`${server.label} has ${running()} processes of ${processes}`);
+  }
 }

@@ -72,7 +72,7 @@ export class Site {
   /** In the order of their start; each has a number and the program it was then. */
   #processes = [];
   #runtimeDirs = [];
-  #accounts = [];
+  #accounts = new Map();
   #ended;
 
   constructor() {
@@ -114,10 +114,16 @@ export class Site {
     this.#processes.push({ pid, program });
   }
 
-  /** Processor time of these processes and of all that they start. */
+  /**
+   * Processor time of these processes and of all that they start. Several servers may share them: a process
+   * is in one account only.
+   */
   account(name, pids) {
+    const key = [...pids].sort((a, b) => a - b).join();
+    const known = key !== '' && this.#accounts.get(key);
+    if (known) return known;
     const account = accountFor(name, pids);
-    this.#accounts.push(account);
+    this.#accounts.set(key || name, account);
     return account;
   }
 
@@ -165,7 +171,7 @@ export class Site {
         signal(pid, 'SIGKILL');
       });
     }
-    for (const account of this.#accounts) {
+    for (const account of this.#accounts.values()) {
       await eventually('a control group is empty', () => account.remove(), endWithinMs).catch(
         (error) => console.error(`bench: ${error.message}`),
       );

@@ -4,9 +4,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { range, table, verdict } from './report.mjs';
+import { table, verdict } from './report.mjs';
 import { eventually, usherStatus } from './site.mjs';
-import { median, spread } from './statistics.mjs';
+import { interval, median, spread } from './statistics.mjs';
 
 /** Whole numbers with these defaults, and --only, names of servers with commas between them. */
 export function parseSettings(args, defaults) {
@@ -104,8 +104,9 @@ export function complaints(site, { name }) {
 /**
  * Ratios of turns of the same round, of rates, and of processor time with its meaning turned; against
  * the best of `to`, if there are several. undefined when one of both was not asked.
+ * @param by Whose processor time counts: a field of the samples.
  */
-export function compare({ of, to, atLeast, aim }, rows, processorTime) {
+export function compare({ of, to, atLeast, aim, known, by = 'wholeUs' }, rows) {
   const ours = rows.find((row) => row.id === of);
   const rivals = rows.filter((row) => [to].flat().includes(row.id));
   if (ours === undefined || rivals.length === 0) return undefined;
@@ -113,17 +114,19 @@ export function compare({ of, to, atLeast, aim }, rows, processorTime) {
     row.perSecond.median > best.perSecond.median ? row : best,
   );
   const pairs = ours.samples.map((sample, i) => [sample, theirs.samples[i]]);
-  const rate = spread(pairs.map(([a, b]) => a.perSecond / b.perSecond));
+  const rates = pairs.map(([a, b]) => a.perSecond / b.perSecond);
   return {
     of,
     to: theirs.id,
     label: `${ours.label} : ${theirs.label}`,
     atLeast,
     aim,
+    known,
     isValid: ours.isValid && theirs.isValid,
-    rate,
-    processorTime: spread(pairs.map(([a, b]) => b[processorTime] / a[processorTime])),
-    verdict: atLeast && verdict(rate.median, { atLeast, aim, better: 'higher' }),
+    rate: { ...spread(rates), interval: interval(rates) },
+    processorTime: spread(pairs.map(([a, b]) => b[by] / a[by])),
+    p99: spread(pairs.map(([a, b]) => a.p99Ms / b.p99Ms)),
+    verdict: atLeast && verdict(median(rates), { atLeast, aim, better: 'higher' }),
   };
 }
 
@@ -135,12 +138,13 @@ export function errorText({ isValid, errors }) {
 
 export function ratioTable(ratios) {
   return table(
-    ['ratio, round by round', 'req/s', 'min–max', 'by processor time', 'must', 'aim', ''],
+    ['ratio, round by round', 'req/s', '95 % within', 'by time', 'p99', 'must', 'aim', ''],
     ratios.map((ratio) => [
       ratio.label,
       ratio.rate.median.toFixed(2),
-      range(ratio.rate, 2),
+      `${ratio.rate.interval.from.toFixed(2)}–${ratio.rate.interval.to.toFixed(2)}`,
       ratio.processorTime.median.toFixed(2),
+      ratio.p99.median.toFixed(2),
       ratio.atLeast?.toFixed(2) ?? '–',
       ratio.aim?.toFixed(2) ?? '–',
       ratio.isValid ? (ratio.verdict ?? '') : 'INVALID',

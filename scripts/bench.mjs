@@ -8,8 +8,9 @@ import { isMain, run } from './run.mjs';
 import { setup } from './setup.mjs';
 
 const names = [
-  ...['rates', 'cgi', 'ajp', 'runtime', 'models', 'cold', 'burst'],
-  ...['take', 'channel', 'lock', 'start', 'codecs', 'policies', 'status'],
+  ...['rates', 'keep', 'php', 'cgi', 'ajp', 'runtime', 'models', 'saturation', 'mixed', 'growth'],
+  ...['cold', 'burst', 'footprint', 'status'],
+  ...['take', 'channel', 'lock', 'start', 'codecs', 'policies'],
 ];
 
 async function bench([name, ...options]) {

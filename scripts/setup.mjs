@@ -75,6 +75,7 @@ const groups = {
   bench: [
     ...base,
     ...programs,
+    'php-fpm',
     'spawn-fcgi',
     'fcgiwrap',
     'libapache2-mod-fcgid',

@@ -5,6 +5,7 @@
  * taken so far. The query string says, word by word:
  *
  *   sleep=MS   pauses      drop   closes the connection behind the answer, KEEP_CONN or not
+ *   hello      says that instead, however many requests there were before
  */
 #include <errno.h>
 #include <fcgiapp.h>
@@ -37,6 +38,10 @@ static void answer(FCGX_Request *request) {
     const char *sleep = query == NULL ? NULL : strstr(query, "sleep=");
     if (sleep != NULL) {
         pause_ms(strtol(sleep + 6, NULL, 10));
+    }
+    if (query != NULL && strcmp(query, "hello") == 0) {
+        FCGX_PutS("Content-Type: text/plain\r\n\r\nhello", request->out);
+        return;
     }
     FCGX_FPrintF(request->out,
                  "Content-Type: text/plain\r\n\r\nconnections=%lu\nrequests=%lu\npid=%d\n"
