@@ -5,7 +5,7 @@
 
 import { existsSync } from 'node:fs';
 import { root } from '../scripts/run.mjs';
-import { contest } from './contest.mjs';
+import { contest, takeOf } from './contest.mjs';
 import * as machine from './machine.mjs';
 import { instancesReady, startServer } from './servers.mjs';
 import { freePort, launcherOf } from './site.mjs';
@@ -178,8 +178,14 @@ const asked = ({ ports }, { packets, method, path, length, body }) => ({
   body,
 });
 
+/** @param args As of a contest, and --of, ids of cases with commas between them. */
 export function run(args) {
-  return contest('ajp', args, {
+  const { of, rest } = takeOf(
+    args,
+    cases.map(({ id }) => id),
+  );
+  const chosen = cases.filter(({ id }) => of.includes(id));
+  return contest('ajp', rest, {
     defaults,
     title: ({ connections, gateways, workers, heap }) =>
       `${connections} connections; ${gateways} gateways; ${workers} workers of the server; ` +
@@ -189,7 +195,7 @@ export function run(args) {
       return { servers: await startAll(site, tomcat.ports, settings), engine: tomcat.pid };
     },
     cases: () =>
-      cases.map((one) => ({
+      chosen.map((one) => ({
         id: one.id,
         label: `${one.label}, packets of ${packetSizes[one.packets] / 1024} kB`,
         ask: (server) => asked(server, one),

@@ -130,7 +130,7 @@ export async function run(args) {
       ]),
     ),
   );
-  console.log(
-    `written: ${save('burst', { conditions, repetitions, goal, leastMs, startsMs, results })}`,
-  );
+  const written = { conditions, repetitions, goal, leastMs, startsMs, results };
+  console.log(`written: ${save('burst', written)}`);
+  return written;
 }

@@ -130,5 +130,7 @@ export async function run(args) {
       }),
     ),
   );
-  console.log(`written: ${save('cold', { conditions, repetitions, goal, results, status })}`);
+  const written = { conditions, repetitions, goal, results, status };
+  console.log(`written: ${save('cold', written)}`);
+  return written;
 }

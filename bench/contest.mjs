@@ -78,6 +78,16 @@ export async function contest(name, args, { defaults, title, start, prepare, cas
   return result;
 }
 
+/** The value of --of, some of `names` with commas between them, or all; and the arguments without it. */
+export function takeOf(args, names) {
+  const at = args.indexOf('--of');
+  if (at < 0) return { of: names, rest: args };
+  const of = (args[at + 1] ?? '').split(',');
+  const strange = of.find((name) => !names.includes(name));
+  if (strange !== undefined) throw new Error(`--of ${strange}: expected some of ${names}`);
+  return { of, rest: args.toSpliced(at, 2) };
+}
+
 async function measureCase({ ask, goals = [], ...one }, servers, engine, settings) {
   const connections = (server) => ask(server).connections ?? settings.connections;
   const load = (server) => ({ ...settings, connections: connections(server) });

@@ -3,7 +3,7 @@
 // of the rate with more connections, longer answers, more instances, more classes; beside servers without
 // Usher.
 
-import { contest } from './contest.mjs';
+import { contest, takeOf } from './contest.mjs';
 import {
   instancesReady,
   loadUsher,
@@ -153,13 +153,7 @@ const classes = {
 const curves = { connections, sizes: lengths, instances, classes };
 
 export async function run(args) {
-  const names = Object.keys(curves);
-  const at = args.indexOf('--of');
-  const chosen = at < 0 ? names : (args[at + 1] ?? '').split(',');
-  for (const name of chosen) {
-    if (!names.includes(name)) throw new Error(`--of ${name}: expected some of ${names}`);
-  }
-  const rest = at < 0 ? args : args.toSpliced(at, 2);
+  const { of: chosen, rest } = takeOf(args, Object.keys(curves));
   const results = {};
   for (const name of chosen) {
     console.log(`\n-- ${name}`);
