@@ -51,8 +51,10 @@ function linesOfTake({ results }) {
     );
 }
 
-function linesOfStart({ goal, callbackUs }) {
-  return [line('start', 'start request to callback, p50', callbackUs.median, goal, 'µs')];
+function linesOfStart({ rows }) {
+  return rows
+    .filter(({ goal }) => goal !== undefined)
+    .map(({ label, p50Us, goal }) => line('start', `${label}, p50`, p50Us, goal, 'µs'));
 }
 
 function linesOfCold({ results, goal }) {

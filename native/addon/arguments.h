@@ -61,6 +61,13 @@ class Argument {
         throw Expected("a string without NUL");
     }
 
+    bool Flag() const {
+        if (value_.IsBoolean()) {
+            return value_.As<Napi::Boolean>().Value();
+        }
+        throw Expected("true or false");
+    }
+
     uint32_t Number(uint32_t minimum = 0,
                     uint32_t maximum = std::numeric_limits<uint32_t>::max()) const {
         if (value_.IsNumber()) {
@@ -153,6 +160,10 @@ class Arguments {
     uint32_t Number(const char *name, uint32_t minimum = 0,
                     uint32_t maximum = std::numeric_limits<uint32_t>::max()) {
         return Next(name).Number(minimum, maximum);
+    }
+
+    bool Flag(const char *name) {
+        return Next(name).Flag();
     }
 
     usher_ref_t Ref(const char *name) {

@@ -22,6 +22,7 @@ Napi::Function ChannelWrap::Define(Napi::Env env) {
                            InstanceMethod<&ChannelWrap::AddClass>("addClass"),
                            InstanceMethod<&ChannelWrap::SetLimits>("setLimits"),
                            InstanceMethod<&ChannelWrap::SetClass>("setClass"),
+                           InstanceMethod<&ChannelWrap::SetFull>("setFull"),
                            InstanceMethod<&ChannelWrap::RemoveClass>("removeClass"),
                            InstanceMethod<&ChannelWrap::Classes>("classes"),
                            InstanceMethod<&ChannelWrap::AddEndpoint>("addEndpoint"),
@@ -189,6 +190,13 @@ void ChannelWrap::SetClass(const Napi::CallbackInfo &info) {
           usher_manager_set_class(Manager(info.Env()), ref, state, verdict_status, retry_after_s,
                                   reason.c_str()),
           "setClass");
+}
+
+void ChannelWrap::SetFull(const Napi::CallbackInfo &info) {
+    Arguments arguments(info);
+    const usher_ref_t ref = arguments.Ref("ref");
+    const bool is_full = arguments.Flag("isFull");
+    Check(info.Env(), usher_manager_set_full(Manager(info.Env()), ref, is_full), "setFull");
 }
 
 void ChannelWrap::RemoveClass(const Napi::CallbackInfo &info) {

@@ -26,6 +26,7 @@ class ChannelWrap : public Napi::ObjectWrap<ChannelWrap>, public Waiter::Task {
     void Listen(const Napi::CallbackInfo &info);
     Napi::Value AddClass(const Napi::CallbackInfo &info);
     void SetLimits(const Napi::CallbackInfo &info);
+    void SetFull(const Napi::CallbackInfo &info);
     void SetClass(const Napi::CallbackInfo &info);
     void RemoveClass(const Napi::CallbackInfo &info);
     Napi::Value Classes(const Napi::CallbackInfo &info);

@@ -158,6 +158,7 @@ usher_status_t usher_manager_remove_class(usher_manager_t *manager, usher_ref_t 
     usher_totals_restart(manager, ref.index);
     usher_set_bit(manager->classes, ref.index, false);
     usher_set_bit(manager->changed, ref.index, false);
+    usher_set_bit(manager->full, ref.index, false);
     return USHER_OK;
 }
 

@@ -7,9 +7,10 @@
  * the truth, the gate is a hint that settling and repairing keep right.
  *
  * Ringing: that ten wait and now eleven is no news, and the manager looks by itself ten times a
- * second. So the 1st, 2nd, 4th, 8th … that waits rings, and each one while no instance is ready. A
- * waiting request makes its gauge + 1, then sets `rung`; only who finds it 0 rings the doorbell. The
- * manager sets it to 0, then reads the gauges. All seq_cst: either my exchange comes after the
+ * second. So the 1st, 2nd, 4th, 8th … that waits rings, and each one while no instance is ready; but
+ * those for a class that has all the instances it may have, and all of them ready, are no news. A
+ * waiting request makes its gauge + 1, then sets `rung`; only who finds it not set rings the doorbell. The
+ * manager resets it, then reads the gauges. All seq_cst: either my exchange comes after the
  * manager's and I ring, or the manager's comes after mine, and it reads my gauge.
  *
  * Sleeping: a sleeper reads `wake`, makes `sleepers` + 1, looks again whether it still has to wait,
@@ -55,7 +56,8 @@ bool usher_queue_enter(usher_channel_t *channel, usher_request_t *request, bool 
         return false;
     }
     usher_load_touch(channel, class_index);
-    if (is_news(*waiting + 1, ready)) {
+    if (is_news(*waiting + 1, ready) &&
+        (!ready || atomic_load(&gate->rung) != USHER_RUNG_NEEDLESS)) {
         usher_gate_ring(channel, class_index);
     }
     return true;
@@ -75,7 +77,7 @@ void usher_queue_leave(usher_channel_t *channel, usher_request_t *request) {
 }
 
 void usher_gate_ring(usher_channel_t *channel, uint32_t class_index) {
-    if (atomic_exchange(&channel->places->gates[class_index].rung, 1) == 0) {
+    if (atomic_exchange(&channel->places->gates[class_index].rung, USHER_RUNG) != USHER_RUNG) {
         USHER_STEP("queue: about to ring");
         usher_doorbell_ring(channel->places);
     }

@@ -116,12 +116,20 @@ typedef struct {
     uint8_t pad_end[56];
 } usher_places_header_t;
 
+/* `rung` of a class. */
+typedef enum {
+    USHER_RUNG_NOT = 0,
+    USHER_RUNG = 1,
+    USHER_RUNG_NEEDLESS = 2, /* all its instances are ready and there can be no more (gate.c) */
+} usher_rung_t;
+
 /* What workers of all servers share about one class. A hint, like a place: the cells are the truth. */
 typedef struct {
     _Atomic uint32_t wake;     /* futex: +1 when a place came free or the class changed */
     _Atomic uint32_t sleepers; /* threads in FUTEX_WAIT on `wake` (Apache) */
     _Atomic uint32_t waiting;  /* requests waiting for a place, all workers */
-    _Atomic uint32_t rung;   /* 1: the doorbell was rung for this class since the manager looked */
+    _Atomic uint32_t
+        rung; /* usher_rung_t: was the doorbell rung for it since the manager looked? */
     _Atomic uint64_t eldest; /* of the waiting: µs of its arrival, and its worker's bell (turn.c) */
     _Atomic uint64_t called_us; /* when its bell was rung; 0 = not since it looked */
     uint8_t pad[32];

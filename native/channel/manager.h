@@ -81,6 +81,10 @@ usher_status_t usher_manager_set_limits(usher_manager_t *manager, usher_ref_t re
 usher_status_t usher_manager_set_class(usher_manager_t *manager, usher_ref_t ref,
                                        usher_class_state_t state, uint32_t verdict_status,
                                        uint32_t retry_after_s, const char *reason);
+/* Full: all the instances it may have, each of them ready, so that the manager need not be told of
+ * requests that wait. Not so at first. The next usher_manager_changed reports a class that is full no
+ * longer. */
+usher_status_t usher_manager_set_full(usher_manager_t *manager, usher_ref_t ref, bool is_full);
 /* REMOVED, then FREE: holders of the reference find it stale. INVALID while it has endpoints. */
 usher_status_t usher_manager_remove_class(usher_manager_t *manager, usher_ref_t ref);
 /* The class record at `index` (0 … USHER_CLASSES_MAX − 1); NOT_FOUND when free. */

@@ -53,6 +53,7 @@ struct usher_manager {
     uint64_t classes[USHER_CLASSES_MAX / 64];
     uint64_t endpoints[USHER_ENDPOINTS_MAX / 64];
     uint64_t changed[USHER_CLASSES_MAX / 64]; /* classes to be reported as changed */
+    uint64_t full[USHER_CLASSES_MAX / 64];    /* requests that wait for these need not ring */
     uint32_t changed_next;                    /* where the next report begins */
     usher_attached_t *servers[USHER_SERVERS_MAX];
     usher_totals_t *totals[USHER_CLASSES_MAX]; /* NULL = nothing yet */

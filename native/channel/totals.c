@@ -201,15 +201,35 @@ static void collect_touched(usher_manager_t *manager, const usher_attached_t *se
     }
 }
 
+static uint32_t unrung(const usher_manager_t *manager, uint32_t class_index) {
+    return usher_bit(manager->full, class_index) ? USHER_RUNG_NEEDLESS : USHER_RUNG_NOT;
+}
+
 static void collect_rung(usher_manager_t *manager) {
     for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
+        if (!usher_bit(manager->classes, i)) {
+            continue;
+        }
         /* seq_cst exchange before the gauges are read: gate.c */
-        if (usher_bit(manager->classes, i) &&
-            atomic_load_explicit(&manager->places->gates[i].rung, memory_order_relaxed) != 0 &&
-            atomic_exchange(&manager->places->gates[i].rung, 0) != 0) {
+        uint32_t quiet = unrung(manager, i);
+        if (atomic_load_explicit(&manager->places->gates[i].rung, memory_order_relaxed) != quiet &&
+            atomic_exchange(&manager->places->gates[i].rung, quiet) != quiet) {
             usher_set_bit(manager->changed, i, true);
         }
     }
+}
+
+usher_status_t usher_manager_set_full(usher_manager_t *manager, usher_ref_t ref, bool is_full) {
+    if (!usher_class_of(manager, ref)) {
+        return USHER_STALE;
+    }
+    usher_set_bit(manager->full, ref.index, is_full);
+    if (atomic_exchange(&manager->places->gates[ref.index].rung, unrung(manager, ref.index)) ==
+            USHER_RUNG ||
+        !is_full) {
+        usher_set_bit(manager->changed, ref.index, true); /* who waits since then did not ring */
+    }
+    return USHER_OK;
 }
 
 uint32_t usher_manager_changed(usher_manager_t *manager, uint32_t *indices, uint32_t max) {

@@ -127,6 +127,39 @@ static void test_known_rings_once(void) {
     finish(&fixture);
 }
 
+/* A class that can have no more instances: one that waits is no news while one of it is ready. */
+static void test_full_does_not_ring(void) {
+    fixture_t fixture;
+    visit_t serving, first, second;
+    uint32_t indices[4];
+    begin(&fixture);
+    attach(&fixture, false);
+    usher_ref_t ref = add_class(&fixture, "app", plain_limits);
+    usher_ref_t endpoint = add_endpoint(&fixture, ref, "one", 1, USHER_ENDPOINT_READY);
+    must(usher_manager_set_full(fixture.manager, ref, true));
+    must(usher_manager_set_class(fixture.manager, ref, USHER_CLASS_READY, 0, 0, NULL));
+    must(ask(fixture.channel, &serving, "app"));
+    must(usher_manager_changed(fixture.manager, indices, 4) == 1 ? 0 : -1);
+
+    must(ask(fixture.channel, &first, "app") == USHER_AGAIN ? 0 : -1);
+    is_int(usher_manager_wait(fixture.manager, 0), USHER_TIMEOUT, "who waits does not ring");
+    is_int(usher_manager_changed(fixture.manager, indices, 4), 1, "but is seen");
+    usher_load_t load;
+    must(usher_manager_load(fixture.manager, ref, &load));
+    is_int((int)load.waiting, 1, "and counted");
+
+    must(usher_manager_set_endpoint(fixture.manager, endpoint, USHER_ENDPOINT_DRAINING, 1));
+    must(usher_manager_set_full(fixture.manager, ref, false));
+    is_int(usher_manager_changed(fixture.manager, indices, 4), 1,
+           "when it is full no longer it is looked at");
+    must(ask(fixture.channel, &second, "app") == USHER_AGAIN ? 0 : -1);
+    is_int(usher_manager_wait(fixture.manager, 0), USHER_OK, "and the next that waits rings");
+    is_int(
+        usher_manager_set_full(fixture.manager, (usher_ref_t){ref.index, ref.generation + 1}, true),
+        USHER_STALE, "of a class that is no more");
+    finish(&fixture);
+}
+
 /* Nothing is read into anything but the keys; damaged ones are freed. */
 static void test_damaged(void) {
     fixture_t fixture;
@@ -180,6 +213,7 @@ int main(void) {
     test_full();
     test_again();
     test_known_rings_once();
+    test_full_does_not_ring();
     test_damaged();
     test_keys();
     return done_testing();

@@ -15,6 +15,7 @@ export class ClassReport {
   #context: ClassContext;
   #owner: ManagedClass;
   #published = '';
+  #isFull = false;
   #remembered = '';
   /** The error page that workers find: of this start; null = there is none. */
   #page: { start: string; html: string } | null = null;
@@ -43,6 +44,13 @@ export class ClassReport {
     if (text === this.#published) return;
     this.#published = text;
     this.#context.channel.setClass(ref, state, failed ? 503 : 0, retryS, why);
+  }
+
+  /** @param isFull It has all the instances that it may have, and they are ready. */
+  publishFull(ref: Ref, isFull: boolean): void {
+    if (isFull === this.#isFull) return;
+    this.#isFull = isFull;
+    this.#context.channel.setFull(ref, isFull);
   }
 
   /** @param journey Whose page browsers are to get while the class is `failed`; null = none. */

@@ -86,6 +86,7 @@ export class ExternalClass {
     this.config = config;
     this.ref = ref;
     this.#outside = parts;
+    channel.setFull(ref, true); // nobody can start more of them
     this.#apply();
   }
 

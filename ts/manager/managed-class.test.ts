@@ -14,12 +14,15 @@ t.test('a static class', async (t) => {
   world.managed.onReady(world.started[0]?.id ?? 0);
   t.equal(world.published.state, 'ready');
   t.same([...world.endpoints.values()], ['ready', 'starting']);
+  t.equal(world.isFull, false, 'who waits is news while one more is to come');
   await world.ready();
+  t.equal(world.isFull, true, 'and not when all are there');
 
   const first = world.started[0]?.id ?? 0;
   await world.exit(first, { exitSignal: 9, livedMs: 31_000 });
   t.equal(world.started.length, 3, 'one that dies after a long life is replaced at once');
   t.equal(world.started[2]?.spec.endpointId, world.started[0]?.spec.endpointId, 'on its endpoint');
+  t.equal(world.isFull, false, 'one is missing again');
   await world.ready();
   await world.exit(world.started[2]?.id ?? 0, { exitCode: 1, livedMs: 100 });
   t.equal(world.started.length, 3, 'one that dies young is not');

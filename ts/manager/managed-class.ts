@@ -1031,6 +1031,14 @@ export class ManagedClass {
     const { retryAfterS } = this.#refuse(this.#context.now());
     // The shims name the class.
     this.#report.publish(this.ref, state, { reason: aboutStart(start) + reason, retryAfterS });
+    this.#report.publishFull(this.ref, this.#isFull);
+  }
+
+  /** Requests that wait are no news: there is nothing to be started, replaced or tried again. */
+  get #isFull(): boolean {
+    const { instances } = this;
+    if (instances.length === 0 || instances.length < this.#bounds.max) return false;
+    return instances.every((one) => one.state === 'ready' && this.#isCurrent(one));
   }
 
   #showPage(hasFailed: boolean): void {

@@ -130,6 +130,7 @@ t.test('every argument is checked, and the error names it', (t) => {
       ],
       ['setLimits', [ref, limits], 0, 7, 'ref', object],
       ['setLimits', [ref, limits], 1, {}, 'limits.flags', number],
+      ['setFull', [ref, true], 1, 1, 'isFull', /expected true or false/],
       ['setClass', [ref, 'cold', 0, 0, ''], 0, { index: 1 }, 'ref.generation', number],
       ['setClass', [ref, 'cold', 0, 0, ''], 1, 'hot', 'state', oneOf],
       ['setClass', [ref, 'cold', 0, 0, ''], 2, 600, 'verdictStatus', number],

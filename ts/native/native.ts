@@ -118,6 +118,9 @@ export declare class Channel {
 
   addClass(kind: Kind, key: string, server: string | null, limits: ClassLimits): Ref;
   setLimits(ref: Ref, limits: ClassLimits): void;
+  /** Full: all the instances it may have, each of them ready; then requests that wait do not ring. Not so
+   * at first. */
+  setFull(ref: Ref, isFull: boolean): void;
   setClass(
     ref: Ref,
     state: ClassState,

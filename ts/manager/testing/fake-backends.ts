@@ -84,6 +84,7 @@ export class FakeBackends {
     return {
       load: () => ({ inFlight: 0, waiting: 0 }) as ReturnType<Channel['load']>,
       setLimits: () => undefined,
+      setFull: () => undefined,
       setClass: (_ref, state, verdict, retryAfterS, reason) => {
         this.published = { state, verdict, retryAfterS, reason };
       },

@@ -50,6 +50,8 @@ export class FakeWorld {
   nowMs = 1_000;
   load: Load = { ...nothing };
   published: PublishedClass = { state: 'cold', verdict: 0, retryAfterS: 0, reason: '' };
+  /** Its waiting requests need not ring. */
+  isFull = false;
   readonly endpoints = new Map<number, EndpointState>();
   readonly busy = new Map<number, number>();
   /** Requests that ended, and that timed out, at an endpoint. */
@@ -171,6 +173,9 @@ export class FakeWorld {
       loadAndTimes: () => ({ ...this.load, waitingHistogram: [], servingHistogram: [] }),
       repairHints: () => 0,
       setLimits: () => undefined,
+      setFull: (_ref, isFull) => {
+        this.isFull = isFull;
+      },
       setClass: (_ref, state, verdict, retryAfterS, reason) => {
         this.published = { state, verdict, retryAfterS, reason };
       },
