@@ -12,6 +12,7 @@
  *   fcgi_client.c   one request over one connection      fcgi_records.c  its bytes
  *   connections.c   those that outlive their request
  *   answer.c        the program's answer, to the client
+ *   status.c        a page about all of them
  */
 #include "mod_usher.h"
 #include "connections.h"
@@ -75,14 +76,17 @@ static int usher_handler(request_rec *r)
 
 /*
  * UsherPass is stronger than handlers by file name, but not than what mod_rewrite or a proxy have
- * done with the request. So is, after it, a class that the file's path names.
+ * done with the request, or than the status page. So is, after it, a class that the file's path names.
  */
 static int usher_fixups(request_rec *r)
 {
     usher_dir_conf *dir = ap_get_module_config(r->per_dir_config, &usher_module);
     int has_pass = dir->pass && dir->pass->class;
 
-    if (r->proxyreq || (r->handler && !strcmp(r->handler, "redirect-handler"))) {
+    if (r->proxyreq
+        || (r->handler
+            && (!strcmp(r->handler, "redirect-handler")
+                || !strcmp(r->handler, USHER_STATUS_HANDLER)))) {
         return DECLINED;
     }
     if (has_pass) {
@@ -229,6 +233,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_init(usher_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_fixups(usher_fixups, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(usher_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(usher_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     usher_authorizer_hooks();
 }
 

@@ -26,6 +26,7 @@ extern module AP_MODULE_DECLARE_DATA usher_module;
 #define USHER_SCRIPT_HANDLER "fastcgi-script"
 #define USHER_PASS_HANDLER   "usher-pass" /* set by UsherPass, not by administrators */
 #define USHER_CGI_HANDLER    "usher-cgi"
+#define USHER_STATUS_HANDLER "usher-status"
 
 /* ---- configuration ----------------------------------------------------- */
 
@@ -238,6 +239,10 @@ int usher_call_check(usher_call *call);
 int usher_call_run(usher_call *call);
 /* Does a thread of this process hold something of the channel? */
 int usher_calls_are_running(void);
+
+/* ---- the status page (status.c) ---------------------------------------- */
+
+int usher_status_handler(request_rec *r);
 
 /* ---- authorizers (authorizer.c) ---------------------------------------- */
 

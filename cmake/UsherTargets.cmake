@@ -141,5 +141,5 @@ function(usher_server_module target file symbols)
     endif()
     target_compile_options(${target} PRIVATE ${usher_warnings} -Wno-unused-parameter
         -Wno-missing-field-initializers ${instrumented})
-    usher_uses(${target} PRIVATE registration channel options os)
+    usher_uses(${target} PRIVATE registration status channel options os)
 endfunction()

@@ -4,7 +4,7 @@
 # native/test/NAME_helper.c  a program that tests start:     build/test/NAME_helper
 # native/test/*.c otherwise  a library that each of them may use
 
-set(usher_test_uses registration channel options fastcgi os launcher forker)
+set(usher_test_uses registration status channel options fastcgi os launcher forker)
 
 file(GLOB test_programs CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/native/test/*_test.c"
     "${CMAKE_SOURCE_DIR}/native/test/*_helper.c")

@@ -51,7 +51,10 @@ ngx_http_usher_register(ngx_cycle_t *cycle, ngx_http_usher_main_conf_t *umcf)
         usher_channel_close(ngx_http_usher.channel);
         ngx_http_usher.channel = NULL;
 
-        ngx_http_usher_set_problem("usher_manager is off");
+        ngx_http_usher_set_problem(umcf->manager == USHER_MANAGER_MODE_OFF
+                                   ? "usher_manager is off"
+                                   : "this configuration has no usher_app, "
+                                     "usher_external_app or usher_pass");
         return;
     }
 

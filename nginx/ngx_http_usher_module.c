@@ -11,6 +11,7 @@
  *   ngx_http_usher_keep.c      connections that outlive it
  *   ngx_http_usher_wait.c      requests that wait for a place
  *   ngx_http_usher_verdict.c   requests that get none
+ *   ngx_http_usher_status.c    a page about all of them
  */
 
 
@@ -99,6 +100,13 @@ static ngx_command_t  ngx_http_usher_commands[] = {
     { ngx_string("usher_pass"),
       NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_CONF_TAKE123,
       ngx_http_usher_pass,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("usher_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_usher_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },

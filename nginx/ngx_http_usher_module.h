@@ -211,6 +211,10 @@ void ngx_http_usher_refuse(ngx_http_usher_peer_t *peer, int status,
     const char *reason);
 ngx_int_t ngx_http_usher_answer(ngx_http_usher_peer_t *peer);
 
+/* ngx_http_usher_status.c */
+
+char *ngx_http_usher_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 
 extern ngx_module_t              ngx_http_fastcgi_module;
 extern ngx_module_t              ngx_http_usher_module;

@@ -42,7 +42,7 @@ export interface ClassStatus {
 
 export interface Status {
   manager: { pid: number; version: string; startedAt: string };
-  servers: { name: string; kind: string; pid: number }[];
+  servers: { name: string; kind: string; pid: number; workers: number }[];
   classes: ClassStatus[];
 }
 

@@ -83,6 +83,7 @@ static const usher_layout_entry_t entries[] = {
 
     RECORD("cells", usher_cells_t),
     FIELD("cells", usher_cells_t, ring),
+    FIELD("cells", usher_cells_t, bases),
     FIELD("cells", usher_cells_t, workers),
 
     RECORD("cellsHeader", usher_cells_header_t),
@@ -116,6 +117,12 @@ static const usher_layout_entry_t entries[] = {
     FIELD("loadRecord", usher_load_record_t, serving_us),
     FIELD("loadRecord", usher_load_record_t, waiting_histogram),
     FIELD("loadRecord", usher_load_record_t, serving_histogram),
+
+    RECORD("loadBase", usher_load_base_t),
+    FIELD("loadBase", usher_load_base_t, generation),
+    FIELD("loadBase", usher_load_base_t, counters),
+    FIELD("loadBase", usher_load_base_t, waiting_us),
+    FIELD("loadBase", usher_load_base_t, serving_us),
 
     RECORD("workerRecord", usher_worker_record_t),
     FIELD("workerRecord", usher_worker_record_t, state),

@@ -59,6 +59,10 @@ Napi::Object ClassFlags(Napi::Env env) {
     flags.Set("keepConn", USHER_CLASS_KEEP_CONN);
     flags.Set("flush", USHER_CLASS_FLUSH);
     flags.Set("nph", USHER_CLASS_NPH);
+    flags.Set("fastcgi", USHER_CLASS_FASTCGI << USHER_CLASS_PROTOCOL_SHIFT);
+    flags.Set("cgi", USHER_CLASS_CGI << USHER_CLASS_PROTOCOL_SHIFT);
+    flags.Set("ajp", USHER_CLASS_AJP << USHER_CLASS_PROTOCOL_SHIFT);
+    flags.Set("ajp12", USHER_CLASS_AJP12 << USHER_CLASS_PROTOCOL_SHIFT);
     return Frozen(flags);
 }
 

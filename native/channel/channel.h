@@ -211,6 +211,71 @@ bool usher_class_known(const usher_channel_t *channel, const char *key, size_t k
 /* Requests that wait for the class now, those of all workers: a hint. */
 uint32_t usher_class_waiting(const usher_channel_t *channel, usher_ref_t class_ref);
 
+/* ---- for who shows it -------------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t arrivals, admitted, finished, failed, aborted, refused; /* totals */
+    uint64_t waiting_us, serving_us;                                 /* totals */
+    uint32_t waiting;                                                /* now */
+    uint32_t in_flight;                                              /* now, all endpoints */
+    uint64_t waiting_histogram[USHER_HISTOGRAM_BUCKETS];
+    uint64_t serving_histogram[USHER_HISTOGRAM_BUCKETS];
+} usher_load_t;
+
+/* None of these waits, asks or writes: they can be called without a worker's slot and with no manager.
+ * What other processes write is checked; it may be older than what is shown beside it. */
+
+typedef struct {
+    uint32_t state; /* usher_manager_state_t */
+    bool answers;   /* it has beaten within the last 3 s */
+    uint32_t pid;   /* 0 = there never was one */
+    uint64_t silent_ms;
+} usher_manager_look_t;
+
+void usher_look_at_manager(const usher_channel_t *channel, usher_manager_look_t *look);
+
+typedef struct {
+    const char *name; /* as it is registered; this and the next live as long as the channel */
+    const char *runtime_dir; /* absolute */
+    uint32_t generation;     /* of its newest registration */
+    uint32_t workers;        /* with a slot; one that was killed until the manager sees it */
+} usher_server_look_t;
+
+void usher_look_at_server(const usher_channel_t *channel, usher_server_look_t *look);
+
+/* One instance, or one host of an external class. */
+typedef struct {
+    uint32_t state; /* usher_endpoint_state_t */
+    uint32_t pid;   /* 0 = external or not running */
+    uint32_t places;
+    uint32_t in_use; /* requests there now, of all servers */
+    bool hung;       /* it gets no requests: one did not end in time */
+} usher_endpoint_look_t;
+
+typedef struct {
+    uint32_t kind;     /* usher_kind_t */
+    uint32_t state;    /* usher_class_state_t */
+    uint32_t protocol; /* usher_class_protocol_t */
+    char key[USHER_KEY_MAX];
+    uint32_t key_length;
+    uint32_t verdict_status; /* while FAILED */
+    uint32_t retry_after_s;
+    char reason[USHER_REASON_MAX]; /* '' = there is none */
+    uint64_t places;               /* of endpoints that are ready */
+    /* in_flight and waiting are those of all servers, as workers say it to each other; totals those
+     * of this server since the class is known, which wrap at 2^32 and are 0 without `has_totals` */
+    bool has_totals;
+    usher_load_t load;
+    uint32_t endpoint_count;
+    usher_endpoint_look_t endpoints[USHER_CLASS_ENDPOINTS_MAX];
+} usher_class_look_t;
+
+/* Indices of the table to look at: 0 … this − 1. */
+uint32_t usher_look_count(const usher_channel_t *channel);
+/* NOT_FOUND: there is no class that this server may use, or only a short-lived refusal. */
+usher_status_t usher_look_at_class(const usher_channel_t *channel, uint32_t index,
+                                   usher_class_look_t *look);
+
 #ifdef __cplusplus
 }
 #endif

@@ -101,6 +101,7 @@ usher_status_t usher_manager_add_class(usher_manager_t *manager,
     usher_totals_restart(manager, index);
 
     uint32_t generation = usher_next_generation(&manager->table->header.class_generation);
+    usher_bases_begin(manager, index, generation);
     USHER_STEP("class: written");
     atomic_store(&record->generation, generation);
     USHER_STEP("class: numbered");

@@ -8,6 +8,7 @@
  *   gate.c turn.c                             waiting: how many, asleep, and whose turn it is
  *   find.c choose.c verdict.c request.c       a request on its way
  *   refused.c                                 what is told to clients of those that are refused
+ *   sample.c look.c                           what all of a server's workers counted, for readers
  *   manager.c classes.c endpoints.c buckets.c     the manager's side: the table,
  *   servers.c totals.c timeouts.c hints.c         and what workers write
  */
@@ -245,6 +246,26 @@ void usher_load_served(usher_channel_t *channel, uint32_t class_index, usher_out
 /* Tell the manager's next look that something about the class changed. */
 void usher_load_touch(usher_channel_t *channel, uint32_t class_index);
 
+/* ---- sample.c ---------------------------------------------------------------------------- */
+
+/* The counters of one load record, or sums of them. They wrap: only differences mean something. */
+typedef struct {
+    uint32_t counters[USHER_COUNTERS]; /* arrivals … refused, then the two histograms */
+    uint64_t waiting_us, serving_us;
+} usher_sample_t;
+
+/* What `slots` worker records of a server hold of a class's index. Free slots count as well: what
+ * their dead workers did is still there. False: nothing was ever counted, the sums are 0. */
+bool usher_sample_take(const usher_cells_t *cells, uint32_t slots, uint32_t class_index,
+                       usher_sample_t *sum);
+void usher_sample_subtract(usher_sample_t *now, const usher_sample_t *before);
+/* Store what an index holds as the base of the class of that generation. */
+void usher_base_store(usher_cells_t *cells, uint32_t slots, uint32_t class_index,
+                      uint32_t generation);
+/* False: there is none for the class of that generation. */
+bool usher_base_read(const usher_cells_t *cells, uint32_t class_index, uint32_t generation,
+                     usher_sample_t *base);
+
 /* ---- doorbell.c -------------------------------------------------------------------------- */
 
 void usher_doorbell_ring(usher_places_t *places);
@@ -279,6 +300,18 @@ usher_status_t usher_endpoint_address(const usher_channel_t *channel, usher_ref_
                                       struct sockaddr_storage *address, socklen_t *length);
 
 /* ---- verdict.c --------------------------------------------------------------------------- */
+
+typedef struct {
+    uint32_t state; /* usher_class_state_t */
+    uint32_t status;
+    uint32_t retry_after_s;
+    char reason[USHER_REASON_MAX];
+} usher_verdict_t;
+
+/* A copy whose parts belong together. False: it is being written all the time. */
+bool usher_verdict_read(const usher_class_record_t *record, usher_verdict_t *verdict);
+/* Has the manager beaten lately? */
+bool usher_manager_answers(const usher_channel_t *channel, uint64_t now_ns);
 
 /* End the request with a verdict: leaves the queue, counts it. Returns REFUSED. */
 usher_status_t usher_refuse(usher_channel_t *channel, usher_request_t *request, uint64_t now_ns,

@@ -15,9 +15,10 @@
  *   │ header │ bells, class gates   │ places            │      the header holds the doorbell
  *   └────────┴──────────────────────┴───────────────────┘
  *   <server>.cells   one per server; written by its workers, read by the manager
- *   ┌────────┬──────────────────────┬───────────────────────────────────────┐
- *   │ header │ start-request ring   │ workers: counts and load data of each │   header holds the lock
- *   └────────┴──────────────────────┴───────────────────────────────────────┘
+ *   ┌────────┬──────────────────────┬───────┬───────────────────────────────────────┐
+ *   │ header │ start-request ring   │ bases │ workers: counts and load data of each │
+ *   └────────┴──────────────────────┴───────┴───────────────────────────────────────┘
+ *                                                                     header holds the lock
  *
  * Everything in places and cells is input to whoever reads it: indices, lengths and strings are
  * checked and copied before use. The table is trusted by workers.
@@ -208,6 +209,18 @@ typedef struct {
     uint8_t pad_end[16];
 } usher_load_record_t;
 
+#define USHER_COUNTERS (6 + 2 * USHER_HISTOGRAM_BUCKETS)
+
+/* What all load records of the server held of a class's index when its class was published, written by
+ * the manager: the index had other classes before. Sums as in usher_sample_t (internal.h). */
+typedef struct {
+    _Atomic uint32_t generation; /* of the class; 0 while this is written, stored last */
+    _Atomic uint32_t counters[USHER_COUNTERS]; /* arrivals … refused, then the two histograms */
+    uint32_t pad;
+    _Atomic uint64_t waiting_us, serving_us;
+    uint8_t pad_end[16];
+} usher_load_base_t;
+
 typedef enum {
     USHER_WORKER_FREE = 0,
     USHER_WORKER_USED = 1, /* alive while its byte of <server>.live is locked, else to be settled */
@@ -235,6 +248,7 @@ typedef struct {
 typedef struct {
     usher_cells_header_t header;
     usher_start_request_record_t ring[USHER_START_REQUESTS_MAX];
+    usher_load_base_t bases[USHER_CLASSES_MAX];
     usher_worker_record_t workers[USHER_WORKERS_MAX];
 } usher_cells_t;
 
@@ -254,6 +268,7 @@ _Static_assert(sizeof(usher_place_t) == 64, "place");
 _Static_assert(sizeof(usher_cells_header_t) == 192, "cells header");
 _Static_assert(sizeof(usher_start_request_record_t) == 1056, "start request record");
 _Static_assert(sizeof(usher_load_record_t) == 256, "load record");
+_Static_assert(sizeof(usher_load_base_t) == 256, "load base");
 _Static_assert(offsetof(usher_worker_record_t, counts) == 512, "worker.counts");
 _Static_assert(offsetof(usher_worker_record_t, load) == 512 + 8 * USHER_ENDPOINTS_MAX,
                "worker.load");

@@ -201,15 +201,6 @@ usher_damage_t usher_manager_damage(usher_manager_t *manager, uint32_t handle);
 
 /* ---- load data --------------------------------------------------------------------------- */
 
-typedef struct {
-    uint64_t arrivals, admitted, finished, failed, aborted, refused; /* totals since attached */
-    uint64_t waiting_us, serving_us;                                 /* totals */
-    uint32_t waiting;                                                /* now */
-    uint32_t in_flight;                                              /* now, all endpoints */
-    uint64_t waiting_histogram[USHER_HISTOGRAM_BUCKETS];
-    uint64_t serving_histogram[USHER_HISTOGRAM_BUCKETS];
-} usher_load_t;
-
 /* Indices of the classes whose load data changed, or for which the doorbell rang, since the last
  * call; at most `max`, the rest stays for the next call. Returns how many. */
 uint32_t usher_manager_changed(usher_manager_t *manager, uint32_t *indices, uint32_t max);

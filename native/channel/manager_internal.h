@@ -8,14 +8,6 @@
 
 #define USHER_SERVERS_MAX 64u /* attached at once */
 
-#define USHER_COUNTERS (6 + 2 * USHER_HISTOGRAM_BUCKETS)
-
-/* The counters of one load record, or sums of them. They wrap: only differences mean something. */
-typedef struct {
-    uint32_t counters[USHER_COUNTERS]; /* arrivals … refused, then the two histograms */
-    uint64_t waiting_us, serving_us;
-} usher_sample_t;
-
 /* What a class has counted since it was published. */
 typedef struct {
     uint64_t counters[USHER_COUNTERS];
@@ -103,6 +95,8 @@ void usher_repair_hung(usher_manager_t *manager, uint32_t endpoint_index, uint32
 /* totals.c */
 /* Forget what a record's former class counted. */
 void usher_totals_restart(usher_manager_t *manager, uint32_t class_index);
+/* The same for those who read without a manager: before the class of this generation is published. */
+void usher_bases_begin(usher_manager_t *manager, uint32_t class_index, uint32_t generation);
 /* Only count from now on what a newly attached server counts. */
 void usher_totals_attach(usher_manager_t *manager, usher_attached_t *server);
 /* Keep what a server counted that is about to be detached. */

@@ -6,7 +6,7 @@
 #ifndef USHER_CHANNEL_TERMS_H
 #define USHER_CHANNEL_TERMS_H
 
-#define USHER_LAYOUT_VERSION 4u
+#define USHER_LAYOUT_VERSION 5u
 
 #define USHER_CLASSES_MAX 2048u        /* classes known at once */
 #define USHER_ENDPOINTS_MAX 4096u      /* endpoints known at once */
@@ -46,9 +46,20 @@ typedef enum {
     USHER_KIND_EXTERNAL = 3,
 } usher_kind_t;
 
-#define USHER_CLASS_KEEP_CONN 0x1u /* flags: connections may be kept alive */
-#define USHER_CLASS_FLUSH 0x2u     /* pass every piece of the answer on at once */
-#define USHER_CLASS_NPH 0x4u       /* the answer carries its own status line */
+#define USHER_CLASS_KEEP_CONN 0x1u    /* flags: connections may be kept alive */
+#define USHER_CLASS_FLUSH 0x2u        /* pass every piece of the answer on at once */
+#define USHER_CLASS_NPH 0x4u          /* the answer carries its own status line */
+#define USHER_CLASS_PROTOCOL_SHIFT 8u /* flags: from here four bits of usher_class_protocol_t */
+#define USHER_CLASS_PROTOCOL_MASK 0xfu
+
+/* What the programs of a class speak, for whoever shows it: to web servers all speak FastCGI. */
+typedef enum {
+    USHER_CLASS_UNTOLD = 0,
+    USHER_CLASS_FASTCGI = 1,
+    USHER_CLASS_CGI = 2,
+    USHER_CLASS_AJP = 3,
+    USHER_CLASS_AJP12 = 4,
+} usher_class_protocol_t;
 
 typedef enum {
     USHER_ENDPOINT_FREE = 0,

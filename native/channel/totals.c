@@ -12,52 +12,11 @@
 
 #include "channel/manager_internal.h"
 
-#define SINGLE_COUNTERS (USHER_COUNTERS - 2 * USHER_HISTOGRAM_BUCKETS)
 #define COUNTED_MAX (UINT32_C(1) << 28)
 #define COUNTED_MAX_US (UINT64_C(1) << 48) /* nine years, in sum */
 
-/* What a worker counts once for several counters is added to each of them. */
-static void add_record(usher_sample_t *sum, const usher_load_record_t *load) {
-    uint32_t at_once = atomic_load(&load->at_once);
-    uint32_t admitted = at_once;
-    uint32_t *waiting = sum->counters + SINGLE_COUNTERS;
-    uint32_t *serving = waiting + USHER_HISTOGRAM_BUCKETS;
-    waiting[0] += at_once;
-    for (uint32_t i = 0; i < USHER_HISTOGRAM_BUCKETS; i++) {
-        uint32_t in_bucket = atomic_load(&load->waiting_histogram[i]);
-        admitted += in_bucket;
-        waiting[i] += in_bucket;
-        serving[i] += atomic_load(&load->serving_histogram[i]);
-    }
-    const uint32_t single[SINGLE_COUNTERS] = {
-        at_once + atomic_load(&load->arrivals),
-        admitted,
-        atomic_load(&load->finished),
-        atomic_load(&load->failed),
-        atomic_load(&load->aborted),
-        atomic_load(&load->refused),
-    };
-    for (uint32_t i = 0; i < SINGLE_COUNTERS; i++) {
-        sum->counters[i] += single[i];
-    }
-    sum->waiting_us += atomic_load(&load->waiting_us);
-    sum->serving_us += atomic_load(&load->serving_us);
-}
-
-/* Free slots count as well: what their dead workers did is still there. False: nothing was ever
- * counted. */
 static bool take_sample(const usher_attached_t *server, uint32_t class_index, usher_sample_t *sum) {
-    bool known = false;
-    memset(sum, 0, sizeof(*sum));
-    uint32_t slots = usher_server_slots(server);
-    for (uint32_t slot = 0; slot < slots; slot++) {
-        const usher_worker_record_t *worker = &server->cells->workers[slot];
-        if (usher_worker_knows_group(worker, class_index)) {
-            add_record(sum, &worker->load[class_index]);
-            known = true;
-        }
-    }
-    return known;
+    return usher_sample_take(server->cells, usher_server_slots(server), class_index, sum);
 }
 
 /* Nobody counts so much between two looks, or backwards: somebody wrote there who must not. */
@@ -122,10 +81,27 @@ void usher_totals_restart(usher_manager_t *manager, uint32_t class_index) {
     }
 }
 
+static void begin_base(usher_attached_t *server, uint32_t class_index, uint32_t generation) {
+    usher_base_store(server->cells, usher_server_slots(server), class_index, generation);
+}
+
+void usher_bases_begin(usher_manager_t *manager, uint32_t class_index, uint32_t generation) {
+    for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
+        if (manager->servers[i]) {
+            begin_base(manager->servers[i], class_index, generation);
+        }
+    }
+}
+
+/* What a class has counted under a former manager goes on to count for readers of its base. */
 void usher_totals_attach(usher_manager_t *manager, usher_attached_t *server) {
     for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
         if (usher_bit(manager->classes, i)) {
+            uint32_t generation = atomic_load(&manager->table->classes[i].generation);
             skip(server, i);
+            if (atomic_load(&server->cells->bases[i].generation) != generation) {
+                begin_base(server, i, generation);
+            }
         }
     }
 }

@@ -37,20 +37,13 @@ usher_status_t usher_refuse(usher_channel_t *channel, usher_request_t *request, 
 
 /* ---- the manager's verdict --------------------------------------------------------------- */
 
-typedef struct {
-    uint32_t state;
-    uint32_t status;
-    uint32_t retry_after_s;
-    char reason[USHER_REASON_MAX];
-} verdict_t;
-
 /*
  * A copy whose parts belong together. The manager makes reason_sequence odd, then writes the parts,
  * then makes it even, all with release. So a reader that loaded an even number, copied the parts with
  * acquire and loads the same number again saw no part of another verdict. A manager that was killed
  * while writing leaves an odd number: tries are bounded.
  */
-static bool read_verdict(const usher_class_record_t *record, verdict_t *verdict) {
+bool usher_verdict_read(const usher_class_record_t *record, usher_verdict_t *verdict) {
     for (uint32_t i = 0; i < REASON_TRIES; i++) {
         uint32_t sequence = atomic_load_explicit(&record->reason_sequence, memory_order_acquire);
         if (sequence % 2 != 0) {
@@ -82,9 +75,9 @@ bool usher_verdict_is_over(const usher_channel_t *channel, uint32_t class_index,
 usher_status_t usher_refuse_as_told(usher_channel_t *channel, usher_request_t *request,
                                     uint64_t now_ns) {
     const usher_class_record_t *record = &channel->table->classes[request->class_ref.index];
-    verdict_t verdict;
-    if (!read_verdict(record, &verdict)) {
-        verdict = (verdict_t){.state = atomic_load(&record->state), .status = 503};
+    usher_verdict_t verdict;
+    if (!usher_verdict_read(record, &verdict)) {
+        verdict = (usher_verdict_t){.state = atomic_load(&record->state), .status = 503};
     }
     if ((verdict.state != USHER_CLASS_FAILED && verdict.state != USHER_CLASS_REFUSED) ||
         !usher_class_is_current(channel->table, request->class_ref)) {
@@ -101,7 +94,7 @@ usher_status_t usher_refuse_as_told(usher_channel_t *channel, usher_request_t *r
 
 /* ---- deadlines --------------------------------------------------------------------------- */
 
-static bool manager_answers(const usher_channel_t *channel, uint64_t now_ns) {
+bool usher_manager_answers(const usher_channel_t *channel, uint64_t now_ns) {
     const usher_table_header_t *header = &channel->table->header;
     uint64_t seen_ns = atomic_load(&header->manager_seen_ns);
     return atomic_load(&header->manager_state) != USHER_MANAGER_ABSENT &&
@@ -153,7 +146,7 @@ static usher_status_t check_connect_timeout(usher_channel_t *channel, usher_requ
                             "no instance took the connection within %u ms (appConnTimeout)",
                             limit_ms);
     }
-    if (!manager_answers(channel, now_ns)) {
+    if (!usher_manager_answers(channel, now_ns)) {
         return usher_refuse(channel, request, now_ns, 503, 1,
                             "no manager answers in %s: there was no instance for %u ms "
                             "(appConnTimeout)",
@@ -191,7 +184,7 @@ usher_status_t usher_check_unknown_deadline(usher_channel_t *channel, usher_requ
     if (!has_passed(request, request->arrived_ns, limit_ms, now_ns)) {
         return USHER_AGAIN;
     }
-    if (!manager_answers(channel, now_ns)) {
+    if (!usher_manager_answers(channel, now_ns)) {
         return usher_refuse(channel, request, now_ns, 503, 1,
                             "no manager answers in %s: waited %u ms for it (appConnTimeout)",
                             channel->runtime_dir, limit_ms);

@@ -149,6 +149,10 @@ static void load_data(scribbler_t *scribbler) {
     }
 }
 
+static void bases(scribbler_t *scribbler) {
+    fill(scribbler, &scribbler->cells->bases[below(scribbler, CLASSES)], sizeof(usher_load_base_t));
+}
+
 static void bits(scribbler_t *scribbler) {
     usher_worker_record_t *worker = any_worker(scribbler);
     put_64(&worker->touched[below(scribbler, USHER_CLASSES_MAX / 64)], bad_number(scribbler));
@@ -289,6 +293,7 @@ static const struct {
     {"counts of requests at instances", counts},
     {"counts of waiting requests", waiting},
     {"load data and histograms", load_data},
+    {"bases that totals begin with", bases},
     {"bits that say what is counted", bits},
     {"instances blamed for hanging", blame},
     {"places taken, requests served, hosts unreached", places},

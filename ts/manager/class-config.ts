@@ -257,6 +257,7 @@ function common(
   const depth = number(options, 'listenQueueDepth', 1024);
   const protocol = protocolOf(options);
   const flags =
+    native.classFlags[protocol] |
     (options.keepConn === true || protocol !== 'fastcgi' ? native.classFlags.keepConn : 0) |
     (options.flush === true ? native.classFlags.flush : 0) |
     (options.nph === true ? native.classFlags.nph : 0);

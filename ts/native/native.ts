@@ -213,7 +213,10 @@ export interface Native {
   limits: Readonly<Record<string, number>>;
   /** Offsets and sizes, for the test that a change of layout bumps the version. */
   layout: Readonly<Record<string, number>>;
-  classFlags: Readonly<{ keepConn: number; flush: number; nph: number }>;
+  /** What is or-ed to flags of ClassLimits; of the protocols one. */
+  classFlags: Readonly<
+    Record<'keepConn' | 'flush' | 'nph' | 'fastcgi' | 'cgi' | 'ajp' | 'ajp12', number>
+  >;
   options(): OptionRow[];
   /** Words after the class's name, in httpd.conf's spelling → values by id; only those given. With
    * `name` it is checked as well, and whether name and options fit together.
