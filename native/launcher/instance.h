@@ -51,6 +51,7 @@ struct instance {
     int wait_status;
     int64_t lived_ms;
     int64_t rss_kb;
+    int64_t cpu_us; /* of it and the children it waited for; −1 = not known */
     watch_t status_watch;
     watch_t death_watch; /* of a former launcher's child: its pidfd */
     alarm_t alarm;       /* next probe; after the exit: KILL for the group */

@@ -24,6 +24,8 @@ void instance_add_exit(message_t *message, const instance_t *instance) {
         message_add_number(message, "exit_code", WEXITSTATUS(instance->wait_status));
     message_add_number(message, "lived_ms", instance->lived_ms);
     message_add_number(message, "rss_kb", instance->rss_kb);
+    if (instance->cpu_us >= 0)
+        message_add_number(message, "cpu_us", instance->cpu_us);
     char kept[USHER_OUTPUT_KEPT];
     size_t length = output_kept(&instance->output, kept);
     message_add_text(message, "output", kept, length);
@@ -135,11 +137,15 @@ static bool read_numbers(const message_t *record, instance_t *instance) {
 
 static bool read_exit(const message_t *record, instance_t *instance) {
     int64_t group, status, unknown;
+    failure_t failure;
+    instance->cpu_us = -1; /* an older launcher's record does not tell */
     const char *output = message_text(record, "output");
     if (message_number(record, "group", 0, 1, &group) < 0 ||
         message_number(record, "status", 0, INT32_MAX, &status) < 0 ||
         message_number(record, "lived_ms", 0, INT64_MAX, &instance->lived_ms) < 0 ||
-        message_number(record, "rss_kb", 0, INT64_MAX, &instance->rss_kb) < 0 || output == NULL)
+        message_number(record, "rss_kb", 0, INT64_MAX, &instance->rss_kb) < 0 ||
+        message_optional_number(record, "cpu_us", 0, INT64_MAX, &instance->cpu_us, &failure) < 0 ||
+        output == NULL)
         return false;
     instance->has_group = group != 0;
     instance->wait_status = (int)status;

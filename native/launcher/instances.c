@@ -533,6 +533,10 @@ bool instances_child_died(pid_t pid) {
     return true;
 }
 
+static int64_t microseconds(const struct timeval *time) {
+    return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
+}
+
 void instances_child_reaped(pid_t pid, int status, const struct rusage *usage) {
     instance_t *instance = instance_find_pid(pid);
     instance_remove_pid(instance);
@@ -544,6 +548,7 @@ void instances_child_reaped(pid_t pid, int status, const struct rusage *usage) {
     }
     instance->wait_status = status;
     instance->rss_kb = usage->ru_maxrss;
+    instance->cpu_us = microseconds(&usage->ru_utime) + microseconds(&usage->ru_stime);
     has_exited(instance);
 }
 
@@ -553,6 +558,7 @@ static void exit_unseen(instance_t *instance) {
     close_death(instance);
     instance->group.leader_died = true;
     instance->exit_unknown = true;
+    instance->cpu_us = -1;
     look_cancel(&instance->look);
     group_signal(&instance->group, SIGTERM);
     has_exited(instance);

@@ -16,7 +16,7 @@
  *             a former launcher's socket that this one could not get back: its instance serves, no
  *             other one can be started on it
  *   instance  id= endpoint=|service=1 pid= tag= started_ns= state=starting|ready|exited
- *             [exit_code= | exit_signal= | exit_unknown=1, lived_ms= rss_kb= output=]
+ *             [exit_code= | exit_signal= | exit_unknown=1, lived_ms= rss_kb= [cpu_us=] output=]
  *             [+ descriptor: the manager's end of a living gateway's link; none when its launcher was
  *             killed since: the gateway has read the end then]   a service that lives is ready
  *                                                                    one per kept instance; the last 1000 exited
@@ -100,8 +100,9 @@
  * launcher → manager, events
  *   ready     id= ready_ns=          not of services; seen sleeping in accept/poll/epoll on its endpoint, or it took a connection
  *   output    id= text=              lines of stdout and stderr, whole where possible
- *   exited    id= exit_code= | exit_signal= | exit_unknown=1  lived_ms= rss_kb= output=   output: the last 4 kB;
- *             unknown: it was a former launcher's child
+ *   exited    id= exit_code= | exit_signal= | exit_unknown=1  lived_ms= rss_kb= [cpu_us=] output=   output: the last
+ *             4 kB; unknown: it was a former launcher's child; cpu_us: processor time of it and of the
+ *             children it waited for, where the kernel has told
  *   dropped   bytes= [id=]           output not passed on: the manager did not read, or the program
  *                                    id wrote more than 256 kB in a second
  *   log       + descriptor           the launcher was asked by a signal to begin the log anew

@@ -99,6 +99,7 @@ static void test_living(void) {
     const packet_t *exited = hear(&l, "instance", 5);
     is_str(field(exited, "state"), "exited", "one that had exited is listed as such");
     is_int(number_field(exited, "exit_code"), 0, "with its exit code");
+    ok(field(exited, "cpu_us") != NULL, "its processor time");
     ok(strstr(field(exited, "output"), "umask") != NULL, "and the last it wrote");
     const packet_t *memory = hear(&l, "memory", 0);
     is_str(field(memory, "key"), "class a", "what a manager left for the next one");
@@ -120,6 +121,7 @@ static void test_living(void) {
     exited = hear(&l, "exited", 2);
     ok(field(exited, "exit_unknown") != NULL && field(exited, "exit_code") == NULL,
        "it gets signals, and its end is told, as far as it is known");
+    ok(field(exited, "cpu_us") == NULL, "nor its processor time");
     ok(number_field(exited, "lived_ms") >= 0, "with the time it lived");
     ok(answers(&l, "nginx-1/e1", beside), "the socket stays");
     tell(&l, "forget", "id=5", NULL);

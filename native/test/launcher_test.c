@@ -345,6 +345,16 @@ static void test_output(void) {
     ok(number_field(exited, "lived_ms") >= 200 && number_field(exited, "rss_kb") > 0,
        "how long it lived and how big it was");
 
+    start_shell(&l, 20,
+                "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; "
+                "read -r stat < /proc/$$/stat; echo $stat");
+    long long user = -1, system = -1; /* ticks of 10 ms, of which the last may be rounded up */
+    sscanf(field(hear(&l, "output", 20), "text"),
+           "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lld %lld", &user, &system);
+    long long told_us = number_field(hear(&l, "exited", 20), "cpu_us");
+    ok(user >= 0 && told_us > 0 && told_us >= (user + system - 1) * 10000,
+       "its processor time: %lld us, after %lld ticks while it ran", told_us, user + system);
+
     start_shell(&l, 3, "printf 'prompt: '; exec sleep 100");
     is_str(field(hear(&l, "output", 3), "text"), "prompt: ", "an unfinished line comes in a while");
     tell(&l, "signal", "id=3", "signal=15", NULL);

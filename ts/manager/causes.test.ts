@@ -42,7 +42,8 @@ const program = { key: 'app', args: ['/x'], user: 'web', group: null, gateway: n
 
 function causeOf(exit: Partial<Exit>, resourceLimits: string[] = [], oom: 'group' | null = null) {
   const journey = beginJourney({ ...program, resourceLimits }, new Masker([]));
-  const whole = { exitCode: 1, exitSignal: null, livedMs: 20, rssBytes: 0, output: '', ...exit };
+  const usage = { rssBytes: 0, cpuS: null };
+  const whole = { exitCode: 1, exitSignal: null, livedMs: 20, ...usage, output: '', ...exit };
   return causeOfExit(journey, whole, oom);
 }
 

@@ -83,7 +83,23 @@ t.test('memory and processor time of instances with their children', async (t) =
     used = usage.read([{ id: 1, pid }]);
   }
   t.ok(used.rssBytes > 100_000, `${used.rssBytes} bytes`);
-  const ended = usage.read([]);
-  t.same(ended, { rssBytes: 0, cpuS: used.cpuS }, 'what ended instances used counts on');
+  t.same(usage.read([]), { rssBytes: 0, cpuS: used.cpuS }, 'what ended instances used counts on');
+  usage.end(1, null);
+  t.same(usage.read([]).cpuS, used.cpuS, 'also where nobody says what it was in the end');
   t.ok(usage.read([{ id: 2, pid }]).cpuS > used.cpuS, 'another one is added');
+});
+
+t.test('processor time of an instance is exact once it has ended', async (t) => {
+  const usage = new Usage();
+  usage.end(1, 0.25);
+  t.equal(usage.read([]).cpuS, 0.25, 'nobody had looked at it');
+  usage.read([{ id: 2, pid: process.pid }]); // whose time is not its
+  const seen = usage.read([]).cpuS - 0.25;
+  usage.end(2, seen / 2);
+  t.equal(usage.read([]).cpuS, 0.25 + seen, 'children that nobody waited for count on');
+  usage.read([{ id: 3, pid: process.pid }]);
+  usage.end(3, 1000);
+  t.equal(usage.read([]).cpuS, 1000.25 + seen, 'what it used since the last look is added');
+  usage.end(3, 1);
+  t.equal(usage.read([]).cpuS, 1001.25 + seen);
 });

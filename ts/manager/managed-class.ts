@@ -462,6 +462,7 @@ export class ManagedClass {
     this.#context.launcher.forget(id);
     if (!instance) return;
     this.#instances.delete(id);
+    this.#usage.end(id, exit.cpuS);
     this.#gateways?.detach(id);
     this.#context.disown(id);
     const how = describeExit(exit);

@@ -39,7 +39,7 @@ t.test('the value of a secret variable', async (t) => {
       const output = masker.text(`${before}${value}${after}\n${value}`.slice(cut));
       const args = ['/bin/app', value, `--x=${value}`];
       const journey = beginJourney({ ...program, ...rest, args }, masker);
-      const exit = { exitCode: 1, exitSignal: null, livedMs: 1, rssBytes: 0, output };
+      const exit = { exitCode: 1, exitSignal: null, livedMs: 1, rssBytes: 0, cpuS: null, output };
       endBeforeReady(journey, exit, null);
       return textsIn(journey).every((text) => !text.includes(value));
     },

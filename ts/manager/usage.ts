@@ -4,26 +4,31 @@ import { treeCpuS, treeRssBytes } from './proc.ts';
 
 export interface Used {
   rssBytes: number;
-  /** Never falls: what ended instances had used when they were looked at last counts on. */
+  /** Never falls: what ended instances have used counts on. */
   cpuS: number;
 }
 
 export class Usage {
   #endedCpuS = 0;
-  /** By the instance's id. */
-  #cpuS = new Map<number, number>();
+  /** At the last look, by the instance's id. */
+  #seenCpuS = new Map<number, number>();
 
   read(instances: readonly { id: number; pid: number }[]): Used {
-    const living = new Map<number, number>();
     for (const { id, pid } of instances) {
-      living.set(id, Math.max(this.#cpuS.get(id) ?? 0, treeCpuS(pid)));
+      this.#seenCpuS.set(id, Math.max(this.#seenCpuS.get(id) ?? 0, treeCpuS(pid)));
     }
-    for (const [id, cpuS] of this.#cpuS) if (!living.has(id)) this.#endedCpuS += cpuS;
-    this.#cpuS = living;
     return {
       rssBytes: sum(instances.map(({ pid }) => treeRssBytes(pid))),
-      cpuS: this.#endedCpuS + sum([...living.values()]),
+      cpuS: this.#endedCpuS + sum([...this.#seenCpuS.values()]),
     };
+  }
+
+  /** The instance has ended.
+   * @param cpuS What the kernel says that it used in all; null = it did not say. Children that it left
+   * behind are not in it: what was seen of them counts. */
+  end(id: number, cpuS: number | null): void {
+    this.#endedCpuS += Math.max(this.#seenCpuS.get(id) ?? 0, cpuS ?? 0);
+    this.#seenCpuS.delete(id);
   }
 }
 

@@ -84,6 +84,8 @@ export interface Exit {
   livedMs: number;
   /** The most memory it had; 0 = not known. */
   rssBytes: number;
+  /** Processor time of it and of the children that it waited for; null = not known. */
+  cpuS: number | null;
   /** The last 4 kB of its stdout and stderr. */
   output: string;
 }
@@ -628,11 +630,13 @@ function factsOf(message: Message): StartFacts {
 function exitOf(message: Message): Exit {
   const code = textOf(message, 'exit_code');
   const signal = textOf(message, 'exit_signal');
+  const cpuUs = textOf(message, 'cpu_us'); // launchers before it say nothing of it
   return {
     exitCode: code === '' ? null : Number(code),
     exitSignal: signal === '' ? null : Number(signal),
     livedMs: numberOf(message, 'lived_ms'),
     rssBytes: numberOf(message, 'rss_kb') * 1024,
+    cpuS: cpuUs === '' ? null : numberOf(message, 'cpu_us') / 1e6,
     output: textOf(message, 'output'),
   };
 }

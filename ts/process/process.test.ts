@@ -217,12 +217,12 @@ t.test('launcher', async (t) => {
   const huge = launcher.start(6, { ...spec, env: ['A='.padEnd(200_000, 'x')] });
   await t.rejects(huge, /at most 131072/, 'what does not fit one packet is said');
 
-  peer.say('exited', { id: 2, exit_code: 3, lived_ms: 12, rss_kb: 5, output: 'bye\n' });
-  t.same(events.at(-1), [
-    'exited',
-    2,
-    { exitCode: 3, exitSignal: null, livedMs: 12, rssBytes: 5120, output: 'bye\n' },
-  ]);
+  const last = { id: 2, exit_code: 3, lived_ms: 12, rss_kb: 5, output: 'bye\n' };
+  const exit = { exitCode: 3, exitSignal: null, livedMs: 12, rssBytes: 5120, output: 'bye\n' };
+  peer.say('exited', { ...last, cpu_us: 12_345 });
+  t.same(events.at(-1), ['exited', 2, { ...exit, cpuS: 0.012345 }]);
+  peer.say('exited', last);
+  t.same(events.at(-1), ['exited', 2, { ...exit, cpuS: null }], 'an older launcher');
   t.throws(() => peer.say('nonsense', {}), /unknown verb "nonsense"/);
 });
 

@@ -131,6 +131,7 @@ export class FakeWorld {
       exitSignal: null,
       livedMs: 0,
       rssBytes: 0,
+      cpuS: null,
       output: '',
       ...exit,
     });
