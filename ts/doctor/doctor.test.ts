@@ -20,14 +20,14 @@ const check = (id: string, run: Check['run']): Check => ({
 t.test('a check that fails or hangs costs its own line only', async (t) => {
   const found = new Map<string, FoundOut[]>();
   const all = [
-    check('well', () => [ok('fine')]),
+    check('well', () => [ok('fine', { why: 'it said: db_password=geheim' })]),
     check('broken', () => {
       throw new Error('a bug');
     }),
     check('slow', () => new Promise(() => undefined)),
   ];
   await runChecks(all, fakeScene({ files: {} }), ({ id }, ones) => found.set(id, ones), 50);
-  t.match(found.get('well'), [{ status: 'ok' }]);
+  t.same(found.get('well'), [{ status: 'ok', what: 'fine', why: 'it said: db_password=***' }]);
   t.match(found.get('broken'), [
     { status: 'skipped', what: 'the check failed', why: 'Error: a bug' },
   ]);

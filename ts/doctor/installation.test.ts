@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of the installation, on installations that are made up.
+import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { installationChecks, isNewEnough } from './checks/installation.ts';
@@ -131,4 +132,47 @@ t.test('path', async (t) => {
     statuses: 'warning',
     text: /another one: \/usr\/bin\/usher/,
   });
+});
+
+t.test('installed', async (t) => {
+  const hash = createHash('sha256').update('code').digest('hex');
+  const manifest = (changes: object = {}) =>
+    JSON.stringify({
+      ...{ schema: 1, prefix: '/usr/local/lib/usher', node: '', manager: 'embedded', servers: [] },
+      trees: [
+        { path: root, version: '1.2.3', files: { 'dist/x.js': hash, 'build/node': '-> /n' } },
+      ],
+      entries: [
+        { part: 'package', kind: 'link', path: '/usr/local/bin/usher', target: '' },
+        { part: 'package', kind: 'user', path: 'usher' },
+      ],
+      ...changes,
+    });
+  const whole: Tree = {
+    '/var/lib/usher/installed.json': manifest(),
+    '/usr/local/lib/usher': { link: root },
+    '/usr/local/bin/usher': { link: `${root}/bin/usher` },
+    [`${root}/dist/x.js`]: 'code',
+    [`${root}/build/node`]: { link: '/n' },
+    '/n': '',
+  };
+  t.match(await see('installed', {}), { statuses: 'skipped' });
+  t.match(await see('installed', whole), {
+    statuses: 'ok',
+    text: /as usher install left it, version 1.2.3/,
+  });
+  t.match(await see('installed', { ...whole, [`${root}/dist/x.js`]: 'other' }), {
+    statuses: 'error',
+    text: /not as it was installed: dist\/x.js/,
+  });
+  const { '/usr/local/bin/usher': _, ...without } = whole;
+  t.match(await see('installed', without), {
+    statuses: 'warning',
+    text: /no longer there: \/usr\/local\/bin\/usher/,
+  });
+  t.match(await see('installed', { ...whole, '/usr/local/lib/usher': { kind: 'directory' } }), {
+    statuses: 'skipped',
+    text: /another installation than this one/,
+  });
+  t.match(await see('installed', { '/var/lib/usher/installed.json': '{}' }), { statuses: 'error' });
 });

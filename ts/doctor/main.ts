@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program: `main.js WANTED`, WANTED as JSON. Prints what it finds as lines of JSON, each as soon as it is
 // known, so that who started it may end it at any time. Started by `usher doctor`.
+
 import { checks } from './checks.ts';
 import { thisHost } from './host.ts';
 import type { Told, Wanted } from './report.ts';

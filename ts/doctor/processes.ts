@@ -30,8 +30,8 @@ function readProcess(host: Host, pid: number): RunningProcess | null {
   const kind = kinds[textOf(host, `/proc/${pid}/comm`)?.trim() ?? ''];
   if (kind === undefined) return null;
   const words = wordsOf(host, `/proc/${pid}/cmdline`);
-  // The launcher's children for a moment, and its standby.
-  if (kind === 'launcher' && !words.includes('--runtime-dir')) return null;
+  const isLauncher = words.includes('--runtime-dir') && !words.includes('--standby-of');
+  if (kind === 'launcher' && !isLauncher) return null;
   const status = textOf(host, `/proc/${pid}/status`);
   if (status === null) return null;
   return {
@@ -61,8 +61,7 @@ export function mastersOf(
   );
 }
 
-/** One for each runtime directory: a launcher and its standby have the same. Not those that see another
- * directory at that path, as in a container. */
+/** One for each runtime directory. Not those that see another directory at that path, as in a container. */
 export function launchersOf(
   host: Host,
   processes: readonly RunningProcess[],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs checks beside each other, each with a deadline.
+import { Masker } from '../manager/secrets.ts';
 import type { Check } from './check.ts';
 import type { FoundOut } from './report.ts';
 import type { Scene } from './scene.ts';
@@ -16,9 +17,17 @@ export async function runChecks(
 ): Promise<void> {
   await Promise.all(
     checks.map(async (check) => {
-      tell(check, await within(withinMs, run(check, scene)));
+      const found = await within(withinMs, run(check, scene));
+      tell(check, found.map(masked));
     }),
   );
+}
+
+/** Servers quote lines of their configuration, and managers what programs printed. */
+function masked({ what, why, ...rest }: FoundOut): FoundOut {
+  const hidden = new Masker([]);
+  const reason = why === undefined ? {} : { why: hidden.text(why) };
+  return { ...rest, what: hidden.text(what), ...reason };
 }
 
 /** A check that fails of itself says nothing of what it looked at. */

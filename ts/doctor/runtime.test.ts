@@ -181,6 +181,19 @@ t.test('manager', async (t) => {
   );
 });
 
+t.test('the launcher is told from its standby', (t) => {
+  const args = ['--runtime-dir', run];
+  const files = {
+    ...processFiles(7, {
+      comm: 'usher-launcher',
+      words: ['usher-standby', ...args, '--standby-of', '9'],
+    }),
+    ...processFiles(9, { comm: 'usher-launcher', words: ['usher-launcher', ...args] }),
+  };
+  t.match(fakeScene({ files: { ...directory, ...files } }).runtimeDirs, [{ launcher: { pid: 9 } }]);
+  t.end();
+});
+
 t.test('versions', async (t) => {
   const { version } = fakeScene({ files: {} }).installation;
   t.equal(version, '', 'there is no package.json here');

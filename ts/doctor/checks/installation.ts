@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Is what was installed whole, of one version, and safe to be run by root?
+import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
+import { type Manifest, manifestPath, type Tree } from '../../install/manifest.ts';
 import { accountOf, directoriesOf, isAllowed, octal } from '../accounts.ts';
 import { type Check, failure, ok, orOk, skipped, some, warning } from '../check.ts';
-import { attempt, type FileFacts, type Host } from '../host.ts';
+import { attempt, type FileFacts, type Host, isDenied, textOf } from '../host.ts';
 import type { FoundOut } from '../report.ts';
 
 const built = ['addon.node', 'usher-launcher', 'usher-forker'];
@@ -266,4 +268,87 @@ const path: Check = {
   },
 };
 
-export const installationChecks: readonly Check[] = [node, addon, build, ownership, path];
+const installed: Check = {
+  id: 'installed',
+  group: 'Installation',
+  looksAt:
+    'what `usher install` has put on this host (its manifest): is every file there and unchanged, and is it this installation?',
+  worst: 'error',
+  remedy: '`usher install` again',
+  run({ host, installation: { root } }) {
+    const text = textOf(host, manifestPath);
+    if (text === null) return [skipped('usher install was not used here', { where: manifestPath })];
+    const manifest = parsed(text);
+    const fix = 'run usher install again, with the servers that it is for';
+    if (manifest === null) {
+      const why = 'upgrades and usher uninstall go by it';
+      return [failure('the manifest cannot be read', fix, { where: manifestPath, why })];
+    }
+    const { prefix, trees, entries } = manifest;
+    const missing = entries
+      .filter(
+        ({ kind, path }) => ['file', 'link', 'directory'].includes(kind) && isGone(host, path),
+      )
+      .map(({ path }) => path);
+    const tree = trees.at(-1);
+    const changed = tree === undefined ? [] : changedFiles(host, tree);
+    const found: FoundOut[] = [];
+    if (changed.length > 0) {
+      const what = `not as it was installed: ${some(changed)}`;
+      found.push(failure(what, fix, { where: tree?.path ?? prefix }));
+    }
+    if (missing.length > 0) {
+      found.push(warning(`no longer there: ${some(missing)}`, fix, { where: manifestPath }));
+    }
+    const isThis = attempt(() => host.realpath(prefix)) === attempt(() => host.realpath(root));
+    if (!isThis) {
+      const why = 'what is checked here is this one';
+      found.push(skipped(`another installation than this one: ${prefix}`, { where: root, why }));
+    }
+    return orOk(found, `as usher install left it, version ${tree?.version ?? ''}`, {
+      where: prefix,
+    });
+  },
+};
+
+function parsed(text: string): Manifest | null {
+  try {
+    const { schema, prefix, trees, entries } = JSON.parse(text) as Manifest;
+    const isKnown = schema === 1 && typeof prefix === 'string';
+    return isKnown && Array.isArray(trees) && Array.isArray(entries) ? JSON.parse(text) : null;
+  } catch {
+    return null;
+  }
+}
+
+function isGone(host: Host, path: string): boolean {
+  try {
+    host.lstat(path);
+    return false;
+  } catch (error) {
+    return !isDenied(error);
+  }
+}
+
+/** By their hashes; not those that are not ours to read. */
+function changedFiles(host: Host, { path, files }: Tree): string[] {
+  return Object.entries(files).flatMap(([name, wanted]) => {
+    const file = `${path}/${name}`;
+    try {
+      const found = wanted.startsWith('-> ')
+        ? `-> ${host.readlink(file)}`
+        : createHash('sha256')
+            .update(host.bytes(file, 0, mostBytes))
+            .digest('hex');
+      return found === wanted ? [] : [name];
+    } catch (error) {
+      return isDenied(error) ? [] : [name];
+    }
+  });
+}
+
+const mostBytes = 256 * 1024 * 1024;
+
+export const installationChecks: readonly Check[] = [
+  ...[node, addon, build, ownership, installed, path],
+];
