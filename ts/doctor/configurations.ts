@@ -7,7 +7,7 @@ import type { ServerKind } from '../migrate/model.ts';
 import { type Files, MigrateError } from '../migrate/source.ts';
 import { type ConfigurationFacts, readApacheFacts, readNginxFacts } from './configuration-facts.ts';
 import { attempt, codeOf, type Host, isDenied, textOf, wordsOf } from './host.ts';
-import { argument, mastersOf, type RunningProcess } from './processes.ts';
+import { argument, mastersOf, type RunningProcess, seesAnother } from './processes.ts';
 import type { Wanted } from './report.ts';
 
 export interface Configuration {
@@ -20,8 +20,9 @@ export interface Configuration {
   facts: ConfigurationFacts | null;
   /** Why there are no facts: it begins with file and line where one is wrong. */
   unreadable: string | null;
-  /** … only because it is not ours to see. */
+  /** … only because it is not ours to see; or the file has gone, and the server runs on. */
   isDenied: boolean;
+  isGone: boolean;
 }
 
 const usualPlaces: Readonly<Record<ServerKind, readonly string[]>> = {
@@ -53,7 +54,9 @@ export function findConfigurations(
 ): Configuration[] {
   return (['nginx', 'apache'] as const).flatMap((kind) => {
     const running = new Map(
-      mastersOf(processes, kind).map((master) => [configurationOf(host, kind, master), master]),
+      mastersOf(processes, kind)
+        .map((master) => [configurationOf(host, kind, master), master] as const)
+        .filter(([path, { pid }]) => path === null || !seesAnother(host, pid, path)),
     );
     const paths = wanted[kind].length > 0 ? wanted[kind] : usualOnes(kind);
     return [...new Set(paths)].map((path) =>
@@ -104,16 +107,13 @@ function readConfiguration(
             serverRoot: argument(master?.words ?? [], '-d'),
             defines: (master?.words ?? []).filter((_, i, words) => words[i - 1] === '-D'),
           });
-    return { ...read, facts, unreadable: null, isDenied: false };
+    return { ...read, facts, unreadable: null, isDenied: false, isGone: false };
   } catch (error) {
     const isExpected = error instanceof MigrateError || codeOf(error) !== '';
     if (!isExpected) throw error;
-    return {
-      ...read,
-      facts: null,
-      unreadable: (error as Error).message,
-      isDenied: isDenied(error),
-    };
+    const isGone = master !== null && codeOf(error) === 'ENOENT';
+    const unreadable = (error as Error).message;
+    return { ...read, facts: null, unreadable, isDenied: isDenied(error), isGone };
   }
 }
 

@@ -247,6 +247,12 @@ t.test('configurations of servers that run, and of those that were named', async
     [],
     'not of this runtime directory',
   );
+  const container = { ...installed, ...files, '/proc/50/root': { kind: 'directory' as const } };
+  const outside = fakeScene({ files: container }, [], { runtimeDir: null });
+  t.same(outside.configurations, [], 'a server in a container has another file of that name');
+  const { '/srv/own.conf': _, ...without } = files;
+  const gone = fakeScene({ files: { ...installed, ...without } }, [], { runtimeDir: null });
+  t.match(await look(webServerChecks, 'configuration', gone), { statuses: 'skipped' });
   const server =
     'UsherServer nginx-1 -generation 1 -kind nginx -pid 50 -user www-data -group www-data -configuration /srv/own.conf\n';
   const registered = fakeScene({

@@ -133,14 +133,15 @@ const configuration: Check = {
     'correct the line; the server goes on with its former configuration until it is restarted',
   async run(scene) {
     const unread = scene.configurations.filter(({ unreadable }) => unreadable !== null);
-    const found = unread.map(({ path, unreadable, isDenied }) =>
-      isDenied
-        ? skipped(`${path} cannot be read`, { why: 'be root' })
-        : failure('the configuration cannot be read', 'correct it', {
-            where: path,
-            why: unreadable ?? '',
-          }),
-    );
+    const found = unread.map(({ path, unreadable, isDenied, isGone, master }) => {
+      if (isDenied) return skipped(`${path} cannot be read`, { why: 'be root' });
+      if (isGone)
+        return skipped(`the file of a server that runs is not there (pid ${master?.pid})`, {
+          where: path,
+        });
+      const details = { where: path, why: unreadable ?? '' };
+      return failure('the configuration cannot be read', 'correct it', details);
+    });
     const tested = await Promise.all(
       usherConfigurations(scene).map((one) => testConfiguration(scene.host, one)),
     );
