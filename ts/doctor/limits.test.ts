@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of limits, security modules and rights, on machines that are made up.
 import t from 'tap';
+import { sampleStatus } from '../control/testing/sample.ts';
 import { limitChecks, limitIn, tightest } from './checks/limits.ts';
 import { securityChecks } from './checks/security.ts';
 import type { ClassPlan } from './classes.ts';
@@ -166,5 +167,21 @@ t.test('rights', async (t) => {
   t.match(await see('rights', launcher('CapEff:\t00000000000000ff\n')), {
     statuses: 'warning',
     text: /CAP_SYS_PTRACE/,
+  });
+  const manager = { ping: async () => ({ pid: 99, version: '' }) };
+  const as = (uid: number) =>
+    fakeScene({
+      files: {
+        ...run,
+        ...launcher('CapEff:\t000001ffffffffff\n'),
+        '/etc/passwd': 'nobody:x:65534:65534::/:\nusher:x:900:900::/:\n',
+        '/proc/99/status': `Uid:\t${uid}\t${uid}\t${uid}\t${uid}\n`,
+      },
+      manager: { ...manager, status: async () => sampleStatus() },
+    });
+  t.match(await look(securityChecks, 'rights', as(900)), { statuses: 'ok' });
+  t.match(await look(securityChecks, 'rights', as(65534)), {
+    statuses: 'warning',
+    text: /the manager runs as nobody, not as usher \| pid 99/,
   });
 });

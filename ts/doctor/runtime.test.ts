@@ -112,7 +112,11 @@ t.test('runtime-view', async (t) => {
     [nginxConf]: `${external}`.replace('external;', 'external;\n usher_runtime_dir /run/usher;'),
   };
   t.match(await see('runtime-view', files), { statuses: 'ok', text: /seen alike by 1 process/ });
-  const jailed = { ...files, '/proc/50/root': { kind: 'directory' as const } };
+  const jailed = {
+    ...files,
+    '/proc/50/root': { kind: 'directory' as const },
+    [`/proc/50/root${nginxConf}`]: { link: nginxConf },
+  };
   t.match(await see('runtime-view', jailed), {
     statuses: 'error',
     text: /nginx, pid 50 sees another directory/,

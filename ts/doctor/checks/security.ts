@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernel may forbid that modes do not show: SELinux, AppArmor, capabilities.
+import { accountOf } from '../accounts.ts';
 import { type Check, failure, ok, orOk, some, warning } from '../check.ts';
 import { type Host, textOf } from '../host.ts';
 import { field, mastersOf, programName, type RunningProcess } from '../processes.ts';
@@ -87,31 +88,43 @@ const rights: Check = {
   id: 'rights',
   group,
   looksAt:
-    'NoNewPrivs of the launcher where classes have `-allow-setuid`; its capabilities where it is root',
+    'NoNewPrivs of the launcher where classes have `-allow-setuid`; where it is root, its capabilities and the user that the manager is',
   worst: 'error',
   remedy: '`NoNewPrivileges=no`, `CapabilityBoundingSet=` as in packaging/systemd/usher.service',
   async run(scene) {
     const plans = (await plansOf(scene)) ?? [];
-    const found = scene.runtimeDirs.flatMap(({ launcher }) => {
+    const found = scene.runtimeDirs.map(async ({ path, launcher }): Promise<FoundOut[]> => {
       if (launcher === null) return [];
       const status = textOf(scene.host, `/proc/${launcher.pid}/status`) ?? '';
       const where = `usher-launcher, pid ${launcher.pid}`;
       const setuid = plans.filter(({ allowSetuid }) => allowSetuid).map(({ name }) => name);
+      const view = await scene.manager(path);
       const wrong = launcher.uid === 0 ? missingRights(status, where) : [];
       if (field(status, 'NoNewPrivs') === '1' && setuid.length > 0) {
         const fix =
           'NoNewPrivileges=no in its unit (container: no --security-opt no-new-privileges)';
-        wrong.push(
-          failure(`-allow-setuid of ${some(setuid)} has no effect: NoNewPrivs is set`, fix, {
-            where,
-          }),
-        );
+        const what = `-allow-setuid of ${some(setuid)} has no effect: NoNewPrivs is set`;
+        wrong.push(failure(what, fix, { where }));
       }
-      return orOk(wrong, 'the launcher has the rights that it needs', { where });
+      if (launcher.uid === 0 && view.state === 'alive') {
+        wrong.push(...userOf(scene.host, view.pong.pid));
+      }
+      return orOk(wrong, 'launcher and manager have the rights that they need', { where });
     });
-    return found;
+    return (await Promise.all(found)).flat();
   },
 };
+
+/** Of a manager whose launcher is root. */
+function userOf(host: Host, pid: number): FoundOut[] {
+  const ids = field(textOf(host, `/proc/${pid}/status`) ?? '', 'Uid');
+  if (ids === '') return [];
+  const { name } = accountOf(host, Number(ids.split(/\s+/)[0]));
+  if (name === 'usher') return [];
+  const fix = 'useradd --system --shell /usr/sbin/nologin usher, then usher upgrade';
+  const why = 'other services may run as that user, and could reach the manager’s memory';
+  return [warning(`the manager runs as ${name}, not as usher`, fix, { where: `pid ${pid}`, why })];
+}
 
 function missingRights(status: string, where: string): FoundOut[] {
   const text = field(status, 'CapEff');
