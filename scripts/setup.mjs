@@ -56,6 +56,7 @@ const groups = {
     'uwsgi-core',
     'uwsgi-plugin-python3',
     'python3-flask',
+    'jq',
     'lighttpd',
     'libapache2-mod-fcgid',
     'clang',
