@@ -338,8 +338,9 @@ t.test('class-backends', async (t) => {
 t.test('class-state', async (t) => {
   const now = Date.parse('2025-01-02T03:10:00.000Z');
   const manager = (
-    state: 'ready' | 'failed' | 'refused',
+    state: 'ready' | 'failed' | 'refused' | 'cold',
     events: Event[] = [],
+    last = 'instance.ready',
   ): Partial<FakeMachine> => ({
     now,
     manager: {
@@ -347,7 +348,11 @@ t.test('class-state', async (t) => {
       status: async () =>
         sampleStatus({
           classes: [
-            sampleClass({ state, lastFailure: state === 'failed' ? sampleFailure() : null }),
+            sampleClass({
+              state,
+              lastFailure: state === 'failed' || state === 'cold' ? sampleFailure() : null,
+              lastEvent: { at: '2025-01-02T03:04:00.000Z', event: last, text: '' },
+            }),
           ],
         }),
       events: async () => ({ schema: 1, startedAt: '', events }),
@@ -365,6 +370,15 @@ t.test('class-state', async (t) => {
     statuses: 'error',
     text: /hello is refused/,
   });
+  t.match(await see('class-state', {}, {}, manager('cold', [], 'class.failed')), {
+    statuses: 'error',
+    text: /hello: its last start failed \[exited-with-error\]/,
+  });
+  t.match(
+    await see('class-state', {}, {}, manager('cold', [], 'instance.exited')),
+    { statuses: 'ok' },
+    'a failure that is over',
+  );
   const died = (number: number): Event => ({
     number,
     at: '2025-01-02T03:05:00.000Z',

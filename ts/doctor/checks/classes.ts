@@ -355,11 +355,13 @@ const state: Check = {
 };
 
 function stateOf({ name, state: now, lastFailure, lastEvent, source }: ClassStatus): FoundOut[] {
-  if (now !== 'failed' && now !== 'refused') return [];
+  const mayTryAgain = now === 'cold' && lastEvent?.event === 'class.failed';
+  if (now !== 'failed' && now !== 'refused' && !mayTryAgain) return [];
   const cause = lastFailure?.cause ? ` [${lastFailure.cause}]` : '';
   const why = lastFailure?.explanation ?? lastEvent?.text ?? '';
   const fix = `${lastFailure?.hint ? `${lastFailure.hint} ` : ''}More: usher explain ${name}; then usher retry ${name}`;
-  return [failure(`${name} is ${now}${cause}`, fix, { where: source, why })];
+  const what = mayTryAgain ? `${name}: its last start failed` : `${name} is ${now}`;
+  return [failure(`${what}${cause}`, fix, { where: source, why })];
 }
 
 /** Of a class whose instances have ended unasked several times lately. */
