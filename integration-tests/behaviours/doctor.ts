@@ -227,7 +227,10 @@ export async function doctorFinds(t: Test, server: WebServer): Promise<void> {
     });
     const { exitCode, wrong } = await doctor([...at, ...own, '--only', 'class-state']);
     t.equal(exitCode, 1);
-    t.match(wrong, /^class-state: failing(?: is failed|: its last start failed) \[exited-with-error\]/m);
+    t.match(
+      wrong,
+      /^class-state: failing(?: is failed|: its last start failed) \[exited-with-error\]/m,
+    );
   });
 
   if (isRoot) {

@@ -165,7 +165,7 @@ export async function statusPage(t: Test, server: WebServer): Promise<void> {
     }
   });
 
-  await site.check('it costs no descriptors', async (t) => {
+  await site.check('it costs no descriptors', async () => {
     const before = site.workers.map((pid) => ({ pid, held: descriptorCount(pid) }));
     const asked = 100;
     for (let i = 0; i < asked; i += 1) await site.request('/usher-status?json');
