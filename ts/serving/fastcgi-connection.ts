@@ -3,8 +3,11 @@
 import type { Socket } from 'node:net';
 import {
   answerInOne,
+  CONTENT_BYTES_MAX,
   endRecords,
   FastcgiDecoder,
+  OUTPUT_RECORDS_BYTES,
+  outputInto,
   type RequestHead,
   stderrRecords,
   stdoutRecords,
@@ -15,9 +18,11 @@ import { COPY_BYTES_MAX, ServerConnection } from './server-connection.ts';
 
 /** What is done with one request. Nothing is called after end() or breakOff(). */
 export interface RequestHandler {
-  /** Nobody writes to them again: they may be kept. */
+  /** Nobody writes to them again: they may be kept. To who has onRead they are lent until that returns. */
   onBody(bytes: Buffer): void;
   onBodyEnd(): void;
+  /** All of the request that came at once has been told. */
+  onRead?(): void;
   /** Nobody wants the answer any more. end() or breakOff() still has to be called, when what was started
    * for the request has ended. */
   onAbort(): void;
@@ -33,6 +38,9 @@ export interface ServedRequest {
   /** Bytes of the answer, first the head as CGI has it. They are kept until they are written, and not
    * copied. false: no more until onDrain, or memory grows. */
   write(bytes: Buffer): boolean;
+  /** The same from lent pieces, after the head when it has not gone yet; isLast: and the end. It is in
+   * the kernel, or was copied, when it returns. */
+  gather(head: string, pieces: readonly Buffer[], pieceBytes: number, isLast: boolean): boolean;
   /** A line for the web server's error log. */
   report(line: string): void;
   /** The answer is whole. `status`: what the program exited with. */
@@ -75,7 +83,7 @@ export class FastcgiConnection extends ServerConnection {
     this.#decoder = new FastcgiDecoder(
       {
         onRequest: (head) => this.#onRequest(head),
-        onBody: (_id, bytes) => this.#handler?.onBody(Buffer.from(bytes)),
+        onBody: (_id, bytes) => this.#onBody(bytes),
         onBodyEnd: () => this.#handler?.onBodyEnd(),
         onAbort: () => this.#abort(),
         onReply: (bytes, isLast) => this.#reply(bytes, isLast),
@@ -93,7 +101,11 @@ export class FastcgiConnection extends ServerConnection {
   }
 
   protected override onData(chunk: Buffer): void {
-    this.#decoder.push(chunk);
+    try {
+      this.#decoder.push(chunk);
+    } finally {
+      this.#handler?.onRead?.();
+    }
   }
 
   protected override onBroken(error: ProtocolError): void {
@@ -123,6 +135,11 @@ export class FastcgiConnection extends ServerConnection {
     if (this.#current === request) this.#handler = handler; // else it was answered already
   }
 
+  #onBody(bytes: Buffer): void {
+    const handler = this.#handler;
+    handler?.onBody(handler.onRead === undefined ? Buffer.from(bytes) : bytes);
+  }
+
   #abort(): void {
     const current = this.#current;
     if (current === null || current.isAborted) return;
@@ -146,6 +163,28 @@ export class FastcgiConnection extends ServerConnection {
   /** @internal */
   write(record: Buffer): boolean {
     return this.send(record);
+  }
+
+  /** @internal null: it has to be made otherwise. isLast: the request is over */
+  gathered(
+    request: Served,
+    head: string,
+    pieces: readonly Buffer[],
+    pieceBytes: number,
+    isLast: boolean,
+  ): boolean | null {
+    if (this.#current !== request) return true;
+    const room = this.room;
+    if (room === null || head.length + pieceBytes + OUTPUT_RECORDS_BYTES > room.length) return null;
+    const { id } = request.head;
+    const bytes = room.subarray(0, outputInto(room, id, head, pieces, pieceBytes, isLast));
+    if (isLast) {
+      this.ended(request, bytes);
+      return true;
+    }
+    this.queue(bytes);
+    this.flush();
+    return this.hasRoom;
   }
 
   /** @internal the whole answer, a small one */
@@ -189,6 +228,19 @@ class Served implements ServedRequest {
   write(bytes: Buffer): boolean {
     if (this.#isOver || this.isAborted || bytes.length === 0) return true;
     return this.#send(stdoutRecords(this.head.id, bytes));
+  }
+
+  gather(head: string, pieces: readonly Buffer[], pieceBytes: number, isLast: boolean): boolean {
+    if (this.#isOver) return true;
+    if (!this.isAborted && pieceBytes <= CONTENT_BYTES_MAX) {
+      this.#isOver = isLast;
+      const hasRoom = this.#connection.gathered(this, head, pieces, pieceBytes, isLast);
+      if (hasRoom !== null) return hasRoom;
+      this.#isOver = false;
+    }
+    const hasRoom = this.write(Buffer.concat([Buffer.from(head, 'latin1'), ...pieces]));
+    if (isLast) this.end();
+    return hasRoom;
   }
 
   report(line: string): void {

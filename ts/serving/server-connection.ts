@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import { ProtocolError } from '../protocols/protocol-error.ts';
 import { copiesAtOnce, readFrom, type Take } from './accepted-socket.ts';
+import { leaveRoom, room } from './room.ts';
 
 /** Waiting to be written: beyond this send() says false. */
 const OUTPUT_BYTES_MAX = 256 << 10;
@@ -20,11 +21,6 @@ const NOTHING = Buffer.alloc(0);
 const LINGER_MS = 30_000;
 /** And one that has just been opened, for its first request. */
 const FIRST_REQUEST_MS = 1000;
-
-/** Small answers are made in here, each over the one before: memory that is taken anew costs more than all
- * that is written to it. */
-const ROOM_BYTES = COPY_BYTES_MAX + 256;
-let room = Buffer.allocUnsafeSlow(ROOM_BYTES);
 
 /** Its socket: allowHalfOpen. */
 export abstract class ServerConnection {
@@ -111,6 +107,11 @@ export abstract class ServerConnection {
       this.#flushIsDue = true;
       process.nextTick(flushDue, this);
     }
+    return this.hasRoom;
+  }
+
+  /** As send() says it. */
+  protected get hasRoom(): boolean {
     const isFull = this.#outBytes + this.#socket.writableLength >= OUTPUT_BYTES_MAX;
     if (isFull) this.#needsDrain = true;
     return !isFull;
@@ -127,7 +128,7 @@ export abstract class ServerConnection {
   protected get room(): Buffer | null {
     if (!copiesAtOnce(this.#socket)) return null;
     this.#isInRoom = true;
-    return room;
+    return room();
   }
 
   /** What was sent goes out now. */
@@ -136,7 +137,7 @@ export abstract class ServerConnection {
     this.#writeOut();
     if (!this.#isInRoom) return;
     this.#isInRoom = false;
-    if (this.#socket.writableLength > 0) room = Buffer.allocUnsafeSlow(ROOM_BYTES);
+    leaveRoom(this.#socket);
   }
 
   #writeOut(): void {

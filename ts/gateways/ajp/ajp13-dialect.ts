@@ -3,7 +3,7 @@
 import {
   BODY_END,
   bodyBytesMax,
-  encodeBody,
+  dataHead,
   encodeForwardRequest,
 } from '../../protocols/ajp13/client-encoder.ts';
 import type { AjpOptions } from '../link.ts';
@@ -28,7 +28,7 @@ export class Ajp13Dialect implements Dialect {
     const { packetBytes, attributes } = options;
     const { secret, warn, now } = environment;
     this.pool = options;
-    this.body = { bytesMax: bodyBytesMax(packetBytes), encode: encodeBody, end: [BODY_END] };
+    this.body = { bytesMax: bodyBytesMax(packetBytes), head: dataHead, end: [BODY_END] };
     this.#environment = environment;
     this.#secret = secret && firstLine(secret);
     this.#advice = new Advice(

@@ -19,7 +19,7 @@ export interface AnswerOwner {
   onFull(): void;
   /** All of it has come, and nothing of this last piece is written yet. */
   onEnding(status: number, reuse: boolean): void;
-  /** All of it has been written, but for the end of the request. */
+  /** All of it has been written, and the request has ended. */
   onWhole(status: number): void;
   /** The connection ended before any of it came. */
   onLost(failure: Failure): void;
@@ -127,8 +127,12 @@ export class Answer implements AnswerEvents {
       this.#keep();
       return;
     }
-    if (!this.#write() && !this.#hasEnded) this.#owner.onFull();
-    if (this.#hasEnded) this.#owner.onWhole(this.#status);
+    if (this.#hasEnded) {
+      this.#write(true);
+      this.#owner.onWhole(this.#status);
+    } else if (!this.#write(false)) {
+      this.#owner.onFull();
+    }
   }
 
   onBroken(error: Error, isUnheard: boolean): void {
@@ -149,16 +153,15 @@ export class Answer implements AnswerEvents {
   }
 
   /** false: the web server has no room for more. The pieces are views of what is read over next. */
-  #write(): boolean {
-    const bytes = this.#head.length + this.#pieceBytes;
-    if (bytes === 0) return true;
-    const out = Buffer.allocUnsafe(bytes);
-    let at = this.#head === '' ? 0 : out.write(this.#head, 0, 'latin1');
-    for (const piece of this.#pieces) at += piece.copy(out, at);
+  #write(isLast: boolean): boolean {
+    const head = this.#head;
+    const bytes = this.#pieceBytes;
+    if (!isLast && head === '' && bytes === 0) return true;
+    this.#hasBegun = true;
+    const hasRoom = this.#web.gather(head, this.#pieces, bytes, isLast);
     this.#head = '';
     this.#pieces.length = 0;
     this.#pieceBytes = 0;
-    this.#hasBegun = true;
-    return this.#web.write(out);
+    return hasRoom;
   }
 }

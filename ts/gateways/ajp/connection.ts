@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { AjpClientDecoder } from '../../protocols/ajp13/client-decoder.ts';
 import { CPING } from '../../protocols/ajp13/client-encoder.ts';
 import type { AjpClientEvents, Field } from '../../protocols/ajp13/types.ts';
+import { leaveRoom, room } from '../../serving/room.ts';
 import type { BackendAddress } from './address.ts';
 import type { PooledConnection } from './pool.ts';
 
@@ -46,21 +47,28 @@ export interface ConnectionOptions {
   isQuiet: (socket: Socket) => boolean;
 }
 
-/** Below this one copy is cheaper than one more element of writev. */
-const COPY_BYTES_MAX = 16 << 10;
 /** What is read is decoded and copied before the next read, so all connections share it. */
 export const readBuffer = Buffer.allocUnsafeSlow(65536);
 
-/** In one write. false: no more until 'drain', or memory grows. */
+/** In one write; nothing of them is needed when it returns. false: no more until 'drain', or memory grows. */
 export function writePieces(socket: Socket, pieces: readonly Buffer[]): boolean {
-  const [first] = pieces;
-  if (pieces.length === 1 && first !== undefined) return socket.write(first);
-  const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
-  if (bytes <= COPY_BYTES_MAX) return socket.write(Buffer.concat(pieces as Buffer[], bytes));
-  socket.cork();
-  for (const piece of pieces) socket.write(piece);
-  socket.uncork();
-  return !socket.writableNeedDrain;
+  const bytes = bytesOf(pieces);
+  const out = room();
+  if (bytes > out.length) return socket.write(Buffer.concat(pieces, bytes));
+  let at = 0;
+  for (const piece of pieces) {
+    out.set(piece, at);
+    at += piece.length;
+  }
+  const hasRoom = socket.write(out.subarray(0, bytes));
+  leaveRoom(socket);
+  return hasRoom;
+}
+
+export function bytesOf(pieces: readonly Buffer[]): number {
+  let bytes = 0;
+  for (const piece of pieces) bytes += piece.length;
+  return bytes;
 }
 
 type State = 'connecting' | 'idle' | 'pinging' | 'busy' | 'closed';
@@ -135,7 +143,7 @@ export class AjpConnection implements BackendConnection, AjpClientEvents {
     this.#answer = answer;
     this.#isAnswered = false;
     this.#isUnheard = true;
-    this.send(body.length === 0 ? [request] : [request, ...body]);
+    this.send([request, ...body]);
   }
 
   send(pieces: readonly Buffer[]): void {

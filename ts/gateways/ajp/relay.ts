@@ -12,7 +12,7 @@ import type { Exchange, RequestHandler } from '../connections.ts';
 import type { AjpOptions } from '../link.ts';
 import { Answer, type AnswerOwner } from './answer.ts';
 import type { Backend } from './backend.ts';
-import type { BackendConnection } from './connection.ts';
+import { type BackendConnection, bytesOf } from './connection.ts';
 import type { Dialect } from './dialect.ts';
 import { errorAnswer } from './error-answer.ts';
 import { Failure } from './failure.ts';
@@ -81,6 +81,8 @@ export class Relay implements RequestHandler, Taker<BackendConnection>, AnswerOw
   #answer: Answer | null = null;
   /** Of the longest packet that the backend was sent. */
   #sentBytes = 0;
+  /** Once all that came from the web server at once is known. */
+  #isNextDue = false;
   #isPumpDue = false;
   #isBodyPaused = false;
   #isAnswerPaused = false;
@@ -129,7 +131,6 @@ export class Relay implements RequestHandler, Taker<BackendConnection>, AnswerOw
       this.#isBodyPaused = true;
       this.#web.pauseBody();
     }
-    this.#pumpSoon();
   }
 
   onBodyEnd(): void {
@@ -137,7 +138,19 @@ export class Relay implements RequestHandler, Taker<BackendConnection>, AnswerOw
     this.#body.end();
     if (this.#isUnsaid) this.#decide(NO_BODY);
     else if (this.#isCollecting) this.#decide(ofLength(this.#body.bytes));
-    else if (!this.#bodyIsWrong()) this.#pumpSoon();
+    else this.#bodyIsWrong();
+  }
+
+  /** What comes in one piece from the web server goes in one packet. */
+  onRead(): void {
+    if (this.#phase === 'over') return;
+    if (this.#isNextDue) {
+      this.#isNextDue = false;
+      this.#next();
+    } else if (this.#phase === 'sent') {
+      this.#pump();
+    }
+    this.#body.own();
   }
 
   /** AJP has no word for it: only the end of the connection tells the backend. */
@@ -173,8 +186,7 @@ export class Relay implements RequestHandler, Taker<BackendConnection>, AnswerOw
     // Without it a container takes the length for unknown, and asks for a body that is not there.
     const length = mode.kind === 'none' ? '0' : mode.kind === 'length' ? String(mode.bytes) : null;
     if (length !== null) this.#prepared?.fields.push(['Content-Length', length]);
-    if (mode.kind === 'length')
-      process.nextTick(() => this.#next()); // with what comes beside the head
+    if (mode.kind === 'length') this.#isNextDue = true;
     else this.#next();
   }
 
@@ -260,7 +272,7 @@ export class Relay implements RequestHandler, Taker<BackendConnection>, AnswerOw
     }
   }
 
-  /** What comes in one piece from the web server goes in one packet. */
+  /** In the middle of what came from the backend. */
   #pumpSoon(): void {
     if (this.#isPumpDue || !this.#body.isOwed) return;
     this.#isPumpDue = true;
@@ -412,8 +424,4 @@ export class Relay implements RequestHandler, Taker<BackendConnection>, AnswerOw
     if (isBroken) this.#web.breakOff();
     else this.#web.end();
   }
-}
-
-function bytesOf(pieces: readonly Buffer[]): number {
-  return pieces.reduce((sum, { length }) => sum + length, 0);
 }

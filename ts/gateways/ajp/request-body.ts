@@ -11,7 +11,8 @@ export const HELD_BYTES_MAX = 256 << 10;
 export interface BodyCoding {
   /** Of one part. */
   readonly bytesMax: number;
-  encode(bytes: Buffer): readonly Buffer[];
+  /** What goes before a part of so many bytes. */
+  head(bytes: number): Buffer | null;
   /** What answers the backend that asks for more when there is none. */
   readonly end: readonly Buffer[];
 }
@@ -19,6 +20,8 @@ export interface BodyCoding {
 export class RequestBody {
   readonly #coding: BodyCoding;
   readonly #pieces: Buffer[] = [];
+  /** How many of them, the first ones, nobody else writes to. */
+  #owned = 0;
   #heldBytes = 0;
   #received = 0;
   #sent = 0;
@@ -66,6 +69,7 @@ export class RequestBody {
     return null;
   }
 
+  /** @param bytes Lent until own(). */
   add(bytes: Buffer): void {
     this.#pieces.push(bytes);
     this.#heldBytes += bytes.length;
@@ -76,6 +80,13 @@ export class RequestBody {
     this.#isEnded = true;
   }
 
+  /** What was not taken is kept. */
+  own(): void {
+    const pieces = this.#pieces;
+    for (let i = this.#owned; i < pieces.length; i++) pieces[i] = Buffer.from(pieces[i] as Buffer);
+    this.#owned = pieces.length;
+  }
+
   /** The backend takes more. false: the part asked for before is still due, which AJP 1.3 forbids. */
   ask(wanted: number): boolean {
     if (this.#wanted > 0) return false;
@@ -83,40 +94,40 @@ export class RequestBody {
     return true;
   }
 
-  /** The part that is due, when there is something for it. */
+  /** The part that is due, when there is something for it: views, to be written before anything is added. */
   next(): readonly Buffer[] {
     if (this.#wanted === 0) return [];
     if (this.#heldBytes > 0) {
-      const bytes = this.#take(Math.min(this.#wanted, this.#heldBytes));
+      const bytes = Math.min(this.#wanted, this.#heldBytes);
       this.#wanted = 0;
-      this.#sent += bytes.length;
-      return this.#coding.encode(bytes);
+      this.#sent += bytes;
+      const head = this.#coding.head(bytes);
+      const part = head === null ? [] : [head];
+      this.#take(bytes, part);
+      return part;
     }
     if (!this.#isEnded && this.#sent !== this.#length) return [];
     this.#wanted = 0;
     return this.#coding.end;
   }
 
-  #take(bytes: number): Buffer {
+  #take(bytes: number, taken: Buffer[]): void {
     this.#heldBytes -= bytes;
-    const first = this.#pieces[0] as Buffer;
-    if (first.length === bytes) {
-      this.#pieces.shift();
-      return first;
+    const pieces = this.#pieces;
+    let left = bytes;
+    let whole = 0;
+    while (left > 0) {
+      const piece = pieces[whole] as Buffer;
+      if (piece.length > left) {
+        taken.push(piece.subarray(0, left));
+        pieces[whole] = piece.subarray(left);
+        break;
+      }
+      taken.push(piece);
+      left -= piece.length;
+      whole++;
     }
-    if (first.length > bytes) {
-      this.#pieces[0] = first.subarray(bytes);
-      return first.subarray(0, bytes);
-    }
-    const taken = Buffer.allocUnsafe(bytes);
-    let at = 0;
-    while (at < bytes) {
-      const piece = this.#pieces[0] as Buffer;
-      const count = piece.copy(taken, at, 0, bytes - at);
-      at += count;
-      if (count === piece.length) this.#pieces.shift();
-      else this.#pieces[0] = piece.subarray(count);
-    }
-    return taken;
+    pieces.splice(0, whole);
+    this.#owned = Math.max(0, this.#owned - whole);
   }
 }

@@ -29,16 +29,19 @@ export function bodyBytesMax(packetBytes: number): number {
   return packetBytes - DATA_HEAD_BYTES;
 }
 
-/** One data packet, its head and the bytes themselves. Throws a RangeError for more than bodyBytesMax(65536). */
-export function encodeBody(bytes: Buffer): Buffer[] {
-  const length = bytes.length;
-  if (length === 0) return [BODY_END];
+/** What goes before the bytes in a data packet. Throws a RangeError for more than bodyBytesMax(65536). */
+export function dataHead(length: number): Buffer {
   if (length > 0xfffa) throw new RangeError(`AJP: ${length} bytes do not fit a data packet`);
   const head = Buffer.allocUnsafe(DATA_HEAD_BYTES);
   head.writeUInt16BE(MAGIC_CLIENT, 0);
   head.writeUInt16BE(length + 2, 2);
   head.writeUInt16BE(length, 4);
-  return [head, bytes];
+  return head;
+}
+
+/** One data packet, its head and the bytes themselves. Throws as dataHead(). */
+export function encodeBody(bytes: Buffer): Buffer[] {
+  return bytes.length === 0 ? [BODY_END] : [dataHead(bytes.length), bytes];
 }
 
 /**

@@ -84,6 +84,46 @@ export function answerInOne(
   return bytes;
 }
 
+/** What outputInto() adds to head and pieces at most. */
+export const OUTPUT_RECORDS_BYTES = 4 * HEADER_BYTES + END_REQUEST_BYTES;
+
+/**
+ * Output, gathered from pieces; in a record of its own where it does not fit one together with the head.
+ * @param head Latin-1 characters, 65535 at most.
+ * @param pieceBytes Of all pieces, 65535 at most.
+ * @param isLast The request ends as well.
+ * @returns How many bytes of `room` it took.
+ */
+export function outputInto(
+  room: Buffer,
+  id: number,
+  head: string,
+  pieces: readonly Buffer[],
+  pieceBytes: number,
+  isLast: boolean,
+): number {
+  let at = 0;
+  let left = head.length + pieceBytes;
+  if (head !== '') {
+    const length = left <= CONTENT_BYTES_MAX ? left : head.length;
+    writeHeader(room, 0, recordType.stdout, id, length);
+    at = HEADER_BYTES + room.write(head, HEADER_BYTES, 'latin1');
+    left -= length;
+  }
+  if (left > 0) {
+    writeHeader(room, at, recordType.stdout, id, left);
+    at += HEADER_BYTES;
+  }
+  for (const piece of pieces) {
+    room.set(piece, at);
+    at += piece.length;
+  }
+  if (!isLast) return at;
+  writeHeader(room, at, recordType.stdout, id, 0);
+  writeEnd(room, at + HEADER_BYTES, id, 0, protocolStatus.requestComplete);
+  return at + 2 * HEADER_BYTES + END_REQUEST_BYTES;
+}
+
 /** Ends a request that gave no output: overloaded, another role, a second one on a connection. */
 export function endWithoutOutput(id: number, protocol: ProtocolStatus): Buffer {
   const bytes = Buffer.allocUnsafe(HEADER_BYTES + END_REQUEST_BYTES);
@@ -133,8 +173,10 @@ function writeEnd(
 function writeHeader(bytes: Buffer, at: number, type: number, id: number, length: number): void {
   bytes[at] = VERSION;
   bytes[at + 1] = type;
-  bytes.writeUInt16BE(id, at + 2);
-  bytes.writeUInt16BE(length, at + 4);
+  bytes[at + 2] = id >>> 8;
+  bytes[at + 3] = id;
+  bytes[at + 4] = length >>> 8;
+  bytes[at + 5] = length;
   bytes[at + 6] = 0;
   bytes[at + 7] = 0;
 }

@@ -5,6 +5,8 @@ export {
   answerRecords,
   endRecords,
   endWithoutOutput,
+  OUTPUT_RECORDS_BYTES,
+  outputInto,
   stderrRecords,
   stdoutHeader,
   stdoutRecords,

@@ -18,7 +18,7 @@ export class Ajp12Dialect implements Dialect {
   readonly needsLength = true;
   readonly body: BodyCoding = {
     bytesMax: BODY_BYTES_MAX,
-    encode: (bytes) => [bytes],
+    head: () => null,
     end: [],
   };
   readonly pool: PoolOptions;
