@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Header fields of a request, from FastCGI parameters.
 import type { Field } from '../../protocols/ajp13/types.ts';
+import { Params, type ParamsOrder } from '../../protocols/fastcgi/index.ts';
 import { Failure } from './failure.ts';
 import { shown } from './request-path.ts';
 
@@ -45,6 +46,31 @@ function unmangled(name: string): string {
     .join('-');
 }
 
+/** Which parameters are fields, and of which names. */
+type FieldNames = readonly (readonly [param: string, name: string])[];
+
+/** By the order of the parameters, which many requests have in common. */
+const ordered = new WeakMap<ParamsOrder, FieldNames>();
+
+function fieldNames(params: ReadonlyMap<string, string>): FieldNames {
+  if (!(params instanceof Params)) return fieldsAmong(params.keys());
+  let known = ordered.get(params.order);
+  if (known === undefined) {
+    known = fieldsAmong(params.keys());
+    ordered.set(params.order, known);
+  }
+  return known;
+}
+
+function fieldsAmong(params: Iterable<string>): FieldNames {
+  const fields: [string, string][] = [];
+  for (const param of params) {
+    const name = param.startsWith('HTTP_') ? fieldName(param) : null;
+    if (name !== null) fields.push([param, name]);
+  }
+  return fields;
+}
+
 /** Content-Length is not among them: it follows from the body's mode. */
 export function requestFields(params: ReadonlyMap<string, string>): Field[] {
   const upgrade = params.get('HTTP_UPGRADE');
@@ -53,11 +79,8 @@ export function requestFields(params: ReadonlyMap<string, string>): Field[] {
   }
   const named = namedByConnection(params.get('HTTP_CONNECTION'));
   const fields: Field[] = [];
-  for (const [param, value] of params) {
-    if (!param.startsWith('HTTP_')) continue;
-    const name = fieldName(param);
-    if (name === null || named?.has(param)) continue;
-    fields.push([name, value]);
+  for (const [param, name] of fieldNames(params)) {
+    if (!named?.has(param)) fields.push([name, params.get(param) as string]);
   }
   const type = params.get('CONTENT_TYPE');
   if (type) fields.push(['Content-Type', type]);

@@ -23,6 +23,11 @@ for (let code = 0; code < 256; code++) {
   if (isPrinted && !/["#<> ]/.test(character)) kinds[code] = (kinds[code] ?? 0) | URI;
 }
 
+/** Of one byte or character. */
+export function isForbidden(code: number, kind: TextKind): boolean {
+  return code > 0xff || ((kinds[code] as number) & kind) === 0;
+}
+
 /** Where the first byte of [at, end) that `kind` forbids is; -1 = nowhere. */
 export function forbiddenByte(bytes: Uint8Array, at: number, end: number, kind: TextKind): number {
   for (let i = at; i < end; i++) {
@@ -34,8 +39,7 @@ export function forbiddenByte(bytes: Uint8Array, at: number, end: number, kind: 
 /** The same for a string; characters beyond Latin-1 are forbidden everywhere. */
 export function forbiddenCharacter(text: string, kind: TextKind): number {
   for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code > 0xff || ((kinds[code] as number) & kind) === 0) return i;
+    if (isForbidden(text.charCodeAt(i), kind)) return i;
   }
   return -1;
 }

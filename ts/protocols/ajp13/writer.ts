@@ -2,10 +2,12 @@
 // Writes one message: bounded by its packet, and nothing goes in that may not be sent.
 import { ProtocolError } from '../protocol-error.ts';
 import { CODE_FIRST, CODED_CHARACTERS_MAX, HEAD_BYTES, NULL_LENGTH } from './codes.ts';
-import { byteName, forbiddenCharacter, type TextKind } from './text.ts';
+import { byteName, forbiddenByte, forbiddenCharacter, isForbidden, type TextKind } from './text.ts';
 
 /** Up to so many characters a loop is quicker than a call of Buffer.write. */
 const LOOP_CHARACTERS = 20;
+/** A look at how V8 holds the text, and not at its characters, where it has none of these. */
+const BEYOND_LATIN_1 = /[^\0-\xff]/;
 
 export interface WriteStatus {
   /** Of the error for a message that is too long, and for text that may not be sent. */
@@ -54,22 +56,28 @@ export class MessageWriter {
     }
     const length = text.length;
     if (length >= NULL_LENGTH) throw this.#tooLong();
-    const wrong = forbiddenCharacter(text, kind);
-    if (wrong !== -1) {
-      const name = byteName(text.charCodeAt(wrong));
-      throw this.#refuse(`${what} holds ${name} at ${wrong}, which may not be sent`);
-    }
-    this.#need(length + 3);
-    this.uint16(length);
     const bytes = this.#bytes;
-    let at = this.#at;
-    if (length <= LOOP_CHARACTERS) {
-      for (let i = 0; i < length; i++) bytes[at++] = text.charCodeAt(i);
-    } else {
-      at += bytes.write(text, at, length, 'latin1');
+    if (this.#at + length + 3 > bytes.length) {
+      this.#check(text, kind, what);
+      throw this.#tooLong();
     }
-    bytes[at] = 0;
-    this.#at = at + 1;
+    this.uint16(length);
+    const at = this.#at;
+    const end = at + length;
+    if (length <= LOOP_CHARACTERS) {
+      for (let i = 0; i < length; i++) {
+        const code = text.charCodeAt(i);
+        if (isForbidden(code, kind)) this.#check(text, kind, what);
+        bytes[at + i] = code;
+      }
+    } else {
+      if (BEYOND_LATIN_1.test(text)) this.#check(text, kind, what);
+      bytes.write(text, at, length, 'latin1');
+      // Four times as fast as a look at the characters.
+      if (forbiddenByte(bytes, at, end, kind) !== -1) this.#check(text, kind, what);
+    }
+    bytes[end] = 0;
+    this.#at = end + 1;
   }
 
   /** A header's name: its code when it has one, else a token. */
@@ -97,6 +105,13 @@ export class MessageWriter {
 
   #need(count: number): void {
     if (this.#at + count > this.#bytes.length) throw this.#tooLong();
+  }
+
+  #check(text: string, kind: TextKind, what: string): void {
+    const wrong = forbiddenCharacter(text, kind);
+    if (wrong === -1) return;
+    const name = byteName(text.charCodeAt(wrong));
+    throw this.#refuse(`${what} holds ${name} at ${wrong}, which may not be sent`);
   }
 
   #tooLong(): ProtocolError {
