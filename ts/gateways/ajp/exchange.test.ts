@@ -329,6 +329,49 @@ t.test('a slow reader stops its backend', async (t) => {
   await connection.request();
 });
 
+t.test('what waits for a slow reader is not written over by what others get', async (t) => {
+  const w = await world(t);
+  const part = (i: number): Buffer => Buffer.alloc(8000, `${i} `);
+  const parts = Array.from({ length: 500 }, (_, i) => part(i));
+  const slow = w.request();
+  const [, connection] = await w.backend.request();
+  slow.socket.pause();
+  connection.send(head(), ...parts.map(chunk), end());
+  const other = w.request();
+  const [, next] = await w.backend.request();
+  for (let i = 0; i < 5; i++) {
+    if (i > 0) {
+      other.send({ params: request(), keepConn: true });
+      await next.request();
+    }
+    next.send(head(), ...parts.slice(0, 9).map(() => chunk('x'.repeat(8000))), end());
+    t.ok(/^x{72000}$/.test(body(await other.answer())));
+  }
+  slow.socket.resume();
+  t.ok(body(await slow.answer()) === Buffer.concat(parts).toString('latin1'));
+});
+
+t.test('what waits of a body is not written over by other bodies', async (t) => {
+  const w = await world(t);
+  const sent = ['a', 'b'].map((letter) => Buffer.alloc(30_000, `${letter}1${letter}2${letter}`));
+  const clients = [];
+  const connections = [];
+  for (const bytes of sent) {
+    clients.push(w.request({}, bytes));
+    connections.push((await w.backend.request())[1]);
+  }
+  for (const [i, connection] of connections.entries()) {
+    const received = [await connection.data()];
+    while (Buffer.concat(received).length < 30_000) {
+      connection.send(getBody(8186));
+      received.push(await connection.data());
+    }
+    t.ok(Buffer.concat(received).equals(sent[i] as Buffer));
+    connection.send(whole('ok'));
+    t.equal(body(await (clients[i] as (typeof clients)[0]).answer()), 'ok');
+  }
+});
+
 t.test('addresses', async (t) => {
   const { FakeBackend } = await import('./testing/fake-backend.ts');
   for (const host of ['127.0.0.1', '::1']) {

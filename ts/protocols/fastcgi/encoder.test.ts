@@ -7,6 +7,8 @@ import {
   endRecords,
   endWithoutOutput,
   getValuesResult,
+  OUTPUT_RECORDS_BYTES,
+  outputInto,
   stderrRecords,
   stdoutHeader,
   stdoutRecords,
@@ -75,6 +77,28 @@ t.test('an answer of head and body', async (t) => {
     room.buffer,
     'or in its own, if that is too small',
   );
+});
+
+t.test('output that is gathered', async (t) => {
+  const room = Buffer.alloc(2 * 65535 + OUTPUT_RECORDS_BYTES, '#');
+  const gathered = (head: string, pieces: string[], isLast: boolean): Buffer => {
+    const bytes = pieces.map((piece) => Buffer.from(piece));
+    const length = pieces.join('').length;
+    return room.subarray(0, outputInto(room, 7, head, bytes, length, isLast));
+  };
+  const records = (...outputs: string[]): Buffer =>
+    Buffer.concat(outputs.flatMap((output) => stdoutRecords(7, Buffer.from(output, 'latin1'))));
+  t.ok(gathered('h\xe4', ['ab', 'c'], false).equals(records('h\xe4abc')));
+  t.ok(gathered('', ['ab'], false).equals(records('ab')));
+  t.ok(gathered('head', [], false).equals(records('head')));
+  t.ok(gathered('h', ['ab'], true).equals(answerRecords(7, Buffer.from('hab'))));
+  t.equal(hex(gathered('', [], true)), hex(endRecords(7)));
+  const long = 'x'.repeat(65535);
+  t.ok(gathered('', [long], false).equals(records(long)));
+  t.ok(
+    gathered('head', [long], true).equals(Buffer.concat([records('head', long), endRecords(7)])),
+  );
+  t.ok(gathered(long, [long], true).length === room.length, 'what it takes at most');
 });
 
 t.test('management', async (t) => {
