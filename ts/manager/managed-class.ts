@@ -56,9 +56,9 @@ const REPAIR_MS = 1_000;
 const INSPECT_MS = 1_000;
 
 /** A class where nothing happens is passed this often, with instances and without: a thousand of
- * them must cost nothing. */
+ * them must cost nothing. One without instances that wants none changes only when it is asked for. */
 const QUIET_MS = 500;
-const COLD_MS = 10_000;
+const COLD_MS = 60_000;
 
 export class ManagedClass {
   readonly label: string;
