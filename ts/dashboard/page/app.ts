@@ -154,6 +154,7 @@ function tiles(classes: readonly ClassStatus[], { requests, intervalMs }: LoadHi
   const ready = instances.filter((one) => one.state === 'ready').length;
   const last = requests.at(-1);
   const rate = last === undefined || last === null ? '–' : showShort((last * 1000) / intervalMs);
+  const [value = '', unit] = showBytes(sum(instances, (one) => one.rssBytes)).split(' ');
   return el(
     'dl',
     { class: 'tiles' },
@@ -163,7 +164,7 @@ function tiles(classes: readonly ClassStatus[], { requests, intervalMs }: LoadHi
     tile('Requests', rate, '/s'),
     tile('In flight', showNumber(sum(classes, (one) => one.inFlight))),
     tile('Waiting', showNumber(waiting), '', waiting > 0 ? 'is-warn' : ''),
-    tile('Memory', showBytes(sum(instances, (one) => one.rssBytes))),
+    tile('Memory', value, unit),
   );
 }
 
