@@ -6,6 +6,7 @@ import './node-version.mjs';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
 import { isMain, npmProgram, root, run } from './run.mjs';
 
 /**
@@ -93,12 +94,13 @@ function buildPage() {
   }
 }
 
-/** What starts often, as one file: a hundred modules take 50 ms. @param banner Its first lines. */
-function bundle(name, banner = '') {
+/** What starts often, in few files: a hundred modules take 50 ms. */
+function bundle(name, options) {
   const { buildSync } = createRequire(import.meta.url)('esbuild'); // not there before setup
+  const { banner = '', ...more } = options ?? {};
   buildSync({
     entryPoints: [`${root}/ts/${name}.ts`],
-    outfile: `${root}/dist/${name}.js`,
+    outdir: `${root}/dist/${dirname(name)}`,
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -106,6 +108,7 @@ function bundle(name, banner = '') {
     sourcemap: true,
     banner: { js: `// SPDX-License-Identifier: Apache-2.0\n${banner}` },
     logLevel: 'warning',
+    ...more,
   });
 }
 
@@ -117,13 +120,20 @@ function bundleRuntime() {
   bundle('runtime/index');
 }
 
-/** `usher`: all commands; each is evaluated when it is called, but Node's modules are loaded for all. */
+/** `usher`: what all commands need, and a file for each; what is not said is not parsed. */
 function bundleCommandLine() {
-  bundle(
-    'cli/main',
-    `import { createRequire as makeRequire } from 'node:module';
+  const directory = `${root}/dist/cli`;
+  for (const name of readdirSync(directory).filter((file) => /-[A-Z0-9]{8}\.js/.test(file))) {
+    rmSync(`${directory}/${name}`);
+  }
+  bundle('cli/main', {
+    splitting: true, // beside main.js: they find what is installed from where they are
+    minifyWhitespace: true,
+    minifySyntax: true,
+    legalComments: 'none',
+    banner: `import { createRequire as makeRequire } from 'node:module';
 const require = makeRequire(import.meta.url); // commander asks for Node's modules that way`,
-  );
+  });
 }
 
 export function build(what) {
