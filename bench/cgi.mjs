@@ -4,7 +4,7 @@
 // once. mod_cgid has no limit of its own: under it there are as many as connections.
 
 import { root } from '../scripts/run.mjs';
-import { contest } from './contest.mjs';
+import { contest, takeOf } from './contest.mjs';
 import * as machine from './machine.mjs';
 import { instancesReady, startProgram, startServer } from './servers.mjs';
 import { eventually, launcherOf } from './site.mjs';
@@ -109,9 +109,14 @@ async function startAll(site, all, settings) {
   return servers;
 }
 
+/** @param args As of a contest, and --of, ids of programs with commas between them. */
 export function run(args) {
+  const { of, rest } = takeOf(
+    args,
+    programs.map(({ id }) => id),
+  );
   let all;
-  return contest('cgi', args, {
+  return contest('cgi', rest, {
     defaults,
     title: ({ connections, programs: count, gateways, workers }) =>
       `${connections} connections; ${count} programs at once; ${gateways} gateways; ` +
@@ -125,12 +130,14 @@ export function run(args) {
       return { servers: await startAll(site, all, settings) };
     },
     cases: () =>
-      programs.map(({ id, label }) => ({
-        id,
-        label: `${label} program`,
-        ask: (server) => page(server, id),
-        goals,
-      })),
+      all
+        .filter(({ id }) => of.includes(id))
+        .map(({ id, label }) => ({
+          id,
+          label: `${label} program`,
+          ask: (server) => page(server, id),
+          goals,
+        })),
     notes: ['(gateway: with the programs that it starts; mod_cgid has that in its server)'],
   });
 }

@@ -7,7 +7,7 @@
 import { parseArgs } from 'node:util';
 import { table } from './report.mjs';
 
-const short = ['--rounds', '3', '--seconds', '2', '--warm-up', '1'];
+const short = ['--rounds', '3', '--seconds', '1', '--warm-up', '1'];
 
 const sameAs = (name) => (result) => ratiosOf(name, result);
 
@@ -32,8 +32,8 @@ const parts = [
   { name: 'footprint', args: ['--seconds', '10'], lines: linesOfFootprint },
   { name: 'rates', args: short },
   { name: 'keep', args: [...short, '--only', 'nginx-stock,nginx-usher'] },
-  { name: 'saturation', args: short },
-  { name: 'cgi', args: [...short, '--only', 'nginx-fcgiwrap,nginx-usher'] },
+  { name: 'saturation', args: [...short, '--of', 'hello'] },
+  { name: 'cgi', args: [...short, '--of', 'c', '--only', 'nginx-fcgiwrap,nginx-usher'] },
   { name: 'runtime', args: [...short, '--only', 'http,node'] },
   {
     name: 'ajp',

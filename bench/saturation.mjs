@@ -2,7 +2,7 @@
 // `npm run bench -- saturation [--rounds N] [--seconds S] …`: four times as many requests wait in the web
 // server as the program can take at once, beside just as many as it can take.
 
-import { contest } from './contest.mjs';
+import { contest, takeOf } from './contest.mjs';
 import { startAll } from './servers.mjs';
 
 const defaults = { processes: 8, workers: 2 };
@@ -23,8 +23,13 @@ const cases = [
   { id: 'pause', label: 'an answer after 5 ms', path: '/echo?sleep=5&text=hello' },
 ];
 
+/** @param args As of a contest, and --of, ids of cases with commas between them. */
 export function run(args) {
-  return contest('saturation', args, {
+  const { of, rest } = takeOf(
+    args,
+    cases.map(({ id }) => id),
+  );
+  return contest('saturation', rest, {
     defaults,
     title: ({ processes, workers }) =>
       `${processes} processes of the program; ${workers} workers of the server`,
@@ -40,9 +45,11 @@ export function run(args) {
       return { servers: started.flatMap((server) => loads.map((load) => under(server, load))) };
     },
     cases: () =>
-      cases.map(({ id, label, path }) => ({
-        ...{ id, label, goals },
-        ask: ({ port, connections }) => ({ port, path, length: 5, connections }),
-      })),
+      cases
+        .filter(({ id }) => of.includes(id))
+        .map(({ id, label, path }) => ({
+          ...{ id, label, goals },
+          ask: ({ port, connections }) => ({ port, path, length: 5, connections }),
+        })),
   });
 }
