@@ -4,10 +4,9 @@
 // takes of the processors, and how long the slowest requests take.
 
 import { existsSync } from 'node:fs';
-import { root } from '../scripts/run.mjs';
 import { contest, takeOf } from './contest.mjs';
 import * as machine from './machine.mjs';
-import { instancesReady, startServer } from './servers.mjs';
+import { instancesReady, loadUsher, startServer } from './servers.mjs';
 import { freePort, launcherOf } from './site.mjs';
 import { files, packetSizes, startTomcat } from './tomcat.mjs';
 
@@ -106,7 +105,7 @@ const usherApache = (ports, runtimeDir, gateways) => ({
 const inMemory = 'client_body_buffer_size 64k;';
 
 const usherNginx = (ports, runtimeDir, gateways) => ({
-  modules: `load_module ${root}/build/ngx_http_usher_module.so;`,
+  modules: loadUsher,
   http: [
     inMemory,
     `usher_runtime_dir ${runtimeDir};`,

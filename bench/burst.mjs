@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { root } from '../scripts/run.mjs';
 import * as machine from './machine.mjs';
 import { range, save, table, verdict } from './report.mjs';
-import { startServer } from './servers.mjs';
+import { loadUsher, startServer } from './servers.mjs';
 import { eventually, usherStatus, withSite } from './site.mjs';
 import { percentile, spread } from './statistics.mjs';
 
@@ -35,7 +35,7 @@ async function startServers(site, program, repetitions) {
   const nginxDir = site.runtimeDir('nginx-run');
   const apacheDir = site.runtimeDir('apache-run');
   const nginx = await startServer(site, 'nginx', 'nginx', settings, {
-    modules: `load_module ${root}/build/ngx_http_usher_module.so;`,
+    modules: loadUsher,
     http: `usher_runtime_dir ${nginxDir};
 ${names.map((name) => `usher_app ${name} command=${program} on_demand=${instances} idle_stop=1;`).join('\n')}`,
     location: names.map((name) => `location /${name} { usher_pass ${name}; }`).join('\n'),

@@ -6,7 +6,7 @@
 import { root } from '../scripts/run.mjs';
 import { contest, takeOf } from './contest.mjs';
 import * as machine from './machine.mjs';
-import { instancesReady, startProgram, startServer } from './servers.mjs';
+import { instancesReady, loadUsher, startProgram, startServer } from './servers.mjs';
 import { eventually, launcherOf } from './site.mjs';
 
 const defaults = {
@@ -50,7 +50,7 @@ function nginxUsher(all, runtimeDir, settings) {
   const app = ({ id, path }) =>
     `usher_app ${id} command=${path} protocol=cgi processes=${settings.gateways} concurrency=${share(settings)};`;
   return {
-    modules: `load_module ${root}/build/ngx_http_usher_module.so;`,
+    modules: loadUsher,
     http: `usher_runtime_dir ${runtimeDir};
 ${all.map(app).join('\n')}`,
     location: all.map(({ id }) => `location /${id} { usher_pass ${id}; }`).join('\n'),

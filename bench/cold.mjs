@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { root } from '../scripts/run.mjs';
 import * as machine from './machine.mjs';
 import { range, save, table, verdict } from './report.mjs';
-import { startServer } from './servers.mjs';
+import { loadUsher, startServer } from './servers.mjs';
 import { usherStatus, withSite } from './site.mjs';
 import { percentile, spread } from './statistics.mjs';
 
@@ -32,7 +32,7 @@ async function startServers(site) {
   const nginxDir = runtimeDir('nginx');
   const apacheDir = runtimeDir('apache');
   const nginx = await startServer(site, 'nginx', 'nginx', settings, {
-    modules: `load_module ${root}/build/ngx_http_usher_module.so;`,
+    modules: loadUsher,
     http: `usher_runtime_dir ${nginxDir};
 usher_config max_processes=4096;`,
     location: `location ~ \\.fcgi$ {

@@ -145,16 +145,7 @@ export function families(ancestors) {
   return [...new Set(members)];
 }
 
-export function timeOf(pids) {
-  let ticks = 0;
-  for (const pid of pids) {
-    const fields = statFields(pid);
-    ticks += Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
-  }
-  return ticks * tickMs;
-}
-
-/** The same, with what children of theirs took that have ended and were waited for. */
+/** What these took, and children of theirs that have ended and were waited for. */
 function timeWithEndedChildren(pids) {
   let ticks = 0;
   for (const pid of pids) {

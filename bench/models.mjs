@@ -12,7 +12,7 @@ import { accountsOf, measure } from './load.mjs';
 import * as machine from './machine.mjs';
 import { work } from './model-program.mjs';
 import { save, table } from './report.mjs';
-import { instancesReady, startServer } from './servers.mjs';
+import { instancesReady, loadUsher, startServer } from './servers.mjs';
 import { usherStatus, withSite } from './site.mjs';
 import { median } from './statistics.mjs';
 import { choose, othersShare, parseSettings, showOthersShare, takeTurns } from './turns.mjs';
@@ -101,7 +101,7 @@ async function startNginx(site, name, apps, workers) {
     name,
     { workers },
     {
-      modules: `load_module ${root}/build/ngx_http_usher_module.so;`,
+      modules: loadUsher,
       http: [
         `usher_runtime_dir ${runtimeDir};`,
         ...apps.map((app) => appText(app, app.command, app.options)),

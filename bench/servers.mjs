@@ -16,7 +16,7 @@ export const loadUsher = `load_module ${root}/build/ngx_http_usher_module.so;`;
 
 // ---- nginx
 
-export function nginxConfiguration({ dir, port, workers, modules = '', http = '', location }) {
+function nginxConfiguration({ dir, port, workers, modules = '', http = '', location }) {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `
 ${user && `user ${user} ${user};`}
@@ -43,7 +43,7 @@ ${location}
 
 // ---- Apache
 
-export function apacheConfiguration({ dir, port, workers, threads, modules, text }) {
+function apacheConfiguration({ dir, port, workers, threads, modules, text }) {
   const own = ['mpm_event', 'authz_core', 'alias', 'mime', ...modules];
   return `
 ServerRoot ${dir}

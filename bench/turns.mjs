@@ -106,7 +106,7 @@ export function complaints(site, { name }) {
  * the best of `to`, if there are several. undefined when one of both was not asked.
  * @param by Whose processor time counts: a field of the samples.
  */
-export function compare({ of, to, atLeast, aim, known, by = 'wholeUs' }, rows) {
+export function compare({ of, to, atLeast, aim, by = 'wholeUs' }, rows) {
   const ours = rows.find((row) => row.id === of);
   const rivals = rows.filter((row) => [to].flat().includes(row.id));
   if (ours === undefined || rivals.length === 0) return undefined;
@@ -121,7 +121,6 @@ export function compare({ of, to, atLeast, aim, known, by = 'wholeUs' }, rows) {
     label: `${ours.label} : ${theirs.label}`,
     atLeast,
     aim,
-    known,
     isValid: ours.isValid && theirs.isValid,
     rate: { ...spread(rates), interval: interval(rates) },
     processorTime: spread(pairs.map(([a, b]) => b[by] / a[by])),
