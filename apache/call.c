@@ -18,7 +18,7 @@
 
 APLOG_USE_MODULE(usher);
 
-#define WAIT_MS               200  /* between looks whether the client is still there */
+#define WAIT_MS               200  /* between looks whether a waiting client is still there */
 #define CONNECT_MS            3000 /* for one host: then another one may answer */
 #define CLIENT_CLOSED_REQUEST 499  /* for access logs: nobody is there to read it */
 
@@ -181,13 +181,37 @@ static int connect_place(usher_call *call, int may_be_kept)
     return SUSPENDED;
 }
 
+static void start_answer(usher_call *call)
+{
+    usher_answer_init(&call->answer, call->r, call->key,
+                      (call->limits.flags & USHER_CLASS_NPH) != 0);
+    call->answer.protocol = call->class->protocol;
+    if (call->role == AP_FCGI_AUTHORIZER) {
+        usher_answer_expect_verdict(&call->answer, call->passes_denial);
+    }
+}
+
+/* With a place. All that can be done before is: connecting wakes the program, which goes to sleep
+ * again if its request is not there by then. */
+static int use_place(usher_call *call, int has_waited)
+{
+    note_place(call);
+    if (has_waited && client_is_gone(call->r->connection)) {
+        return client_left(call);
+    }
+    start_answer(call);
+    return connect_place(call, 1);
+}
+
 /* Wait for a place and connect to it. OK, or what the handler returns. */
 static int take_place(usher_call *call)
 {
+    apr_uint64_t looked_ns = usher_os_now_ns(); /* whether the client is there */
+    int has_waited = 0;
     usher_status_t status;
     int rv;
 
-    call->began_ns = usher_os_now_ns();
+    call->began_ns = looked_ns;
     call->in_channel = 1;
     status = usher_request_begin(call->channel, &call->place, call->key, strlen(call->key));
     call->in_channel = 0;
@@ -205,11 +229,7 @@ static int take_place(usher_call *call)
         call->in_channel = 0;
         switch (status) {
         case USHER_OK:
-            rv = connect_place(call, 1);
-            if (rv == OK) {
-                note_place(call);
-            }
-            if (rv != SUSPENDED) {
+            if ((rv = use_place(call, has_waited)) != SUSPENDED) {
                 return rv;
             }
             break;
@@ -226,9 +246,13 @@ static int take_place(usher_call *call)
                 call, apr_psprintf(call->r->pool,
                                    "the channel to the manager is unusable (status %d)", status));
         }
-        if (client_is_gone(call->r->connection)) {
-            note_place(call);
-            return client_left(call);
+        has_waited = 1;
+        if (usher_os_now_ns() - looked_ns >= WAIT_MS * 1000000) {
+            if (client_is_gone(call->r->connection)) {
+                note_place(call);
+                return client_left(call);
+            }
+            looked_ns = usher_os_now_ns();
         }
     }
 }
@@ -250,16 +274,6 @@ static int is_idempotent(const usher_call *call)
         return 1;
     default:
         return 0;
-    }
-}
-
-static void start_answer(usher_call *call)
-{
-    usher_answer_init(&call->answer, call->r, call->key,
-                      (call->limits.flags & USHER_CLASS_NPH) != 0);
-    call->answer.protocol = call->class->protocol;
-    if (call->role == AP_FCGI_AUTHORIZER) {
-        usher_answer_expect_verdict(&call->answer, call->passes_denial);
     }
 }
 
@@ -290,7 +304,6 @@ static int try_call(usher_call *call, int may_retry)
     if ((status = take_place(call)) != OK) {
         return status;
     }
-    start_answer(call);
     result = usher_client_run(call, &status);
     if (is_stale(call, result)) {
         usher_client_close(call);

@@ -535,6 +535,14 @@ usher_call_result usher_client_run(usher_call *call, int *status)
 
     memset(&ex, 0, sizeof(ex));
     ex.call = call;
+    call->is_sent = call->any_sent = call->is_clean = 0;
+    usher_fcgi_set_keep(call->head, (call->limits.flags & USHER_CLASS_KEEP_CONN) != 0);
+    start_sending(&ex.out, call);
+    if (send_some(&ex.out, call) < 0) {
+        *status = HTTP_INTERNAL_SERVER_ERROR;
+        return USHER_CALL_USELESS;
+    }
+
     ex.answer = &call->answer;
     ex.client_fd = usher_client_fd(call->r->connection);
     ex.buffer = apr_palloc(call->r->pool, READ_BUFFER);
@@ -542,15 +550,7 @@ usher_call_result usher_client_run(usher_call *call, int *status)
     ex.idle_at = now_ms() + ex.idle_ms;
     call->request_at_ms =
         call->limits.request_timeout_ms ? now_ms() + call->limits.request_timeout_ms : FOREVER;
-    call->is_sent = call->any_sent = call->is_clean = 0;
-    usher_fcgi_set_keep(call->head, (call->limits.flags & USHER_CLASS_KEEP_CONN) != 0);
     usher_fcgi_reader_init(&ex.in);
-
-    start_sending(&ex.out, call);
-    if (send_some(&ex.out, call) < 0) {
-        *status = HTTP_INTERNAL_SERVER_ERROR;
-        return USHER_CALL_USELESS;
-    }
     while (turn(&ex, &result) == GO_ON)
         ;
 

@@ -7,7 +7,7 @@ import { contest } from './contest.mjs';
 import { startAll, startProcesses } from './servers.mjs';
 
 const defaults = {
-  processes: 4, // of the program
+  processes: 8, // of the program
   concurrency: 1, // requests at once that Usher lends one of them
   workers: Math.min(2, availableParallelism()), // processes of the web server
 };
@@ -20,6 +20,16 @@ const goals = [
 
 const hello = ({ port }) => ({ port, path: '/echo?text=hello', length: 5 });
 
+/** Nobody waits; most wait, as threads of Apache, in nginx, or in the programs' socket. */
+const cases = ({ connections, processes, concurrency }) => [
+  {
+    id: 'full',
+    label: 'as many requests as the program can take',
+    connections: processes * concurrency,
+  },
+  { id: 'waiting', label: `${connections} requests at once`, connections },
+];
+
 export function run(args) {
   return contest('rates', args, {
     defaults,
@@ -30,6 +40,11 @@ export function run(args) {
       servers: await startAll(site, { ...settings, threads: 2 * settings.connections }),
     }),
     prepare: (server, settings) => startProcesses(server, hello(server), settings),
-    cases: () => [{ id: 'hello', label: 'C program, a short answer', ask: hello, goals }],
+    cases: (settings) =>
+      cases(settings).map(({ connections, ...one }) => ({
+        ...one,
+        goals,
+        ask: (server) => ({ ...hello(server), connections }),
+      })),
   });
 }
