@@ -29,7 +29,10 @@ const parts = [
   { name: 'cold', args: ['--repetitions', '12'], lines: linesOfCold },
   { name: 'burst', args: ['--repetitions', '5'], lines: linesOfBurst },
   { name: 'footprint', args: ['--seconds', '10'], lines: linesOfFootprint },
-  { name: 'rates', args: short },
+  {
+    name: 'rates',
+    args: [...short, '--only', 'nginx-stock,nginx-usher,apache-proxy,apache-usher,apache-fcgid'],
+  },
   { name: 'keep', args: [...short, '--only', 'nginx-stock,nginx-usher'] },
   { name: 'saturation', args: [...short, '--of', 'hello'] },
   { name: 'cgi', args: [...short, '--of', 'c', '--only', 'nginx-fcgiwrap,nginx-usher'] },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `npm run bench -- rates [--rounds N] [--seconds S] …`: how many requests a second of the same
-// program each of five servers passes on, one request a connection to the program.
+// program each of five servers passes on, one request a connection to the program; and of a file, by the
+// web servers alone.
 
 import { availableParallelism } from 'node:os';
 import { contest } from './contest.mjs';
@@ -37,9 +38,14 @@ export function run(args) {
       `${connections} connections; ${processes} processes of the program × ${concurrency} places; ` +
       `${workers} workers of the server`,
     start: async (site, settings) => ({
-      servers: await startAll(site, { ...settings, threads: 2 * settings.connections }),
+      servers: await startAll(site, {
+        ...settings,
+        alone: true,
+        threads: 2 * settings.connections,
+      }),
     }),
-    prepare: (server, settings) => startProcesses(server, hello(server), settings),
+    prepare: (server, settings) =>
+      server.id.endsWith('-alone') || startProcesses(server, hello(server), settings),
     cases: (settings) =>
       cases(settings).map(({ connections, ...one }) => ({
         ...one,

@@ -140,12 +140,14 @@ export async function instancesReady(runtimeDir, name, processes) {
 /**
  * Those of the five with the ids in `only`, or all. Each: `ancestors` of all processes that work for it, and
  * with Usher its `runtimeDir`. The program is at /echo.
+ * @param alone Both web servers without any program too: /echo is a file that holds what the program says
+ *   to `text=hello`. So they tell what a way that costs nothing would leave.
  * @param app program (its file), processes, concurrency, options: more of its class, as `{nginx, apache}`
  */
-export async function startAll(site, { workers, threads, only, ...rest }) {
+export async function startAll(site, { workers, threads, only, alone = false, ...rest }) {
   const app = { program: site.program('echo.fcgi'), concurrency: 1, options: {}, ...rest };
   const { program, processes } = app;
-  const isWanted = (id) => only?.includes(id) ?? true;
+  const isWanted = (id) => only?.includes(id) ?? (alone || !id.endsWith('-alone'));
   const stock = ['nginx-stock', 'apache-proxy'].some(isWanted)
     ? startProgram(site, program, processes)
     : undefined;
@@ -159,7 +161,15 @@ export async function startAll(site, { workers, threads, only, ...rest }) {
     }
     servers.push({ ...server, id, label, program, ancestors, runtimeDir });
   };
+  const file = site.write('echo.txt', 'hello');
   const start = {
+    'nginx-alone': (id) =>
+      add(id, 'nginx alone, a file', 'nginx', { location: `location /echo { alias ${file}; }` }),
+    'apache-alone': (id) =>
+      add(id, 'Apache alone, a file', 'apache', {
+        modules: [],
+        text: `Alias /echo ${file}\n<Files echo.txt>\n  Require all granted\n</Files>`,
+      }),
     'nginx-stock': (id) => add(id, 'nginx fastcgi_pass', 'nginx', stockNginx(stock.socket), stock),
     'nginx-usher'(id) {
       const runtimeDir = site.runtimeDir('nginx-run');

@@ -10,7 +10,7 @@ import { setup } from './setup.mjs';
 const names = [
   ...['rates', 'keep', 'php', 'cgi', 'ajp', 'runtime', 'models', 'saturation', 'mixed', 'growth'],
   ...['cold', 'burst', 'footprint', 'status'],
-  ...['take', 'channel', 'lock', 'start', 'codecs', 'policies', 'quick'],
+  ...['exchange', 'take', 'channel', 'lock', 'start', 'codecs', 'policies', 'quick'],
 ];
 
 /** Without a name: `quick` would do again, and worse, what the others do. */
