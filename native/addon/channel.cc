@@ -19,6 +19,7 @@ Napi::Function ChannelWrap::Define(Napi::Env env) {
                            InstanceMethod<&ChannelWrap::SetManagerState>("setManagerState"),
                            InstanceMethod<&ChannelWrap::Beat>("beat"),
                            InstanceMethod<&ChannelWrap::Listen>("listen"),
+                           InstanceMethod<&ChannelWrap::Rest>("rest"),
                            InstanceMethod<&ChannelWrap::AddClass>("addClass"),
                            InstanceMethod<&ChannelWrap::SetLimits>("setLimits"),
                            InstanceMethod<&ChannelWrap::SetClass>("setClass"),
@@ -134,6 +135,11 @@ void ChannelWrap::Listen(const Napi::CallbackInfo &info) {
     on_ring_ = Napi::Persistent(on_ring);
     doorbell_ = std::make_unique<Waiter>(info.Env(), "usher doorbell", false, *this, kRest);
     Ref(); // until close(): the thread uses this object
+}
+
+void ChannelWrap::Rest(const Napi::CallbackInfo &info) {
+    const uint32_t rest_ms = Arguments(info).Number("restMs");
+    usher_manager_rest(Manager(info.Env()), rest_ms);
 }
 
 // Does not touch V8: executed in the doorbell's thread.

@@ -24,6 +24,7 @@ class ChannelWrap : public Napi::ObjectWrap<ChannelWrap>, public Waiter::Task {
     void SetManagerState(const Napi::CallbackInfo &info);
     void Beat(const Napi::CallbackInfo &info);
     void Listen(const Napi::CallbackInfo &info);
+    void Rest(const Napi::CallbackInfo &info);
     Napi::Value AddClass(const Napi::CallbackInfo &info);
     void SetLimits(const Napi::CallbackInfo &info);
     void SetFull(const Napi::CallbackInfo &info);

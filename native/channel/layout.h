@@ -52,7 +52,7 @@ typedef struct {
     uint32_t classes_max, endpoints_max, class_endpoints_max, buckets;
     _Atomic uint32_t manager_state; /* usher_manager_state_t; writer: manager, launcher */
     _Atomic uint32_t manager_pid;
-    _Atomic uint64_t manager_seen_ns;     /* the manager's last pass, 0 = never */
+    _Atomic uint64_t manager_seen_ns;     /* the manager's last look, 0 = never */
     _Atomic uint32_t publication;         /* +1 after every change a waiting worker may care for */
     _Atomic uint32_t endpoint_generation; /* last one given out: generations are never reused */
     _Atomic uint32_t class_generation;

@@ -22,6 +22,7 @@ usher_status_t usher_manager_open_files(const char *runtime_dir, int table_fd, i
         return usher_fail(error, USHER_SYSTEM, ENOMEM, "cannot open the channel in %s",
                           runtime_dir);
     }
+    pthread_mutex_init(&opened->servers_mutex, NULL);
     status = usher_map_table_from(table_fd, runtime_dir, &opened->table, error);
     if (status == USHER_OK) {
         status = usher_map_places_from(places_fd, runtime_dir, &opened->places, error);
@@ -65,6 +66,7 @@ void usher_manager_close(usher_manager_t *manager) {
     for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
         free(manager->totals[i]);
     }
+    pthread_mutex_destroy(&manager->servers_mutex);
     usher_unmap(manager->places, sizeof(usher_places_t));
     usher_unmap(manager->table, sizeof(usher_table_t));
     free(manager->runtime_dir);
@@ -113,6 +115,24 @@ void usher_manager_beat(usher_manager_t *manager) {
 
 /* ---- the doorbell (doorbell.c has the argument) ------------------------------------------- */
 
+void usher_manager_rest(usher_manager_t *manager, uint32_t rest_ms) {
+    bool rests = rest_ms > 0;
+    for (uint32_t i = 0; i < USHER_CLASSES_MAX / 64; i++) {
+        rests = rests && manager->changed[i] == 0; /* found since the last report of them */
+    }
+    atomic_store(&manager->rest_until_ns, rests ? usher_os_now_ns() + rest_ms * USHER_MS_NS : 0);
+}
+
+/* How much longer to sleep after a timeout. Who rests has not fallen silent. */
+static uint64_t rest_of(usher_manager_t *manager, uint64_t now_ns, uint64_t timeout_ns) {
+    uint64_t until_ns = atomic_load(&manager->rest_until_ns);
+    if (until_ns <= now_ns || usher_is_touched(manager)) {
+        return 0;
+    }
+    usher_manager_beat(manager);
+    return until_ns - now_ns < timeout_ns ? until_ns - now_ns : timeout_ns;
+}
+
 usher_status_t usher_manager_wait(usher_manager_t *manager, uint32_t timeout_ms) {
     usher_places_header_t *header = &manager->places->header;
     uint64_t deadline_ns = usher_os_now_ns() + timeout_ms * USHER_MS_NS;
@@ -127,7 +147,11 @@ usher_status_t usher_manager_wait(usher_manager_t *manager, uint32_t timeout_ms)
         }
         uint64_t now_ns = usher_os_now_ns();
         if (now_ns >= deadline_ns) {
-            return USHER_TIMEOUT;
+            uint64_t rest_ns = rest_of(manager, now_ns, timeout_ms * USHER_MS_NS);
+            if (rest_ns == 0) {
+                return USHER_TIMEOUT;
+            }
+            deadline_ns = now_ns + rest_ns;
         }
         atomic_store(&header->manager_sleeping, 1);
         if (atomic_load(&header->doorbell) == rung) {

@@ -40,6 +40,9 @@ void usher_manager_beat(usher_manager_t *manager); /* stores manager_seen_ns */
 /* Sleep until the doorbell rings or `timeout_ms` passes. OK: it rang since the last call;
  * TIMEOUT. Any thread, but one at a time. */
 usher_status_t usher_manager_wait(usher_manager_t *manager, uint32_t timeout_ms);
+/* Nothing is to be done in the next `rest_ms` but what rings or is counted: until then the wait goes
+ * on after each `timeout_ms`, and beats, unless a worker has counted something. 0 ends that. */
+void usher_manager_rest(usher_manager_t *manager, uint32_t rest_ms);
 /* Make the thread in usher_manager_wait, or the next one to come, return TIMEOUT (at close). */
 void usher_manager_interrupt(usher_manager_t *manager);
 

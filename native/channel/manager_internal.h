@@ -40,6 +40,8 @@ struct usher_manager {
     char *runtime_dir;
     _Atomic uint32_t heard; /* value of the doorbell that was dealt with */
     _Atomic bool interrupted;
+    _Atomic uint64_t rest_until_ns; /* until then only rings and counts end a wait */
+    pthread_mutex_t servers_mutex;  /* to change `servers`; for the waiting thread to read it */
     /* Bit = record in use. Kept here so that unused records are never looked at: reading a hole of
      * a tmpfs file allocates the page. */
     uint64_t classes[USHER_CLASSES_MAX / 64];
@@ -101,6 +103,8 @@ void usher_bases_begin(usher_manager_t *manager, uint32_t class_index, uint32_t 
 void usher_totals_attach(usher_manager_t *manager, usher_attached_t *server);
 /* Keep what a server counted that is about to be detached. */
 void usher_totals_detach(usher_manager_t *manager, usher_attached_t *server);
+/* Has a worker counted something since usher_manager_changed? Any thread. */
+bool usher_is_touched(usher_manager_t *manager);
 
 /* servers.c */
 /* Worker records that may be in use, whatever the header says. */

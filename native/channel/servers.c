@@ -44,6 +44,12 @@ static void free_server(usher_attached_t *server) {
     free(server);
 }
 
+static void set_server(usher_manager_t *manager, uint32_t handle, usher_attached_t *server) {
+    pthread_mutex_lock(&manager->servers_mutex);
+    manager->servers[handle] = server;
+    pthread_mutex_unlock(&manager->servers_mutex);
+}
+
 usher_status_t usher_manager_attach_files(usher_manager_t *manager, const char *server,
                                           int cells_fd, int live_fd, uint32_t *handle,
                                           usher_error_t *error) {
@@ -69,7 +75,7 @@ usher_status_t usher_manager_attach_files(usher_manager_t *manager, const char *
     }
     attached->asked = atomic_load(&attached->cells->header.asked) - 1; /* look at once */
     attached->damages = atomic_load(&attached->cells->header.damages);
-    manager->servers[*handle] = attached;
+    set_server(manager, *handle, attached);
     usher_totals_attach(manager, attached);
     return USHER_OK;
 }
@@ -103,7 +109,7 @@ void usher_manager_detach_server(usher_manager_t *manager, uint32_t handle) {
     if (server) {
         usher_totals_detach(manager, server);
         usher_timeouts_detach(manager, server);
-        manager->servers[handle] = NULL;
+        set_server(manager, handle, NULL);
         free_server(server);
     }
 }

@@ -177,6 +177,29 @@ static void collect_touched(usher_manager_t *manager, const usher_attached_t *se
     }
 }
 
+static bool is_server_touched(const usher_attached_t *server) {
+    uint32_t slots = usher_worker_slots(server->cells);
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        const usher_worker_record_t *worker = &server->cells->workers[slot];
+        for (uint32_t i = 0; i < USHER_CLASSES_MAX / 64; i++) {
+            if (atomic_load_explicit(&worker->touched[i], memory_order_relaxed) != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool usher_is_touched(usher_manager_t *manager) {
+    bool touched = false;
+    pthread_mutex_lock(&manager->servers_mutex);
+    for (uint32_t i = 0; i < USHER_SERVERS_MAX && !touched; i++) {
+        touched = manager->servers[i] && is_server_touched(manager->servers[i]);
+    }
+    pthread_mutex_unlock(&manager->servers_mutex);
+    return touched;
+}
+
 static uint32_t unrung(const usher_manager_t *manager, uint32_t class_index) {
     return usher_bit(manager->full, class_index) ? USHER_RUNG_NEEDLESS : USHER_RUNG_NOT;
 }

@@ -265,6 +265,66 @@ static void test_interrupt(void) {
     finish(&fixture);
 }
 
+static void *rest_long(void *argument) {
+    fixture_t *fixture = argument;
+    return (void *)(intptr_t)usher_manager_wait(fixture->manager, 1);
+}
+
+/* Has a manager that rests, with a timeout of 1 ms, come back from its wait? */
+static bool comes_back(fixture_t *fixture, void (*what)(fixture_t *)) {
+    pthread_t thread;
+    uint64_t begun_ns = usher_os_now_ns();
+    usher_manager_rest(fixture->manager, LONG_MS);
+    pthread_create(&thread, NULL, rest_long, fixture);
+    what(fixture);
+    pthread_join(thread, NULL);
+    usher_manager_rest(fixture->manager, 0);
+    return usher_os_now_ns() - begun_ns < SHORT_NS;
+}
+
+static void count_something(fixture_t *fixture) {
+    usher_load_touch(fixture->channel, 5);
+}
+
+static void ring(fixture_t *fixture) {
+    usher_channel_ring(fixture->channel);
+}
+
+static void end_rest(fixture_t *fixture) {
+    pause_ms(5);
+    usher_manager_rest(fixture->manager, 0);
+}
+
+/* A rest of no other end, and a beat that is older than any: the wait goes on after its timeouts. */
+static void await_beat(fixture_t *fixture) {
+    _Atomic uint64_t *seen_ns = &fixture->manager->table->header.manager_seen_ns;
+    atomic_store(seen_ns, 1);
+    while (atomic_load(seen_ns) == 1) {
+        sched_yield();
+    }
+    usher_manager_rest(fixture->manager, 0);
+}
+
+static void test_rest(void) {
+    fixture_t fixture;
+    begin(&fixture);
+    attach(&fixture, true);
+    ok(comes_back(&fixture, await_beat), "a manager that rests goes on beating");
+    ok(comes_back(&fixture, count_something), "what a worker counts ends its rest");
+    ok(usher_is_touched(fixture.manager), "and is still to be looked at");
+    uint32_t index;
+    usher_manager_changed(fixture.manager, &index, 1);
+    ok(!usher_is_touched(fixture.manager), "until it was");
+    ok(comes_back(&fixture, ring), "a ring ends it");
+    usher_manager_wait(fixture.manager, 0); /* in case the ring came first */
+    ok(comes_back(&fixture, end_rest), "and who asked for it can");
+    uint64_t until_ns = usher_os_now_ns() + 20 * USHER_MS_NS;
+    usher_manager_rest(fixture.manager, 20);
+    is_int(usher_manager_wait(fixture.manager, 1), USHER_TIMEOUT, "it ends in time");
+    ok(usher_os_now_ns() >= until_ns, "not before");
+    finish(&fixture);
+}
+
 int main(void) {
     test_publication();
     test_verdict_wakes();
@@ -273,5 +333,6 @@ int main(void) {
     test_saturation();
     test_doorbell();
     test_interrupt();
+    test_rest();
     return done_testing();
 }

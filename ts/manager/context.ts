@@ -41,6 +41,8 @@ export interface ClassContext {
   /** Events of this instance go to the class; until disown. */
   own(id: number, owner: ManagedClass): void;
   disown(id: number): void;
+  /** The next pass is due, however quiet everything was. */
+  rouse(): void;
   /** Servers whose workers may connect to the class's instances. */
   serversOf(asker: ManagedClass): string[];
   /** What tells a restarted manager whose endpoint or instance it is. */

@@ -8,6 +8,7 @@ t.test('several hosts', async (t) => {
   t.equal(world.published.state, 'ready');
   await world.pass();
   t.same(world.probed, ['10.0.0.1:9000', '[::1]:9000'], 'and then looked at');
+  t.equal(world.external.dueMs, Number.POSITIVE_INFINITY, 'once');
   await world.pass(60_000);
   t.equal(world.probed.length, 2, 'those that are up are left alone');
 
@@ -16,6 +17,7 @@ t.test('several hosts', async (t) => {
   await world.pass();
   t.match(world.states, { '10.0.0.1:9000': 'ready', '[::1]:9000': 'down' });
   t.equal(world.probed.length, 3, 'only the one that failed is looked at');
+  t.equal(world.external.dueMs, world.nowMs + 200, 'and again after a pause');
   t.equal(world.published.state, 'ready');
   t.match(world.external.status().backends, [
     { address: '10.0.0.1:9000', state: 'up', isBackup: false, lastError: null },

@@ -90,6 +90,15 @@ export class ExternalClass {
     this.#apply();
   }
 
+  /** Until then only what workers count makes another look worth while. */
+  get dueMs(): number {
+    if (this.isRetiring || this.#isBusy || this.#draining.length > 0) return 0;
+    const now = this.#outside.now();
+    const waits = [...this.#backends.values()].map(({ health }) => health.dueInMs(now));
+    for (const name of this.#names.values()) waits.push(name.dueInMs(now));
+    return now + Math.min(...waits);
+  }
+
   get isGone(): boolean {
     return this.isRetiring && this.#backends.size === 0 && this.#draining.length === 0;
   }

@@ -15,6 +15,11 @@ export class Leftovers {
     this.#launcher = launcher;
   }
 
+  /** When the first is to be killed. */
+  get dueMs(): number {
+    return Math.min(...this.#killAtMs.values());
+  }
+
   end(id: number, nowMs: number): void {
     this.#launcher.signal(id, SIGTERM);
     this.#killAtMs.set(id, nowMs + STOP_MS);

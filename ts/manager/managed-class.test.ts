@@ -32,6 +32,31 @@ t.test('a static class', async (t) => {
   t.equal(world.started.length, 4, 'but after -restart-delay');
 });
 
+t.test('the manager may rest while nothing happens', async (t) => {
+  const world = FakeWorld.static({ processes: 1 });
+  await world.pass();
+  t.equal(world.managed.dueMs, 0, 'an instance is starting');
+  await world.ready();
+  await world.pass();
+  const due = world.managed.dueMs;
+  t.ok(due > world.nowMs && due <= world.nowMs + 500, 'it is ready');
+  const other = FakeWorld.static({ processes: 1 });
+  await other.pass(130);
+  await other.ready();
+  await other.pass(110);
+  t.equal(other.managed.dueMs % 500, due % 500, 'all classes are looked at together');
+  const before = world.roused;
+  await world.exit(world.started[0]?.id ?? 0, { exitSignal: 9, livedMs: 31_000 });
+  t.ok(world.roused > before, 'it has died: that cannot wait');
+  t.equal(world.managed.dueMs, 0);
+
+  const cold = FakeWorld.dynamic();
+  await cold.pass();
+  t.ok(cold.managed.dueMs > cold.nowMs + 1_000, 'one without instances waits for requests');
+  cold.managed.retire(0);
+  t.equal(cold.managed.dueMs, 0, 'one that ends is gone soon');
+});
+
 t.test('a class whose instances die again and again', async (t) => {
   const died = { exitSignal: 11, livedMs: 500 };
   /** Let time pass until another instance is started. */

@@ -181,6 +181,12 @@ export class ManagedClass {
     return this.#load.waiting > 0 || this.#load.inFlight > 0;
   }
 
+  /** Until then only what rings, is counted or told by the launcher makes another look worth while. */
+  get dueMs(): number {
+    if (this.isRetiring || this.#sockets.isPublic) return 0; // foreign clients ring nothing
+    return Math.min(this.#quietUntilMs, this.#engines?.dueMs ?? Number.POSITIVE_INFINITY);
+  }
+
   get idleForMs(): number {
     return this.isBusy ? 0 : this.#context.now() - this.#activeAtMs;
   }
@@ -203,7 +209,10 @@ export class ManagedClass {
   /** Replace every instance, the new ones first. Resolves when no old one is left, rejects when the
    * new ones cannot start: then the old ones go on. */
   restart(): Promise<void> {
-    if (this.#engines) return this.#engines.restart(); // gateways lose nothing by serving on
+    if (this.#engines) {
+      this.#context.rouse();
+      return this.#engines.restart(); // gateways lose nothing by serving on
+    }
     this.#beginRevision(this.config, this.#revision.epoch + 1, 'a restart was asked for');
     const done = this.#updates.wait('updated');
     this.pass(true);
@@ -368,8 +377,14 @@ export class ManagedClass {
     this.#publish();
     this.#remember();
     this.#settleUpdates();
-    const quietMs = this.#instances.size > 0 ? QUIET_MS : COLD_MS;
-    this.#quietUntilMs = this.#isQuiet() ? now + quietMs : 0;
+    this.#quietUntilMs = this.#isQuiet() ? this.#nextLookMs(now) : 0;
+    if (this.#quietUntilMs === 0) this.#context.rouse();
+  }
+
+  /** Those with instances all at the same moments: the manager wakes up for all of them at once. */
+  #nextLookMs(now: number): number {
+    if (this.#instances.size === 0) return now + COLD_MS;
+    return (Math.floor(now / QUIET_MS) + 1) * QUIET_MS;
   }
 
   /** Drain and end every instance; those still busy after `drainMs` are stopped all the same. */
@@ -377,6 +392,7 @@ export class ManagedClass {
     const now = this.#context.now();
     this.#endsAtMs = Math.min(this.#endsAtMs, now + drainMs);
     this.#quietUntilMs = 0;
+    this.#context.rouse();
     if (!this.isRetiring) this.#sockets.close();
     this.#showPage(false);
     this.isRetiring = true;

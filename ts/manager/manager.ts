@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Joins everything: servers' registrations → classes → instances → table. One pass per ring of the
-// doorbell, at least ten a second; all state changes happen in passes and in launcher events.
+// doorbell, ten a second while anything happens, else one or two (rest.ts); all state changes happen in
+// passes and in launcher events.
 import { randomUUID } from 'node:crypto';
 import { closeSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -56,6 +57,7 @@ import { ProgramOutput } from './program-output.ts';
 import { Programs } from './programs.ts';
 import { RecentEvents } from './recent-events.ts';
 import { Refusals } from './refusals.ts';
+import { restMs } from './rest.ts';
 import type { Revision } from './revision.ts';
 import { newestOf, type Server, Servers } from './servers.ts';
 import { StartRequests } from './start-requests.ts';
@@ -67,6 +69,8 @@ const SETTLE_MS = 200;
 const FORGET_MS = 600_000;
 /** Requests get this long to end when classes are stopped while servers live. */
 const STOP_DRAIN_MS = 5_000;
+/** Between two passes while anything happens. */
+const PASS_MS = 100;
 /** So often the launcher hears that the manager does not hang. */
 const ALIVE_MS = 500;
 /** Between two tries to read registrations that cannot be read. */
@@ -165,6 +169,7 @@ export class Manager implements ControlHandlers {
       nextId: () => launcher.nextId(),
       own: (id, owner) => this.#owners.set(id, owner),
       disown: (id) => this.#owners.delete(id),
+      rouse: () => this.#rouse(),
       serversOf: (asker) => (asker.server ? [asker.server] : [...this.#servers.byName.keys()]),
       oomKills: () => this.#oomCounters.read(),
       tagOf: (asker, revision, journey) => this.#tagOf(asker, revision, journey),
@@ -201,7 +206,7 @@ export class Manager implements ControlHandlers {
     this.#launcher.subscribe(this.#launcherEvents());
     this.#channel.setManagerState('running', process.pid);
     this.#channel.beat();
-    this.#channel.listen(100, () => this.#pass());
+    this.#channel.listen(PASS_MS, (rang) => this.#pass(rang));
     this.#launcher.ready();
     this.#log('info', 'manager.ready', {
       pid: process.pid,
@@ -209,13 +214,13 @@ export class Manager implements ControlHandlers {
       runtimeDir: this.#welcome.runtimeDir,
       adopted: this.#owners.size,
     });
-    this.#pass();
+    this.#pass(true);
   }
 
   /** All of them: instances of a server that is not known would be ended. */
   async #readRegistrations(): Promise<void> {
     await this.#servers.refresh(native.nowMs());
-    while (!this.#servers.isComplete && this.#servers.look(native.nowMs())) {
+    while (!this.#servers.isComplete && this.#servers.look(native.nowMs(), true)) {
       await sleep(READ_AGAIN_MS);
     }
   }
@@ -434,7 +439,8 @@ export class Manager implements ControlHandlers {
     throw new ControlError(409, 'external', `class "${name}" is external: nothing of it runs here`);
   }
 
-  #pass(): void {
+  /** @param rang The doorbell did. */
+  #pass(rang: boolean): void {
     const now = native.nowMs();
     this.#channel.beat();
     this.#launcher.flush();
@@ -442,7 +448,7 @@ export class Manager implements ControlHandlers {
       this.#aliveMs = now;
       this.#launcher.alive();
     }
-    if (!this.#servers.look(now)) this.#beginStop('the runtime directory was removed', 0);
+    if (!this.#servers.look(now, rang)) this.#beginStop('the runtime directory was removed', 0);
     if (now - this.#settledMs >= SETTLE_MS) {
       this.#settledMs = now;
       if (this.#servers.settle(now) && !this.#stopping) this.#sync();
@@ -459,12 +465,24 @@ export class Manager implements ControlHandlers {
     this.#leftovers.pass(now);
     this.#removeGone();
     this.#finishIfDone(now);
+    this.#channel.rest(rang ? 0 : this.#restMs(now));
+  }
+
+  #restMs(now: number): number {
+    if (this.#stopping || this.#asking.size > 0) return 0;
+    return restMs([this.#servers, this.#refusals, this.#leftovers, ...this.#classes.values()], now);
+  }
+
+  /** Something has changed outside of a pass: the next one is due. */
+  #rouse(): void {
+    this.#channel.rest(0);
   }
 
   // ---- configured classes
 
   /** Make the classes fit what the servers ask for now. */
   #sync(): void {
+    this.#rouse();
     const desired = desiredClasses(
       this.#servers.byName.values(),
       this.#own,
@@ -694,11 +712,11 @@ export class Manager implements ControlHandlers {
 
   #launcherEvents(): LauncherEvents {
     return {
-      onStarted: (id, pid, facts) => this.#owners.get(id)?.onStarted(id, pid, facts),
-      onReady: (id) => this.#owners.get(id)?.onReady(id),
-      onOutput: (id, text) => this.#owners.get(id)?.onOutput(id, text),
+      onStarted: (id, pid, facts) => this.#roused(id)?.onStarted(id, pid, facts),
+      onReady: (id) => this.#roused(id)?.onReady(id),
+      onOutput: (id, text) => this.#roused(id)?.onOutput(id, text),
       onExited: (id, exit: Exit) => {
-        const owner = this.#owners.get(id);
+        const owner = this.#roused(id);
         if (owner) owner.onExited(id, exit);
         else {
           this.#leftovers.forget(id);
@@ -715,6 +733,12 @@ export class Manager implements ControlHandlers {
       onLastLook: () => void this.#onLastLook(),
       onSnapshot: (id, text) => this.#owners.get(id)?.onSnapshot(id, text),
     };
+  }
+
+  /** Whose instance it is. */
+  #roused(id: number): ManagedClass | undefined {
+    this.#rouse();
+    return this.#owners.get(id);
   }
 
   // ---- the end
@@ -751,6 +775,7 @@ export class Manager implements ControlHandlers {
     if (this.#servers.byName.size === 0 && this.#welcome.mode === 'embedded') {
       if (this.#stopping) return;
       this.#stopping = { remove: true };
+      this.#rouse();
       this.#log('info', 'manager.stopping', { text: 'the last server is gone' });
       this.#channel.setManagerState('stopped', process.pid);
       for (const one of this.#classes.values()) this.#retire(one, 0);
@@ -762,6 +787,7 @@ export class Manager implements ControlHandlers {
 
   #beginStop(text: string, drainMs: number): void {
     if (this.#stopping) return;
+    this.#rouse();
     this.#log('info', 'manager.stopping', { text });
     // Servers that live find this channel again when a manager comes back.
     this.#stopping = { remove: this.#servers.byName.size === 0 || this.#isDirectoryGone() };

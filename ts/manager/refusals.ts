@@ -23,6 +23,12 @@ export class Refusals {
     this.#channel = channel;
   }
 
+  /** When the eldest ends. */
+  get dueMs(): number {
+    const [eldest] = this.#entries.values();
+    return eldest?.untilMs ?? Number.POSITIVE_INFINITY;
+  }
+
   has(key: string, server: string): boolean {
     return this.#entries.has(name(key, server));
   }

@@ -56,16 +56,20 @@ t.test('a server that reads its configuration again on a slow machine', async (t
   t.notOk(isGone(9000), 'it is given time for its first worker');
   living = [1];
   t.notOk(isGone(9500));
+  t.equal(servers.dueMs, Number.POSITIVE_INFINITY, 'all is well: who comes next rings');
 
   await register(2, 20_000);
   t.notOk(isGone(20_000), 'the old workers live');
+  t.equal(servers.dueMs, 0, 'until new ones have come');
   living = [];
   t.notOk(isGone(26_000), 'they have ended, the new ones have not come: it is given time again');
   living = [2];
   t.notOk(isGone(29_000));
   living = [];
   t.notOk(isGone(31_000));
-  t.ok(isGone(33_000), 'but without either it is gone soon');
+  t.equal(servers.dueMs, 0, 'nobody lives');
+  t.notOk(isGone(33_500), 'until a moment before the look that saw nobody somebody may have lived');
+  t.ok(isGone(34_500), 'but without either it is gone soon');
 });
 
 /** Registrations in `dir` of a launcher that fails with an errno where one is set. */
@@ -117,7 +121,7 @@ t.test('a launcher without descriptors is asked again', async (t) => {
     },
   );
   const look = async (): Promise<void> => {
-    t.ok(servers.look(0));
+    t.ok(servers.look(0, false));
     await servers.refresh(0);
   };
   await look();
@@ -161,12 +165,14 @@ t.test('where the manager may not look the launcher is asked', async (t) => {
     () => undefined,
     () => undefined,
   );
-  t.ok(servers.look(1_000));
+  t.ok(servers.look(1_000, false));
   await servers.refresh(1_000);
   t.equal(servers.byName.size, 1);
+  t.ok(servers.look(1_050, true));
+  t.equal(servers.dueMs, 1_250, 'who rings may have registered');
   failing.list = ENOENT;
-  t.ok(servers.look(1_100), 'not at every pass');
-  t.ok(servers.look(1_300));
+  t.ok(servers.look(1_100, false), 'not at every pass');
+  t.ok(servers.look(1_300, false));
   await servers.refresh(1_300);
-  t.notOk(servers.look(1_400), 'the launcher says that it is gone');
+  t.notOk(servers.look(1_400, false), 'the launcher says that it is gone');
 });

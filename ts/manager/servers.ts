@@ -46,6 +46,8 @@ export class Servers {
   /** Registrations that are there and could not be read. */
   #unread = new Set<string>();
   #isListed = false;
+  /** Somebody rang since the last list, where only that tells of a registration. */
+  #isToList = false;
   #listedAtMs = Number.NEGATIVE_INFINITY;
   #isFolderGone = false;
   #folderMtimeMs = 0;
@@ -72,11 +74,21 @@ export class Servers {
     return this.#isListed && this.#unread.size === 0;
   }
 
+  /** Now where a generation comes or goes, or nobody lives; else a registration rings. */
+  get dueMs(): number {
+    if (!this.isComplete) return 0;
+    if (this.#isToList) return this.#listedAtMs + LIST_MS;
+    const isSettled = ({ generations, graceMs, info }: Server): boolean =>
+      generations.size === 1 && graceMs === GONE_AFTER_MS && info.workers > 0;
+    return [...this.byName.values()].every(isSettled) ? Number.POSITIVE_INFINITY : 0;
+  }
+
   /** Have what was registered since the last look read. False when somebody removed the runtime
-   * directory under us. */
-  look(nowMs: number): boolean {
+   * directory under us. @param rang Who registers rings. */
+  look(nowMs: number, rang: boolean): boolean {
     const mtimeMs = this.#mtimeMs();
     if (mtimeMs === null || this.#isFolderGone) return false;
+    if (rang && mtimeMs === 'hidden') this.#isToList = true;
     if (this.#refreshing) return true;
     const isSame =
       mtimeMs === 'hidden'
@@ -112,6 +124,7 @@ export class Servers {
   async #readNew(nowMs: number): Promise<void> {
     let changed = false;
     this.#listedAtMs = nowMs;
+    this.#isToList = false;
     const files = await this.#list();
     this.#isListed = files !== null;
     for (const file of [...(files ?? [])].sort()) {
@@ -139,7 +152,9 @@ export class Servers {
   settle(nowMs: number): boolean {
     let ended = false;
     for (const server of this.byName.values()) {
+      const lived = server.info.workers > 0;
       server.info = this.#channel.settle(server.handle);
+      if (lived) server.aliveAtMs = nowMs; // or one did, until a moment ago
       if (server.info.settled > 0) {
         this.#log('warn', 'workers.settled', { server: server.name, workers: server.info.settled });
       }

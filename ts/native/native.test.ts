@@ -116,6 +116,7 @@ t.test('every argument is checked, and the error names it', (t) => {
       ['setManagerState', ['running', 1], 1, -1, 'pid', number],
       ['listen', [1, nothing], 0, 0.5, 'timeoutMs', number],
       ['listen', [1, nothing], 1, null, 'onRing', /expected a function/],
+      ['rest', [1], 0, -1, 'restMs', number],
       ['addClass', ['static', '/a', null, limits], 0, undefined, 'kind', oneOf],
       ['addClass', ['static', '/a', null, limits], 1, 'a\0b', 'key', text],
       ['addClass', ['static', '/a', null, limits], 2, undefined, 'server', text],
@@ -409,6 +410,12 @@ t.test('a worker of another process', async (t) => {
     t.match(requests, [{ key: '/srv/é.fcgi' }]);
     channel.finishStartRequest(handle, requests[0]?.entry ?? -1);
     t.same(channel.startRequests(handle), []);
+    channel.rest(60_000);
+    const next = new Promise((resolve) => {
+      onRing = resolve;
+    });
+    channel.rest(0);
+    t.equal(await next, false, 'and goes on to call without a ring, after a rest');
   });
 
   await t.test('is served', async (t) => {

@@ -115,6 +115,9 @@ export declare class Channel {
    * that come while a call is pending are merged into one. Once per channel; does not keep the
    * process alive. */
   listen(timeoutMs: number, onRing: (rang: boolean) => void): void;
+  /** No calls for the sake of `timeoutMs` alone in the next `restMs`, unless a worker has counted
+   * something; beats go on. 0 ends that. */
+  rest(restMs: number): void;
 
   addClass(kind: Kind, key: string, server: string | null, limits: ClassLimits): Ref;
   setLimits(ref: Ref, limits: ClassLimits): void;

@@ -147,6 +147,13 @@ export class Engine {
     return { isUp: isServing, isAwaited: !isServing && this.#isAwaited, text: this.text };
   }
 
+  /** When it is to be looked at again; 0 = at the next pass. */
+  get dueMs(): number {
+    if (this.isLeaving || this.worn !== '' || this.#isAsking) return 0;
+    if (this.state === 'up') return this.#askAtMs;
+    return this.state === 'off' && !this.#isWanted ? Number.POSITIVE_INFINITY : 0;
+  }
+
   /** Stricter than what administrators say; null = that counts. */
   get activation(): Activation | null {
     return this.#servesSessions ? 'disabled' : null;

@@ -128,6 +128,10 @@ export class Engines implements EngineHost {
     return [...this.#engines.values()].every(({ state }) => state === 'off');
   }
 
+  get dueMs(): number {
+    return Math.min(...[...this.#engines.values()].map(({ dueMs }) => dueMs));
+  }
+
   statusOf(name: string): EngineStatus | null {
     return this.#engines.get(name)?.status ?? null;
   }

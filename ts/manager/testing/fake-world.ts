@@ -58,6 +58,8 @@ export class FakeWorld {
   readonly served = new Map<number, number>();
   readonly hung = new Map<number, number>();
   readonly snapshots: number[] = [];
+  /** So often the class wanted the next pass soon. */
+  roused = 0;
   readonly signals: [id: number, signal: number][] = [];
   readonly started: { id: number; spec: StartSpec }[] = [];
   /** Servlet engines that were started. */
@@ -158,6 +160,9 @@ export class FakeWorld {
       nextId: () => this.#nextId++,
       oomKills: () => this.oomKills,
       own: () => undefined,
+      rouse: () => {
+        this.roused += 1;
+      },
       disown: () => undefined,
       serversOf: () => ['web'],
       tagOf: () => 'tag',
