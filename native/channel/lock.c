@@ -28,7 +28,7 @@
 #include "channel/internal.h"
 #include "os/os.h"
 
-#define SLICE_NS (2 * USHER_MS_NS)
+#define SLICE_NS USHER_MS_NS
 #define SLOT_BITS 11
 #define NUMBER_MASK 0xfffffu
 
