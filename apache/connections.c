@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One thread, started at the first use, closes what nobody took in time. Kept connections have
- * deadlines only: whoever takes one looks whether it is still good. Left ones are polled.
+ * deadlines, and are looked at now and then whether they are in the way of another worker's requests
+ * (native/channel/kept.c); whoever takes one looks whether it is still good. Left ones are polled.
  */
 #include "connections.h"
 #include "fcgi_client.h"
@@ -21,6 +22,7 @@ APLOG_USE_MODULE(usher);
 
 #define KEEP_LOCAL_MS  20 /* a connect() costs 0.02 */
 #define KEEP_REMOTE_MS 1000
+#define KEEP_LOOK_MS   4    /* between looks whether kept ones are in the way */
 #define LOOK_MS        1000 /* between looks whether the instance is in use */
 
 typedef struct connection connection;
@@ -29,9 +31,11 @@ struct connection {
     int fd;
     apr_uint64_t until_ms; /* kept: closed then; left: looked at */
 
+    usher_channel_t *channel;
+
     usher_ref_t endpoint; /* kept */
 
-    usher_channel_t *channel; /* left; NULL when kept */
+    int is_left;
     usher_request_t place;
     usher_outcome_t outcome;
     apr_uint64_t waits_until_ms; /* in any case */
@@ -69,7 +73,7 @@ static void wake(void)
 static void end_one(connection *at)
 {
     close(at->fd);
-    if (at->channel) {
+    if (at->is_left) {
         usher_request_end(at->channel, &at->place, at->outcome);
         usher_connection_was_left();
     }
@@ -97,11 +101,11 @@ static void plan_look(connection *at, apr_uint64_t now)
 /* Is a kept one to be kept, a left one to be waited for longer? */
 static int goes_on(connection *at, apr_uint64_t now)
 {
+    if (!at->is_left) {
+        return at->until_ms > now && !usher_kept_is_in_way(at->channel, at->endpoint);
+    }
     if (at->until_ms > now) {
         return 1;
-    }
-    if (!at->channel) {
-        return 0;
     }
     if (at->request_timeout_ms && at->deadline_ms <= now) {
         if (usher_request_is_overdue(at->channel, &at->place)) {
@@ -137,6 +141,9 @@ static apr_uint64_t take_due(connection **list, apr_uint64_t now, connection **d
             *list = at->next;
             at->next = *due;
             *due = at;
+            if (!at->is_left) {
+                usher_kept_remove(at->channel, at->endpoint);
+            }
         }
     }
     return earliest;
@@ -218,6 +225,9 @@ static void *watch(void *data)
         kept_until = take_due(&these.kept, now, &done);
         until = take_due(&these.left, now, &done);
         until = kept_until < until ? kept_until : until;
+        if (these.kept && now + KEEP_LOOK_MS < until) {
+            until = now + KEEP_LOOK_MS;
+        }
         these.wakes_at_ms = until;
         count = list_left(&fds, &room);
         pthread_mutex_unlock(&these.lock);
@@ -289,7 +299,7 @@ static int add(usher_call *call, connection **list, connection *new)
         new->next = *list;
         *list = new;
         is_added = 1;
-        if (new->channel || new->until_ms < these.wakes_at_ms) {
+        if (new->is_left || new->until_ms < these.wakes_at_ms) {
             these.wakes_at_ms = 0; /* it is told once */
             wake();
         }
@@ -306,14 +316,22 @@ static int add(usher_call *call, connection **list, connection *new)
 
 void usher_connection_keep(usher_call *call)
 {
-    connection *new = malloc(sizeof(*new));
+    usher_ref_t endpoint = call->place.endpoint_ref;
+    connection *new;
 
+    if (!usher_kept_add(call->channel, endpoint)) {
+        return;
+    }
+    new = malloc(sizeof(*new));
     if (new) {
         new->fd = call->fd;
-        new->endpoint = call->place.endpoint_ref;
-        new->channel = NULL;
+        new->channel = call->channel;
+        new->endpoint = endpoint;
+        new->is_left = 0;
         new->until_ms = now_ms() + (is_local(call->fd) ? KEEP_LOCAL_MS : KEEP_REMOTE_MS);
-        add(call, &these.kept, new);
+    }
+    if (!new || !add(call, &these.kept, new)) {
+        usher_kept_remove(call->channel, endpoint);
     }
 }
 
@@ -344,10 +362,12 @@ int usher_connection_take(usher_call *call)
         found = find_kept(call->place.endpoint_ref);
         pthread_mutex_unlock(&these.lock);
         if (!found) {
+            usher_kept_call(call->channel, call->place.endpoint_ref);
             return 0;
         }
         fd = found->fd;
         free(found);
+        usher_kept_remove(call->channel, call->place.endpoint_ref);
         if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0
             && (errno == EAGAIN || errno == EWOULDBLOCK)) {
             call->fd = fd;
@@ -369,6 +389,7 @@ int usher_connection_leave(usher_call *call, usher_outcome_t outcome)
     }
     new->fd = call->fd;
     new->channel = call->channel;
+    new->is_left = 1;
     new->place = call->place;
     new->outcome = outcome;
     new->waits_until_ms = now + usher_client_patience(call);

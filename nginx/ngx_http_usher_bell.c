@@ -2,7 +2,8 @@
 
 /*
  * Workers call each other when a place is free that another one's request
- * should have (native/channel/turn.c).  A worker is called by a futex, which
+ * should have (native/channel/turn.c), or when a connection that one keeps
+ * is in the way of another one's (native/channel/kept.c).  A worker is called by a futex, which
  * is nothing that an event loop can wait for: so a thread does, and tells the
  * loop by an eventfd.  It touches nothing else of nginx.
  */
@@ -150,5 +151,6 @@ ngx_http_usher_bell_handler(ngx_event_t *rev)
                       "read() eventfd failed");
     }
 
+    ngx_http_usher_close_in_way();
     ngx_http_usher_serve_lines();
 }

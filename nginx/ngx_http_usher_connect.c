@@ -50,6 +50,10 @@ ngx_http_usher_connect(ngx_http_usher_peer_t *peer)
         return ngx_http_usher_use_kept(peer, kept);
     }
 
+    if (peer->admission.flags & USHER_CLASS_KEEP_CONN) {
+        usher_kept_call(ngx_http_usher.channel, peer->turn.endpoint_ref);
+    }
+
     if (pc->connection && family == AF_UNIX) {
 
         /* a socket stands by, and a connect() that failed did not use it up */

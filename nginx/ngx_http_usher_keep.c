@@ -5,7 +5,8 @@
  *
  * Kept: a class with keep_conn answers the next request on the same
  * connection.  A program with a thread for each connection is blocked by
- * one that is idle, so it is kept no longer than pays.
+ * one that is idle, so it is kept no longer than pays, and not at all while
+ * another worker's request needs the thread (native/channel/kept.c).
  *
  * Left: when nginx is done with a request before the program is (the client
  * has gone, fastcgi_read_timeout, HEAD, X-Accel-Redirect), the instance is
@@ -56,6 +57,7 @@ static void ngx_http_usher_close(ngx_connection_t *c);
 static void ngx_http_usher_done_handler(ngx_event_t *rev);
 static void ngx_http_usher_kept_handler(ngx_event_t *rev);
 static void ngx_http_usher_close_kept(ngx_http_usher_kept_t *kept);
+static void ngx_http_usher_forget_kept(ngx_http_usher_kept_t *kept);
 static void ngx_http_usher_left_handler(ngx_event_t *rev);
 static ngx_int_t ngx_http_usher_still_wait(ngx_http_usher_left_t *left);
 static ngx_msec_t ngx_http_usher_next_time(ngx_http_usher_left_t *left);
@@ -64,6 +66,7 @@ static void ngx_http_usher_dummy_handler(ngx_event_t *ev);
 
 
 static ngx_queue_t  ngx_http_usher_kept[NGX_HTTP_USHER_BUCKETS];
+static ngx_uint_t   ngx_http_usher_kept_count;
 
 
 void
@@ -108,12 +111,18 @@ ngx_http_usher_keep(ngx_http_usher_peer_t *peer)
         return NGX_DECLINED;
     }
 
+    if (!usher_kept_add(ngx_http_usher.channel, peer->turn.endpoint_ref)) {
+        ngx_free(kept);
+        return NGX_DECLINED;
+    }
+
     kept->connection = c;
     kept->endpoint = peer->turn.endpoint_ref;
 
     ngx_queue_insert_head(&ngx_http_usher_kept[kept->endpoint.index
                                                % NGX_HTTP_USHER_BUCKETS],
                           &kept->queue);
+    ngx_http_usher_kept_count++;
 
     timeout = (peer->sockaddr.ss_family == AF_UNIX)
               ? NGX_HTTP_USHER_KEEP_LOCAL : NGX_HTTP_USHER_KEEP_REMOTE;
@@ -166,8 +175,7 @@ ngx_http_usher_find_kept(ngx_http_usher_peer_t *peer)
             continue;
         }
 
-        ngx_queue_remove(&kept->queue);
-        ngx_free(kept);
+        ngx_http_usher_forget_kept(kept);
 
         if (c->read->timer_set) {
             ngx_del_timer(c->read);
@@ -362,12 +370,49 @@ ngx_http_usher_kept_handler(ngx_event_t *rev)
 }
 
 
+/* a request of another worker waits for a thread of the program */
+
+void
+ngx_http_usher_close_in_way(void)
+{
+    ngx_uint_t              i;
+    ngx_queue_t            *q, *bucket;
+    ngx_http_usher_kept_t  *kept;
+
+    for (i = 0; ngx_http_usher_kept_count && i < NGX_HTTP_USHER_BUCKETS; i++) {
+
+        bucket = &ngx_http_usher_kept[i];
+        q = ngx_queue_head(bucket);
+
+        while (q != ngx_queue_sentinel(bucket)) {
+
+            kept = ngx_queue_data(q, ngx_http_usher_kept_t, queue);
+            q = ngx_queue_next(q);
+
+            if (usher_kept_is_in_way(ngx_http_usher.channel, kept->endpoint)) {
+                ngx_http_usher_close_kept(kept);
+            }
+        }
+    }
+}
+
+
 static void
 ngx_http_usher_close_kept(ngx_http_usher_kept_t *kept)
 {
-    ngx_queue_remove(&kept->queue);
-
     ngx_http_usher_close(kept->connection);
+
+    ngx_http_usher_forget_kept(kept);
+}
+
+
+static void
+ngx_http_usher_forget_kept(ngx_http_usher_kept_t *kept)
+{
+    ngx_queue_remove(&kept->queue);
+    ngx_http_usher_kept_count--;
+
+    usher_kept_remove(ngx_http_usher.channel, kept->endpoint);
 
     ngx_free(kept);
 }

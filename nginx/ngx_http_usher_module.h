@@ -201,6 +201,7 @@ void ngx_http_usher_init_kept(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_usher_keep(ngx_http_usher_peer_t *peer);
 void ngx_http_usher_close_later(ngx_http_usher_peer_t *peer);
 ngx_connection_t *ngx_http_usher_find_kept(ngx_http_usher_peer_t *peer);
+void ngx_http_usher_close_in_way(void);
 ngx_int_t ngx_http_usher_linger(ngx_http_usher_peer_t *peer,
     usher_outcome_t outcome);
 

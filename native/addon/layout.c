@@ -80,6 +80,8 @@ static const usher_layout_entry_t entries[] = {
     FIELD("place", usher_place_t, unreached),
     FIELD("place", usher_place_t, served),
     FIELD("place", usher_place_t, hung),
+    FIELD("place", usher_place_t, kept),
+    FIELD("place", usher_place_t, keeper),
 
     RECORD("cells", usher_cells_t),
     FIELD("cells", usher_cells_t, ring),
@@ -133,6 +135,8 @@ static const usher_layout_entry_t entries[] = {
     FIELD("workerRecord", usher_worker_record_t, counts),
     FIELD("workerRecord", usher_worker_record_t, load),
     FIELD("workerRecord", usher_worker_record_t, timed_out),
+    FIELD("workerRecord", usher_worker_record_t, kept),
+    FIELD("workerRecord", usher_worker_record_t, has_kept),
 };
 
 const usher_layout_entry_t *usher_layout_entries(size_t *count) {

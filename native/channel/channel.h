@@ -87,8 +87,9 @@ usher_status_t usher_worker_attach(usher_channel_t *channel, const char *live_pa
 void usher_worker_detach(usher_channel_t *channel);
 
 /* Sleep until somebody calls this worker, because of a place that a request waiting in it should
- * have; `*heard` is 0 at first. For a thread of its own in a worker that may not block, which then
- * makes the worker call usher_request_admit for those who wait. */
+ * have or a connection that it keeps; `*heard` is 0 at first. For a thread of its own in a worker that
+ * may not block, which then makes the worker call usher_request_admit for those who wait and close
+ * what is in the way (usher_kept_is_in_way). */
 void usher_worker_sleep(usher_channel_t *channel, uint32_t *heard);
 
 /* Start a thread that keeps right what this worker counts in shared memory, also while no request
@@ -203,6 +204,20 @@ uint64_t usher_request_waited_us(const usher_request_t *request);
 
 /* Requests of this worker that wait for the class now: newcomers of a worker go behind them. */
 uint32_t usher_worker_waiting(const usher_channel_t *channel, usher_ref_t class_ref);
+
+/* ---- connections that outlive their request ---------------------------------------------- */
+
+/* For classes with USHER_CLASS_KEEP_CONN. What a worker keeps is its own affair; how many of all
+ * workers there are at an endpoint decides who may keep one, and where requests go. */
+
+/* A request is done, and before it is ended: may its connection be kept? Then it is counted. */
+bool usher_kept_add(usher_channel_t *channel, usher_ref_t endpoint);
+/* It was taken for another request, or closed. */
+void usher_kept_remove(usher_channel_t *channel, usher_ref_t endpoint);
+/* A request that has a place there makes a new connection: call who keeps the program's threads from
+ * it. A worker that is called (usher_worker_sleep) closes what it keeps where it is in the way. */
+void usher_kept_call(usher_channel_t *channel, usher_ref_t endpoint);
+bool usher_kept_is_in_way(const usher_channel_t *channel, usher_ref_t endpoint);
 
 /* ---- without asking for anything --------------------------------------------------------- */
 

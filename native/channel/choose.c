@@ -13,9 +13,30 @@ typedef struct {
     uint32_t state;
     uint32_t in_use;
     uint32_t concurrency;
+    uint64_t load; /* compared with others of the class, as a part of its concurrency */
 } candidate_t;
 
-static bool read_candidate(const usher_channel_t *channel, uint64_t entry, candidate_t *candidate) {
+/*
+ * Of a class whose connections are kept. An endpoint at which this worker keeps one is taken before
+ * those that are emptier by a quarter or less, and one whose program has no thread left, because
+ * others keep their connections there, after all that have (kept.c).
+ */
+static uint64_t load_of_kept(const usher_channel_t *channel, uint32_t index,
+                             const candidate_t *candidate) {
+    uint64_t load = 4 * (uint64_t)candidate->in_use;
+    if (usher_own_keeps(channel, index)) {
+        return load;
+    }
+    uint64_t kept =
+        atomic_load_explicit(&channel->places->places[index].kept, memory_order_relaxed);
+    load += candidate->concurrency + 1;
+    return kept + candidate->in_use < candidate->concurrency
+               ? load
+               : load + 8 * (uint64_t)candidate->concurrency;
+}
+
+static bool read_candidate(const usher_channel_t *channel, uint64_t entry, bool keeps,
+                           candidate_t *candidate) {
     uint32_t index = (uint32_t)entry - 1; /* entry 0 wraps and fails the test */
     if (index >= USHER_ENDPOINTS_MAX) {
         return false;
@@ -25,6 +46,7 @@ static bool read_candidate(const usher_channel_t *channel, uint64_t entry, candi
     candidate->state = atomic_load(&record->state);
     candidate->concurrency = atomic_load_explicit(&record->concurrency, memory_order_relaxed);
     candidate->in_use = atomic_load(&channel->places->places[index].in_use);
+    candidate->load = keeps ? load_of_kept(channel, index, candidate) : candidate->in_use;
     if (usher_is_hung(channel, index)) {
         return false;
     }
@@ -42,8 +64,7 @@ static bool is_avoided(const usher_request_t *request, usher_ref_t endpoint) {
 }
 
 static bool is_less_loaded(const candidate_t *candidate, const candidate_t *best) {
-    return (uint64_t)candidate->in_use * best->concurrency <
-           (uint64_t)best->in_use * candidate->concurrency;
+    return candidate->load * best->concurrency < best->load * candidate->concurrency;
 }
 
 /* The golden ratio's multiples, cut to their fraction, lie evenly however many slots there are and
@@ -59,12 +80,13 @@ usher_ref_t usher_survey(const usher_channel_t *channel, const usher_request_t *
     slots = slots < USHER_CLASS_ENDPOINTS_MAX ? slots : USHER_CLASS_ENDPOINTS_MAX;
     uint32_t at =
         first_slot(atomic_load_explicit(&channel->own->rotation, memory_order_relaxed), slots);
+    bool keeps = atomic_load_explicit(&record->flags, memory_order_relaxed) & USHER_CLASS_KEEP_CONN;
     candidate_t best = {.ref = {0, 0}};
     *survey = (usher_survey_t){0};
 
     for (uint32_t i = 0; i < slots; i++, at = at + 1 < slots ? at + 1 : 0) {
         candidate_t candidate;
-        if (!read_candidate(channel, atomic_load(&record->endpoints[at]), &candidate)) {
+        if (!read_candidate(channel, atomic_load(&record->endpoints[at]), keeps, &candidate)) {
             continue;
         }
         if (candidate.state == USHER_ENDPOINT_READY) {
@@ -89,7 +111,7 @@ usher_ref_t usher_survey(const usher_channel_t *channel, const usher_request_t *
         if (candidate.in_use < candidate.concurrency &&
             (best.ref.generation == 0 || is_less_loaded(&candidate, &best))) {
             best = candidate;
-            if (best.in_use == 0 && best.state == USHER_ENDPOINT_READY) {
+            if (best.load == 0 && best.state == USHER_ENDPOINT_READY) {
                 break; /* none can be better */
             }
         }

@@ -110,8 +110,9 @@ usher_status_t usher_manager_add_endpoint(usher_manager_t *manager, usher_ref_t 
     atomic_store(&record->pid, pid);
     uint32_t generation = usher_next_generation(&manager->table->header.endpoint_generation);
     atomic_store(&record->instance, generation);
-    /* requests of a removed endpoint give back what they took: begin with what is counted */
+    /* those of a removed endpoint give back what they took: begin with what is counted */
     atomic_store(&manager->places->places[index].in_use, usher_sum_cells(manager, index));
+    atomic_store(&manager->places->places[index].kept, usher_sum_kept(manager, index));
     atomic_store(&manager->places->places[index].served, 0);
     atomic_store(&manager->places->places[index].unreached, 0);
     atomic_store(&record->state, (uint32_t)state);

@@ -41,6 +41,21 @@ uint32_t usher_sum_cells(usher_manager_t *manager, uint32_t endpoint_index) {
     return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
 }
 
+uint32_t usher_sum_kept(usher_manager_t *manager, uint32_t endpoint_index) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
+        usher_attached_t *server = manager->servers[i];
+        uint32_t slots = server ? usher_server_slots(server) : 0;
+        for (uint32_t slot = 0; slot < slots; slot++) {
+            const usher_worker_record_t *worker = &server->cells->workers[slot];
+            if (usher_slot_counts(server, slot) && atomic_load(&worker->has_kept) != 0) {
+                sum += counted(manager, server, slot, &worker->kept[endpoint_index]);
+            }
+        }
+    }
+    return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
+}
+
 uint32_t usher_sum_waiting(usher_manager_t *manager, uint32_t class_index) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < USHER_SERVERS_MAX; i++) {
@@ -110,8 +125,9 @@ uint32_t usher_manager_repair_hints(usher_manager_t *manager, usher_ref_t class_
         uint32_t index;
         if (usher_class_endpoint(record, slot, &index)) {
             uint32_t places = atomic_load(&manager->table->endpoints[index].concurrency);
-            wrong += repair(manager, &manager->places->places[index].in_use, places, index,
-                            usher_sum_cells);
+            usher_place_t *place = &manager->places->places[index];
+            wrong += repair(manager, &place->in_use, places, index, usher_sum_cells);
+            wrong += repair(manager, &place->kept, places, index, usher_sum_kept);
             usher_repair_hung(manager, index, &wrong);
         }
     }

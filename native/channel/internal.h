@@ -4,7 +4,7 @@
  *
  *   error.c bytes.c map.c channel.c           files, mappings, copies of shared bytes
  *   lock.c ring.c workers.c own.c             one server's cells
- *   places.c hung.c load.c doorbell.c         counting, load data, waking the manager
+ *   places.c kept.c hung.c load.c doorbell.c  counting, load data, waking the manager
  *   gate.c turn.c                             waiting: how many, asleep, and whose turn it is
  *   find.c choose.c verdict.c request.c       a request on its way
  *   refused.c                                 what is told to clients of those that are refused
@@ -38,6 +38,8 @@
 typedef struct {
     _Atomic uint64_t counts[USHER_ENDPOINTS_MAX];
     _Atomic uint64_t waiting[USHER_CLASSES_MAX];
+    _Atomic uint64_t kept[USHER_ENDPOINTS_MAX];
+    _Atomic uint32_t has_kept; /* was any of `kept` ever counted? */
     uint32_t generation;
     /* Where the next search for an endpoint begins; not beside what threads only read. */
     _Atomic uint32_t rotation;
@@ -169,9 +171,16 @@ static inline bool usher_worker_knows_group(const usher_worker_record_t *worker,
 
 /* ---- own.c ------------------------------------------------------------------------------- */
 
-/* A request more (`up`) or less at the endpoint, or waiting for the class. */
+/* A request more (`up`) or less at the endpoint, a kept connection there, or a request waiting for
+ * the class. */
 void usher_own_count_place(usher_channel_t *channel, uint32_t endpoint_index, bool up);
+void usher_own_count_kept(usher_channel_t *channel, uint32_t endpoint_index, bool up);
 void usher_own_count_waiting(usher_channel_t *channel, uint32_t class_index, bool up);
+/* Does this worker keep a connection there? */
+static inline bool usher_own_keeps(const usher_channel_t *channel, uint32_t endpoint_index) {
+    return (uint32_t)atomic_load_explicit(&channel->own->kept[endpoint_index],
+                                          memory_order_relaxed) > 0;
+}
 /* Requests of this worker that wait for the class. */
 uint32_t usher_own_waiting(const usher_channel_t *channel, uint32_t class_index);
 /* Store anew what this worker counts and what the manager reads of it beside. Any thread. */
@@ -223,6 +232,8 @@ void usher_gate_wake(usher_places_t *places, uint32_t class_index, int count);
 /* ---- turn.c ------------------------------------------------------------------------------ */
 
 uint32_t usher_bell_number(uint64_t server_id, uint32_t slot);
+/* Call another worker by its bell, whatever number that is. */
+void usher_bell_ring(usher_channel_t *channel, uint32_t bell);
 /* The request looked for a place in vain: let it be known when it is the eldest. */
 void usher_turn_ask(usher_channel_t *channel, const usher_request_t *request);
 void usher_turn_leave(usher_channel_t *channel, const usher_request_t *request);

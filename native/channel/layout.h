@@ -141,7 +141,9 @@ typedef struct {
     _Atomic uint32_t unreached; /* connections that failed there since it was published */
     _Atomic uint64_t served;    /* requests that ended there since it was published */
     _Atomic uint32_t hung;      /* `instance` of the endpoint: no place of it is lent (hung.c) */
-    uint8_t pad_end[44];
+    _Atomic uint32_t kept;      /* idle connections that workers keep there (kept.c) */
+    _Atomic uint32_t keeper;    /* bell of the one that kept the last; 0 = it has none */
+    uint8_t pad_end[36];
 } usher_place_t;
 
 typedef struct {
@@ -235,7 +237,8 @@ typedef struct {
     /* Bit = group of classes of which one was ever counted in this slot; never cleared. Readers
      * look at no other load record: reading a hole of a tmpfs file allocates the page. */
     _Atomic uint64_t groups[USHER_CLASSES_MAX / USHER_GROUP_CLASSES / 64];
-    uint8_t pad_header[224];
+    _Atomic uint32_t has_kept; /* 1: look at `kept`; never cleared */
+    uint8_t pad_header[220];
     /* Requests of this worker at the endpoint now, in the lower half; above, how often that changed
      * (own.c). */
     _Atomic uint64_t counts[USHER_ENDPOINTS_MAX];
@@ -243,6 +246,8 @@ typedef struct {
     /* Requests that timed out at the endpoint: `instance` << 32 | how many of them there. Stays when
      * the worker dies. */
     _Atomic uint64_t timed_out[USHER_ENDPOINTS_MAX];
+    /* Idle connections of this worker to the endpoint, as in `counts`. */
+    _Atomic uint64_t kept[USHER_ENDPOINTS_MAX];
 } usher_worker_record_t;
 
 typedef struct {
@@ -274,7 +279,7 @@ _Static_assert(offsetof(usher_worker_record_t, load) == 512 + 8 * USHER_ENDPOINT
                "worker.load");
 _Static_assert(sizeof(usher_worker_record_t) ==
                    offsetof(usher_worker_record_t, load) +
-                       USHER_CLASSES_MAX * sizeof(usher_load_record_t) + 8 * USHER_ENDPOINTS_MAX,
+                       USHER_CLASSES_MAX * sizeof(usher_load_record_t) + 16 * USHER_ENDPOINTS_MAX,
                "worker record");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "lock-free atomics");
 

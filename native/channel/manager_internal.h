@@ -113,8 +113,10 @@ uint32_t usher_server_slots(const usher_attached_t *server);
 bool usher_slot_counts(const usher_attached_t *server, uint32_t slot);
 
 /* hints.c */
-/* The cells of all attached servers for one endpoint, and for those who wait for a class. */
+/* The cells of all attached servers: requests at an endpoint, connections kept there, requests that
+ * wait for a class. */
 uint32_t usher_sum_cells(usher_manager_t *manager, uint32_t endpoint_index);
+uint32_t usher_sum_kept(usher_manager_t *manager, uint32_t endpoint_index);
 uint32_t usher_sum_waiting(usher_manager_t *manager, uint32_t class_index);
 void usher_repair_gate(usher_manager_t *manager, uint32_t class_index, uint32_t *wrong);
 /* A value that cannot be was found; `server` NULL: in places. */

@@ -110,6 +110,14 @@ void usher_own_count_place(usher_channel_t *channel, uint32_t endpoint_index, bo
           up);
 }
 
+void usher_own_count_kept(usher_channel_t *channel, uint32_t endpoint_index, bool up) {
+    if (atomic_load_explicit(&channel->own->has_kept, memory_order_relaxed) == 0) {
+        atomic_store(&channel->own->has_kept, 1);
+        atomic_store(&channel->worker->has_kept, 1);
+    }
+    count(channel, &channel->own->kept[endpoint_index], &channel->worker->kept[endpoint_index], up);
+}
+
 void usher_own_count_waiting(usher_channel_t *channel, uint32_t class_index, bool up) {
     count(channel, &channel->own->waiting[class_index], &channel->worker->load[class_index].waiting,
           up);
@@ -125,6 +133,19 @@ uint32_t usher_own_waiting(const usher_channel_t *channel, uint32_t class_index)
 static void restore(_Atomic uint32_t *word, uint32_t value) {
     if (atomic_load(word) != value) {
         atomic_store(word, value);
+    }
+}
+
+static void recount_kept(usher_channel_t *channel, uint32_t endpoints) {
+    usher_worker_record_t *worker = channel->worker;
+    if (atomic_load(&channel->own->has_kept) != 0) {
+        restore(&worker->has_kept, 1);
+    }
+    if (atomic_load(&worker->has_kept) == 0) {
+        return; /* spares the pages (layout.h) */
+    }
+    for (uint32_t i = 0; i < USHER_ENDPOINTS_MAX && i < endpoints; i++) {
+        publish(channel, &channel->own->kept[i], &worker->kept[i]);
     }
 }
 
@@ -146,6 +167,7 @@ void usher_worker_recount(usher_channel_t *channel) {
     for (uint32_t i = 0; i < USHER_ENDPOINTS_MAX && i < endpoints; i++) {
         publish(channel, &channel->own->counts[i], &worker->counts[i]);
     }
+    recount_kept(channel, endpoints);
     for (uint32_t i = 0; i < USHER_CLASSES_MAX && i < classes; i++) {
         if (usher_own_waiting(channel, i) != 0) {
             usher_load_know(channel, i);

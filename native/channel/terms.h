@@ -6,7 +6,7 @@
 #ifndef USHER_CHANNEL_TERMS_H
 #define USHER_CHANNEL_TERMS_H
 
-#define USHER_LAYOUT_VERSION 5u
+#define USHER_LAYOUT_VERSION 6u
 
 #define USHER_CLASSES_MAX 2048u        /* classes known at once */
 #define USHER_ENDPOINTS_MAX 4096u      /* endpoints known at once */

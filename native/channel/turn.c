@@ -57,14 +57,24 @@ uint32_t usher_bell_number(uint64_t server_id, uint32_t slot) {
            (uint32_t)((server_id ^ slot) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % (USHER_BELLS - 1);
 }
 
-static void ring_bell(usher_channel_t *channel, uint32_t class_index, uint32_t bell) {
-    if (bell == 0) {
-        usher_gate_wake(channel->places, class_index, 1);
-        return;
-    }
+static void wake_at(usher_channel_t *channel, uint32_t bell) {
     atomic_fetch_add(&channel->places->bells[bell], 1);
     USHER_STEP("turn: counted");
     usher_os_futex_wake(&channel->places->bells[bell], INT_MAX);
+}
+
+static void ring_bell(usher_channel_t *channel, uint32_t class_index, uint32_t bell) {
+    if (bell == 0) {
+        usher_gate_wake(channel->places, class_index, 1);
+    } else {
+        wake_at(channel, bell);
+    }
+}
+
+void usher_bell_ring(usher_channel_t *channel, uint32_t bell) {
+    if (bell != 0 && bell < USHER_BELLS && bell != channel->bell) {
+        wake_at(channel, bell);
+    }
 }
 
 /* What the gate says; a sleeper when nobody sleeps any more is struck out. */

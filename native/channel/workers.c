@@ -38,6 +38,12 @@ void usher_worker_settle(usher_cells_t *cells, usher_places_t *places, uint32_t 
             usher_count_give_back(&places->places[i].in_use, &worker->counts[i]);
         }
     }
+    bool has_kept = atomic_load(&worker->has_kept) != 0;
+    for (uint32_t i = 0; has_kept && i < USHER_ENDPOINTS_MAX; i++) {
+        if (atomic_load_explicit(&worker->kept[i], memory_order_relaxed) != 0) {
+            usher_count_give_back(&places->places[i].kept, &worker->kept[i]);
+        }
+    }
     for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
         if (usher_worker_knows_group(worker, i) &&
             atomic_load_explicit(&worker->load[i].waiting, memory_order_relaxed) != 0) {

@@ -198,6 +198,8 @@ static void write_worker(usher_cells_t *cells) {
     case 2:
         worker->timed_out[endpoint_index] = world_number();
         worker->has_timed_out = 1;
+        worker->kept[endpoint_index] = worker->timed_out[endpoint_index];
+        worker->has_kept = 1;
         break;
     case 3:
         write_bytes(&worker->load[class_index], sizeof(usher_load_record_t),

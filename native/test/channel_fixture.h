@@ -237,6 +237,10 @@ __attribute__((unused)) static const char *find_leak(const usher_channel_t *chan
             snprintf(text, sizeof(text), "place %u is %u", i, channel->places->places[i].in_use);
             return text;
         }
+        if (channel->places->places[i].kept != 0) {
+            snprintf(text, sizeof(text), "place %u: %u kept", i, channel->places->places[i].kept);
+            return text;
+        }
     }
     for (uint32_t i = 0; i < USHER_CLASSES_MAX; i++) {
         if (channel->places->gates[i].waiting != 0) {
@@ -255,6 +259,11 @@ __attribute__((unused)) static const char *find_leak(const usher_channel_t *chan
             if ((uint32_t)worker->counts[i] != 0) {
                 snprintf(text, sizeof(text), "slot %u counts %u at endpoint %u", slot,
                          (uint32_t)worker->counts[i], i);
+                return text;
+            }
+            if (worker->has_kept && (uint32_t)worker->kept[i] != 0) {
+                snprintf(text, sizeof(text), "slot %u keeps %u at endpoint %u", slot,
+                         (uint32_t)worker->kept[i], i);
                 return text;
             }
         }

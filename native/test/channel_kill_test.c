@@ -53,7 +53,8 @@ static void take_turn(usher_channel_t *channel) {
     end(channel, &visit);
 }
 
-/* A worker's whole life: attach, serve one request, give one up, wait for another, ask for more. */
+/* A worker's whole life: attach, serve one request and keep its connection, give one up, wait for
+ * another, ask for more. */
 static void live(fixture_t *fixture, void *argument) {
     story_t *told = argument;
     usher_channel_t *channel = fixture->channel;
@@ -75,7 +76,10 @@ static void live(fixture_t *fixture, void *argument) {
         status = admit(channel, &unknown);
     }
     must(status == USHER_AGAIN ? 0 : -1);
+    usher_ref_t endpoint = warm.request.endpoint_ref;
+    must(usher_kept_add(channel, endpoint) ? 0 : -1);
     end(channel, &warm);
+    usher_kept_remove(channel, endpoint);
     usher_request_end(channel, &cold.request, USHER_OUTCOME_ABORTED);
     usher_request_end(channel, &unknown.request, USHER_OUTCOME_ABORTED);
     usher_worker_detach(channel);
@@ -145,6 +149,10 @@ static const char *find_damage(stage_t *stage, int least_entries) {
     }
     if (place > 1) {
         return "a place leaked";
+    }
+    if (usher_sum_kept(stage->fixture.manager, stage->endpoint.index) != 0 ||
+        channel->places->places[stage->endpoint.index].kept != 0) {
+        return "a kept connection leaked";
     }
     if (channel->places->gates[stage->cold.index].waiting != 0) {
         return "a waiting request leaked";

@@ -268,9 +268,15 @@ static const char *find_rest(scene_t *scene) {
     usher_manager_t *manager = scene->fixture.manager;
     for (uint32_t i = 0; i < 16; i++) {
         usher_endpoint_info_t info;
-        if (usher_manager_endpoint(manager, i, &info) == USHER_OK &&
-            (usher_sum_cells(manager, i) != 0 || manager->places->places[i].in_use != 0)) {
+        if (usher_manager_endpoint(manager, i, &info) != USHER_OK) {
+            continue;
+        }
+        const usher_place_t *place = &manager->places->places[i];
+        if (usher_sum_cells(manager, i) != 0 || place->in_use != 0) {
             return "a request at an endpoint";
+        }
+        if (usher_sum_kept(manager, i) != 0 || place->kept != 0) {
+            return "a kept connection";
         }
     }
     for (uint32_t i = 0; i < CLASSES; i++) {

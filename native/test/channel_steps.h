@@ -51,6 +51,7 @@ __attribute__((unused)) static void arm_steps(uint32_t at, int signal_number) {
 #include "channel/gate.c"
 #include "channel/hints.c"
 #include "channel/hung.c"
+#include "channel/kept.c"
 #include "channel/load.c"
 #include "channel/lock.c"
 #include "channel/look.c"

@@ -132,6 +132,7 @@ static void counts(scribbler_t *scribbler) {
     uint32_t endpoint = any_endpoint(scribbler);
     if (endpoint < USHER_ENDPOINTS_MAX) {
         put_64(&any_worker(scribbler)->counts[endpoint], bad_number(scribbler));
+        put_64(&any_worker(scribbler)->kept[endpoint], bad_number(scribbler));
     }
 }
 
@@ -158,6 +159,7 @@ static void bits(scribbler_t *scribbler) {
     put_64(&worker->touched[below(scribbler, USHER_CLASSES_MAX / 64)], bad_number(scribbler));
     put_64(&worker->groups[0], bad_number(scribbler) % 16);
     put_32(&worker->has_timed_out, bad_number(scribbler));
+    put_32(&worker->has_kept, bad_number(scribbler));
 }
 
 /* As a worker says that an instance hangs. */
@@ -177,6 +179,8 @@ static void places(scribbler_t *scribbler) {
         usher_place_t *place = &scribbler->places->places[endpoint];
         put_32(&place->in_use, bad_number(scribbler));
         put_32(&place->unreached, bad_number(scribbler));
+        put_32(&place->kept, bad_number(scribbler));
+        put_32(&place->keeper, bad_number(scribbler));
         put_64(&place->served, bad_number(scribbler));
     }
 }
