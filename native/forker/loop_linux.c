@@ -55,9 +55,12 @@ int watch_change(watch_t *watch, bool readable, bool writable) {
     return control(watch, was_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD);
 }
 
+/* A process that is just becoming a program may have this end for a moment more: that would keep it in
+ * epoll, where it is of a program that we have forgotten. */
 void watch_close(watch_t *watch) {
     if (watch->fd < 0)
         return;
-    close(watch->fd); /* nobody else has this end: epoll forgets it as well */
+    watch_change(watch, false, false);
+    close(watch->fd);
     watch->fd = -1;
 }

@@ -22,7 +22,7 @@
 #include "os/os.h"
 
 #define EXIT_USAGE 64
-/* Each stands for a while in vfork; what runs must not wait for many of them. */
+/* We stand still while one begins; what runs must not wait for many of them. */
 #define STARTS_PER_TURN 2
 
 static int complain(const char *text) {
@@ -104,6 +104,7 @@ int main(int argc, char **argv) {
     int wait_ms = -1;
     while (!link_has_ended()) {
         loop_turn(link_has_next() ? 0 : wait_ms);
+        link_flush(); /* what has ended does not wait for what starts */
         handle_frames();
         wait_ms = link_flush();
         programs_bury();

@@ -65,8 +65,12 @@ static void forget(program_t *program) {
     dead = program;
 }
 
+static bool is_over(const program_t *program) {
+    return program->has_exited && program->output.fd < 0 && program->errors.fd < 0;
+}
+
 static void forget_if_over(program_t *program) {
-    if (program->has_exited && program->output.fd < 0 && program->errors.fd < 0)
+    if (is_over(program))
         forget(program);
 }
 
@@ -137,7 +141,6 @@ static void on_exit_of(watch_t *watch, bool hung_up) {
         info.si_pid == 0)
         return;
     program->has_exited = true;
-    watch_change(watch, false, false);
     /* what it wrote comes before its exit */
     while (read_output(program, &program->errors, FRAME_STDERR, FRAME_STDERR_END))
         continue;
@@ -147,8 +150,12 @@ static void on_exit_of(watch_t *watch, bool hung_up) {
     const uint32_t numbers[2] = {has_exit_status ? (uint32_t)info.si_status : 0,
                                  has_exit_status ? 0 : (uint32_t)info.si_status};
     link_send(FRAME_EXITED, program->id, numbers, sizeof(numbers), true);
+    if (is_over(program)) {
+        forget(program);
+        return;
+    }
+    watch_change(watch, false, false);
     arm_output(program);
-    forget_if_over(program);
 }
 
 /* ---- input --------------------------------------------------------------------------------- */

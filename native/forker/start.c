@@ -20,6 +20,9 @@
 
 /* Programs that use select() cannot have more. */
 #define FILE_LIMIT_SOFT 1024
+/* Of a child before it execs: it has some paths there. */
+#define STACK_BYTES ((size_t)256 << 10)
+#define EXIT_NOT_STARTED 127
 
 static const start_rules_t *rules;
 static struct rlimit file_limit;
@@ -231,53 +234,40 @@ static void run(const plan_t *plan, failure_t *failure) {
 
 /* ---- the process --------------------------------------------------------------------------- */
 
-/* What the child says of its failure; nothing when exec has closed the pipe. */
-static bool has_failed(int status, failure_t *failure) {
-    ssize_t length;
-    do
-        length = read(status, failure, sizeof(*failure));
-    while (length < 0 && errno == EINTR);
-    return length == (ssize_t)sizeof(*failure);
+typedef struct {
+    const plan_t *plan;
+    failure_t *failure;
+    bool has_failed; /* no: its process has become the program */
+} attempt_t;
+
+static void try_to_run(void *given) {
+    attempt_t *attempt = given;
+    run(attempt->plan, attempt->failure);
+    attempt->has_failed = true;
 }
 
-/* The child borrows our memory until it execs or ends, so no handler may run in it: we have none. It
- * tells by a pipe nevertheless, as vfork() need not be more than fork(), under sanitizers for one. */
-static pid_t make_process(const plan_t *plan, failure_t *failure) {
-    int status[2];
-    if (pipe2(status, O_CLOEXEC) < 0) {
-        fail(failure, "pipe", errno, "pipes for %s: %s", plan->path, strerror(errno));
+/* The child borrows our memory until it execs or ends, so no handler may run in it: we have none; and
+ * what it writes to it of its failure is there afterwards. */
+static pid_t make_process(const plan_t *plan, int *pidfd, failure_t *failure) {
+    static char stack[STACK_BYTES];
+    attempt_t made = {.plan = plan, .failure = failure};
+    pid_t pid = usher_os_spawn(try_to_run, &made, stack, sizeof(stack), EXIT_NOT_STARTED, pidfd);
+    if (pid < 0) {
+        fail(failure, "fork", errno, "fork for %s: %s", plan->path, strerror(errno));
         return -1;
     }
-    pid_t pid = vfork();
-    if (pid == 0) {
-        run(plan, failure);
-        ssize_t written = write(status[1], failure, sizeof(*failure));
-        (void)written;
-        _exit(127);
-    }
-    int error = errno;
-    close(status[1]);
-    if (pid < 0)
-        fail(failure, "fork", error, "fork for %s: %s", plan->path, strerror(error));
-    else if (has_failed(status[0], failure)) {
-        waitpid(pid, NULL, 0);
-        pid = -1;
-    }
-    close(status[0]);
-    return pid;
+    if (!made.has_failed)
+        return pid;
+    close(*pidfd);
+    waitpid(pid, NULL, 0);
+    return -1;
 }
 
 static int become(plan_t *plan, started_t *started, failure_t *failure) {
-    pid_t pid = make_process(plan, failure);
+    int pidfd;
+    pid_t pid = make_process(plan, &pidfd, failure);
     if (pid < 0)
         return -1;
-    int pidfd = usher_os_pidfd_open(pid);
-    if (pidfd < 0) {
-        fail(failure, "fork", errno, "a descriptor for process %d: %s", (int)pid, strerror(errno));
-        kill(-pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-        return -1;
-    }
     *started = (started_t){.pid = pid,
                            .pidfd = pidfd,
                            .input = plan->input[1],

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making a process of a START frame: the checks, the pipes, vfork, exec. */
+/* Making a process of a START frame: the checks, the pipes, the child, exec. */
 #ifndef USHER_FORKER_START_H
 #define USHER_FORKER_START_H
 

@@ -32,6 +32,11 @@ int usher_os_byte_is_locked(int fd, off_t offset);
 off_t usher_os_locked_byte(int fd, off_t offset);
 
 int usher_os_pidfd_open(pid_t pid);
+/* As vfork(), with a descriptor of the child, closed by exec: `run(argument)` has our memory, on the
+ * stack that is given, while we stand still until it execs or ends. When it returns the child has
+ * ended with `status`. No handler of ours may run in it. */
+pid_t usher_os_spawn(void (*run)(void *), void *argument, void *stack, size_t stack_bytes,
+                     int status, int *pidfd);
 int usher_os_pidfd_send_signal(int pidfd, int signal);
 /* A copy of another process's descriptor, closed by exec. Needs the right to trace that process. */
 int usher_os_pidfd_getfd(int pidfd, int fd);

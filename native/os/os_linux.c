@@ -2,6 +2,10 @@
 /* os.h on Linux 6.1 and later. */
 #include "os/os.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,6 +16,8 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
+#include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -88,6 +94,29 @@ off_t usher_os_locked_byte(int fd, off_t offset) {
 
 int usher_os_pidfd_open(pid_t pid) {
     return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+typedef struct {
+    void (*run)(void *);
+    void *argument;
+    int status;
+} spawned_t;
+
+static int begin_spawned(void *given) {
+    const spawned_t *spawned = given;
+    spawned->run(spawned->argument);
+    _exit(spawned->status);
+}
+
+pid_t usher_os_spawn(void (*run)(void *), void *argument, void *stack, size_t stack_bytes,
+                     int status, int *pidfd) {
+#ifdef __SANITIZE_ADDRESS__
+    /* A child that execs leaves its marks on the stack to the next one. */
+    __asan_unpoison_memory_region(stack, stack_bytes);
+#endif
+    spawned_t spawned = {.run = run, .argument = argument, .status = status};
+    return clone(begin_spawned, (char *)stack + stack_bytes,
+                 CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &spawned, pidfd);
 }
 
 int usher_os_pidfd_send_signal(int pidfd, int signal) {

@@ -414,6 +414,28 @@ static void test_one_piece(void) {
     is_int(end(), 0, "it ends");
 }
 
+/* One that ends while the next one is being started leaves nothing behind. */
+static void test_many(void) {
+    enum { AT_ONCE = 8, ALL = 1000 };
+    uint32_t ended = 0;
+    begin(NULL);
+    uint32_t before = last_program;
+    for (int i = 0; i < AT_ONCE; i++)
+        start_shell(0, "");
+    while (ended < ALL) {
+        char content[KEPT_BYTES];
+        frame_header_t header;
+        if (!receive(&header, sizeof(header)) || header.length > sizeof(content) ||
+            !receive(content, header.length) || header.type == FRAME_FAILED)
+            break;
+        if (header.type == FRAME_EXITED && ++ended + AT_ONCE <= ALL)
+            start_shell(0, "");
+    }
+    is_int(ended, ALL, "%d programs, %d at once", ALL, AT_ONCE);
+    is_int(last_program - before, ALL, "and no more");
+    is_int(end(), 0, "it ends");
+}
+
 /* ---- ends ---------------------------------------------------------------------------------- */
 
 static void test_signals(void) {
@@ -522,6 +544,7 @@ int main(void) {
     test_input();
     test_output();
     test_one_piece();
+    test_many();
     test_signals();
     test_death();
     test_options();

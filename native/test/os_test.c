@@ -93,6 +93,30 @@ static void test_processes(void) {
     is_int(status, 0, "descriptors closed, no new privileges");
 }
 
+static void change(void *given) {
+    *(int *)given = getpid();
+}
+
+static void become_true(void *given) {
+    execv("/bin/true", given);
+}
+
+static void test_spawn(void) {
+    static char stack[64 << 10];
+    int changed = 0, status = 0, pidfd = -1;
+    pid_t pid = usher_os_spawn(change, &changed, stack, sizeof(stack), 9, &pidfd);
+    is_int(changed, pid, "a child that has our memory, and has ended");
+    ok(fcntl(pidfd, F_GETFD) == FD_CLOEXEC, "its descriptor is closed by exec");
+    siginfo_t info = {.si_pid = 0};
+    waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED);
+    ok(info.si_pid == pid && info.si_code == CLD_EXITED && info.si_status == 9, "with its status");
+    close(pidfd);
+    char *arguments[] = {"true", NULL};
+    pid = usher_os_spawn(become_true, arguments, stack, sizeof(stack), 9, &pidfd);
+    ok(waitpid(pid, &status, 0) == pid && status == 0, "one that has become a program");
+    close(pidfd);
+}
+
 static void test_accept_queue(void) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/usher-os-test-%d", getpid());
@@ -204,6 +228,7 @@ int main(void) {
     test_futex();
     test_byte_locks();
     test_processes();
+    test_spawn();
     test_accept_queue();
     test_connections();
     test_peer();
