@@ -3,8 +3,9 @@
 // it. When it dies its programs are lost, and the next start makes another one.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { piped, readFrom } from '../../serving/accepted-socket.ts';
 import { encodeStart, FrameDecoder, type StartFailure } from './frames.ts';
 import { Program, type ProgramEvents } from './program.ts';
 
@@ -31,7 +32,7 @@ export interface ForkerOptions {
 /** One life of the child. */
 interface Life {
   child: ChildProcess;
-  socket: Socket;
+  socket: Duplex;
   programs: Map<number, Program>;
 }
 
@@ -94,7 +95,7 @@ export class Forker {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
       env: {},
     });
-    const socket = child.stdio[3] as Socket;
+    const socket = piped(child.stdio[3] as Duplex);
     const life: Life = { child, socket, programs: new Map() };
     const find = (id: number) => life.programs.get(id)?.events;
     const decoder = new FrameDecoder({
@@ -108,7 +109,7 @@ export class Forker {
       onStderrEnd: (id) => life.programs.get(id)?.stderrEnded(),
       onExited: (id, status, signal) => life.programs.get(id)?.exited(status, signal),
     });
-    socket.on('data', (chunk: Buffer) => decoder.push(chunk));
+    readFrom(socket, (chunk) => decoder.push(chunk));
     socket.on('error', () => undefined); // 'close' follows
     let said = 'its socket was closed';
     child.on('error', (error) => {

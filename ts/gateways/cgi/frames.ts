@@ -63,8 +63,7 @@ export function encodeStart(
   hasStdin: boolean,
 ): Buffer {
   const text = `${[...args, ...environment].join('\0')}\0`;
-  const count = args.length + environment.length;
-  if (text.split('\0', count + 2).length !== count + 1) {
+  if (nulsIn(text) !== args.length + environment.length) {
     throw new Error(`${args[0]}: a NUL in an argument or a variable`);
   }
   const bytes = header(type.start, program, 12 + text.length, 12 + text.length);
@@ -73,6 +72,12 @@ export function encodeStart(
   writeNumber(bytes, environment.length, HEADER_BYTES + 8);
   bytes.write(text, HEADER_BYTES + 12, 'latin1');
   return bytes;
+}
+
+function nulsIn(text: string): number {
+  let count = 0;
+  for (let at = text.indexOf('\0'); at !== -1; at = text.indexOf('\0', at + 1)) count++;
+  return count;
 }
 
 export function encodeStdin(program: number, bytes: Buffer): [Buffer, Buffer] {

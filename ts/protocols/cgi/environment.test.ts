@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import t from 'tap';
+import { decodeParams, encodePairs } from '../fastcgi/index.ts';
 import { ProtocolError } from '../protocol-error.ts';
 import { cgiEnvironment, type EnvironmentOptions } from './environment.ts';
 
@@ -92,6 +93,37 @@ t.test('what only the class sets', async (t) => {
   const names = ['PATHS', 'MY_PATH', 'HTTP_LD_PRELOAD', 'ENVIRONMENT', 'PERL', 'RAILS_ENV'];
   const similar = Object.fromEntries(names.map((name) => [name, 'x']));
   t.strictSame(environment(similar), { ...always, ...similar });
+});
+
+t.test('the same names again, as a web server sends them', async (t) => {
+  const encoded = (params: Record<string, string>) =>
+    decodeParams(encodePairs(Object.entries(params)));
+  const params = {
+    HTTP_PROXY: 'x',
+    MODE: 'a',
+    PATH: 'x',
+    SCRIPT_FILENAME: '/a',
+    SCRIPT_NAME: '/b',
+  };
+  const expected = [
+    ...['MODE=a', 'SCRIPT_FILENAME=/a', 'SCRIPT_NAME=/b', 'QUERY_STRING='],
+    'GATEWAY_INTERFACE=CGI/1.1',
+  ];
+  t.strictSame(cgiEnvironment(encoded(params)), expected);
+  const base = ['MODE=b', 'SCRIPT_NAME=/c'];
+  t.strictSame(
+    cgiEnvironment(encoded({ ...params, SCRIPT_FILENAME: '/d' }), { base }),
+    [
+      'MODE=b',
+      'SCRIPT_NAME=/c',
+      'SCRIPT_FILENAME=/d',
+      'QUERY_STRING=',
+      'GATEWAY_INTERFACE=CGI/1.1',
+    ],
+    'with other values, and a class that sets some',
+  );
+  const program = { file: '/e', pathInfo: '' };
+  t.match(cgiEnvironment(encoded(params), { program }), ['MODE=a', 'SCRIPT_FILENAME=/e']);
 });
 
 t.test('values that no program can get', async (t) => {

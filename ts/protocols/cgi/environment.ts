@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the parameters of a FastCGI request to the environment of a CGI program. Source: RFC 3875 §4.1.
+import { Params, type ParamsOrder } from '../fastcgi/params.ts';
 import { ProtocolError } from '../protocol-error.ts';
 
 export interface EnvironmentOptions {
@@ -19,6 +20,12 @@ const STRING_BYTES_MAX = 131072;
 const withheld =
   /^(?:FCGI_.*|USHER_.*|HTTP_PROXY|HTTP_CONTENT_LENGTH|HTTP_CONTENT_TYPE|HTTP_TRANSFER_ENCODING)$/;
 
+/** What is made of several parameters. */
+const described = new Set([
+  ...['CONTENT_LENGTH', 'CONTENT_TYPE', 'SCRIPT_FILENAME', 'SCRIPT_NAME', 'PATH_INFO'],
+  ...['PATH_TRANSLATED', 'QUERY_STRING', 'GATEWAY_INTERFACE'],
+]);
+
 /** What loaders, shells and interpreters obey before a program's first line. Only the class sets them:
  * a web server may ask a program of another user for an answer, and for nothing else. */
 const obeyed = new RegExp(
@@ -32,6 +39,35 @@ const obeyed = new RegExp(
   ].join('|')})$`,
 );
 
+/** A parameter that becomes a variable, and what its variable begins with. */
+interface Passed {
+  name: string;
+  begin: string;
+}
+
+/** By the order of the parameters, which many requests have in common. */
+const ordered = new WeakMap<ParamsOrder, readonly Passed[]>();
+
+function passedAmong(params: ReadonlyMap<string, string>): readonly Passed[] {
+  if (!(params instanceof Params)) return chooseFrom(params.keys());
+  let known = ordered.get(params.order);
+  if (known === undefined) {
+    known = chooseFrom(params.keys());
+    ordered.set(params.order, known);
+  }
+  return known;
+}
+
+function chooseFrom(names: Iterable<string>): Passed[] {
+  const passed: Passed[] = [];
+  for (const name of names) {
+    const isVariable = /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !described.has(name);
+    if (!isVariable || withheld.test(name) || obeyed.test(name)) continue;
+    passed.push({ name, begin: `${name}=` });
+  }
+  return passed;
+}
+
 /**
  * NAME=VALUE, Latin-1. Names that are no identifiers are left out; Authorization is there when the
  * server sent it.
@@ -41,46 +77,58 @@ export function cgiEnvironment(
   params: ReadonlyMap<string, string>,
   options: EnvironmentOptions = {},
 ): string[] {
-  const environment = new Map<string, string>();
-  for (const [name, value] of params) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || withheld.test(name) || obeyed.test(name))
-      continue;
-    environment.set(name, value);
+  const variables = new Variables(options.base ?? []);
+  for (const { name, begin } of passedAmong(params)) {
+    variables.add(name, begin, params.get(name) as string);
   }
-  describeBody(environment, params, options.bodyBytes);
-  describePath(environment, params, options.program);
-  if (!environment.has('QUERY_STRING')) environment.set('QUERY_STRING', queryOf(params));
-  environment.set('GATEWAY_INTERFACE', 'CGI/1.1');
-  return withBase(environment, options.base ?? []);
+  describeBody(variables, params, options.bodyBytes);
+  describePath(variables, params, options.program);
+  variables.set('QUERY_STRING', params.get('QUERY_STRING') ?? queryOf(params));
+  variables.set('GATEWAY_INTERFACE', 'CGI/1.1');
+  return variables.entries;
 }
 
-function withBase(environment: Map<string, string>, base: Iterable<string>): string[] {
-  const entries = [...base];
-  for (const entry of entries) environment.delete(entry.slice(0, entry.indexOf('=')));
-  for (const [name, value] of environment) {
+/** Names are added once each. */
+class Variables {
+  readonly entries: string[];
+  /** Of the class: what a request says does not replace them. */
+  readonly #given = new Set<string>();
+
+  constructor(base: Iterable<string>) {
+    this.entries = [...base];
+    for (const entry of this.entries) this.#given.add(entry.slice(0, entry.indexOf('=')));
+  }
+
+  set(name: string, value: string): void {
+    this.add(name, `${name}=`, value);
+  }
+
+  setUnlessEmpty(name: string, value: string | undefined): void {
+    if (value !== undefined && value !== '') this.set(name, value);
+  }
+
+  add(name: string, begin: string, value: string): void {
+    if (this.#given.has(name)) return;
     if (value.includes('\0')) {
       throw new ProtocolError(`CGI: a NUL in the value of parameter ${name}`, 400);
     }
-    const entry = `${name}=${value}`;
-    if (entry.length >= STRING_BYTES_MAX) {
+    if (begin.length + value.length >= STRING_BYTES_MAX) {
       const most = `a variable of the environment has at most ${STRING_BYTES_MAX - 1}`;
       throw new ProtocolError(`CGI: parameter ${name} has ${value.length} bytes; ${most}`, 431);
     }
-    entries.push(entry);
+    this.entries.push(begin + value);
   }
-  return entries;
 }
 
 function describeBody(
-  environment: Map<string, string>,
+  variables: Variables,
   params: ReadonlyMap<string, string>,
   bodyBytes: number | undefined,
 ): void {
   const said = /^\d+$/.exec(params.get('CONTENT_LENGTH') ?? '')?.[0];
   const isThere = bodyBytes !== undefined && (bodyBytes > 0 || said !== undefined);
-  setOrDelete(environment, 'CONTENT_LENGTH', isThere ? String(bodyBytes) : said);
-  setOrDelete(
-    environment,
+  variables.setUnlessEmpty('CONTENT_LENGTH', isThere ? String(bodyBytes) : said);
+  variables.setUnlessEmpty(
     'CONTENT_TYPE',
     params.get('CONTENT_TYPE') || params.get('HTTP_CONTENT_TYPE'),
   );
@@ -88,7 +136,7 @@ function describeBody(
 
 /** SCRIPT_NAME and PATH_INFO, which together are the URL's path, and PATH_TRANSLATED. */
 function describePath(
-  environment: Map<string, string>,
+  variables: Variables,
   params: ReadonlyMap<string, string>,
   program: EnvironmentOptions['program'],
 ): void {
@@ -97,7 +145,8 @@ function describePath(
   const prefix = params.get('USHER_PREFIX');
   let { script, info = '' } = given;
   let isGiven = given.info !== undefined;
-  if (program !== undefined) environment.set('SCRIPT_FILENAME', program.file);
+  const file = program?.file ?? params.get('SCRIPT_FILENAME');
+  if (file !== undefined) variables.set('SCRIPT_FILENAME', file);
   if (program !== undefined && program.pathInfo !== '' && path.endsWith(program.pathInfo)) {
     script = path.slice(0, -program.pathInfo.length);
     info = program.pathInfo;
@@ -109,10 +158,10 @@ function describePath(
       info = path.slice(root.length);
     }
   }
-  environment.set('SCRIPT_NAME', script);
-  setOrDelete(environment, 'PATH_INFO', info);
+  variables.set('SCRIPT_NAME', script);
+  variables.setUnlessEmpty('PATH_INFO', info);
   const translated = (isGiven && params.get('PATH_TRANSLATED')) || translate(params, info);
-  setOrDelete(environment, 'PATH_TRANSLATED', info === '' ? '' : translated);
+  variables.setUnlessEmpty('PATH_TRANSLATED', info === '' ? '' : translated);
 }
 
 function translate(params: ReadonlyMap<string, string>, info: string): string {
@@ -125,13 +174,4 @@ function queryOf(params: ReadonlyMap<string, string>): string {
   const uri = params.get('REQUEST_URI') ?? '';
   const mark = uri.indexOf('?');
   return mark === -1 ? '' : uri.slice(mark + 1);
-}
-
-function setOrDelete(
-  environment: Map<string, string>,
-  name: string,
-  value: string | undefined,
-): void {
-  if (value === undefined || value === '') environment.delete(name);
-  else environment.set(name, value);
 }
