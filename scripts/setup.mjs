@@ -51,6 +51,7 @@ const groups = {
     ...programs,
     'apache2',
     'spawn-fcgi',
+    'libfcgi-bin',
     'fcgiwrap',
     'cgit',
     'uwsgi-core',
