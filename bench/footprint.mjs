@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `npm run bench -- footprint [--classes N] [--seconds S]`: memory of the manager with many classes, and what
+// `npm run bench -- footprint [--classes N] [--seconds S] [--settle S]`: memory of the manager with many classes, and what
 // it takes of a processor when nobody asks for anything.
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,9 +8,6 @@ import * as machine from './machine.mjs';
 import { save, table, verdict } from './report.mjs';
 import { loadUsher, startServer } from './servers.mjs';
 import { eventually, launcherOf, usherStatus, withSite } from './site.mjs';
-
-/** What starting leaves to do: garbage to collect, code to compile. */
-const settleMs = 30_000;
 
 const goals = {
   memoryMb: { atLeast: 120, aim: 80, better: 'lower' },
@@ -44,10 +41,14 @@ async function startClasses(site, count) {
 export async function run(args) {
   const { values } = parseArgs({
     args,
-    options: { classes: { type: 'string' }, seconds: { type: 'string' } },
+    options: {
+      classes: { type: 'string', default: '1000' },
+      seconds: { type: 'string', default: '20' },
+      settle: { type: 'string', default: '30' }, // starting leaves garbage, and code to compile
+    },
   });
-  const count = Number(values.classes ?? 1000);
-  const seconds = Number(values.seconds ?? 20);
+  const count = Number(values.classes);
+  const seconds = Number(values.seconds);
   const conditions = machine.conditions();
   console.log(machine.describe(conditions));
   const result = await withSite(async (site) => {
@@ -58,7 +59,7 @@ export async function run(args) {
       manager: site.account('manager', [manager]),
       launcher: site.account('launcher', [launcher]),
     };
-    await sleep(settleMs);
+    await sleep(Number(values.settle) * 1000);
     const look = () => [accounts.manager.timeMs(), accounts.launcher.timeMs(), performance.now()];
     const before = look();
     await sleep(seconds * 1000);

@@ -26,12 +26,15 @@ function ratiosOf(name, { results }) {
 const parts = [
   { name: 'take', args: ['--runs', '5'], lines: linesOfTake },
   { name: 'start', args: [], lines: linesOfStart },
-  { name: 'cold', args: ['--repetitions', '12'], lines: linesOfCold },
+  { name: 'cold', args: ['--repetitions', '8'], lines: linesOfCold },
   { name: 'burst', args: ['--repetitions', '5'], lines: linesOfBurst },
-  { name: 'footprint', args: ['--seconds', '10'], lines: linesOfFootprint },
+  { name: 'footprint', args: ['--seconds', '10', '--settle', '15'], lines: linesOfFootprint },
   {
     name: 'rates',
-    args: [...short, '--only', 'nginx-stock,nginx-usher,apache-proxy,apache-usher,apache-fcgid'],
+    args: [
+      ...[...short, '--of', 'full'],
+      ...['--only', 'nginx-stock,nginx-usher,apache-proxy,apache-usher,apache-fcgid'],
+    ],
   },
   { name: 'keep', args: [...short, '--only', 'nginx-stock,nginx-usher'] },
   { name: 'saturation', args: [...short, '--of', 'hello'] },

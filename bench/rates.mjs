@@ -4,7 +4,7 @@
 // web servers alone.
 
 import { availableParallelism } from 'node:os';
-import { contest } from './contest.mjs';
+import { contest, takeOf } from './contest.mjs';
 import { startAll, startProcesses } from './servers.mjs';
 
 const defaults = {
@@ -31,8 +31,10 @@ const cases = ({ connections, processes, concurrency }) => [
   { id: 'waiting', label: `${connections} requests at once`, connections },
 ];
 
+/** @param args As of a contest, and --of, ids of cases with commas between them. */
 export function run(args) {
-  return contest('rates', args, {
+  const { of, rest } = takeOf(args, ['full', 'waiting']);
+  return contest('rates', rest, {
     defaults,
     title: ({ connections, processes, concurrency, workers }) =>
       `${connections} connections; ${processes} processes of the program × ${concurrency} places; ` +
@@ -47,10 +49,12 @@ export function run(args) {
     prepare: (server, settings) =>
       server.id.endsWith('-alone') || startProcesses(server, hello(server), settings),
     cases: (settings) =>
-      cases(settings).map(({ connections, ...one }) => ({
-        ...one,
-        goals,
-        ask: (server) => ({ ...hello(server), connections }),
-      })),
+      cases(settings)
+        .filter(({ id }) => of.includes(id))
+        .map(({ connections, ...one }) => ({
+          ...one,
+          goals,
+          ask: (server) => ({ ...hello(server), connections }),
+        })),
   });
 }
